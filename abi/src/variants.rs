@@ -1,0 +1,195 @@
+//! The manifest: one row per compiled kernel.
+//!
+//! Kernel entries, launch bounds, host dispatch and tests are all generated from these rows; there is no second list.
+
+/// GPU architecture that a kernel is compiled for; it runs on that one and every later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Arch {
+    /// Ampere: mma.sync m16n8k16, cp.async. `-C target-cpu=sm_80`.
+    Sm80,
+}
+
+impl Arch {
+    /// Every architecture of the manifest.
+    pub const ALL: &[Arch] = &[Arch::Sm80];
+
+    /// The name rustc, ptxas and users know it by.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Arch::Sm80 => "sm_80",
+        }
+    }
+
+    /// The oldest compute capability that runs it: `(major, minor)`.
+    pub const fn compute_capability(self) -> (u32, u32) {
+        match self {
+            Arch::Sm80 => (8, 0),
+        }
+    }
+}
+
+/// Element type of Q, K, V and O.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dtype {
+    /// IEEE binary16.
+    F16,
+    /// bfloat16.
+    Bf16,
+}
+
+impl Dtype {
+    /// Lower-case name, as in entry names and safetensors headers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Dtype::F16 => "f16",
+            Dtype::Bf16 => "bf16",
+        }
+    }
+}
+
+/// Which keys a kernel lets a query see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MaskKind {
+    /// Every key.
+    Full,
+    /// Keys j <= i + seqlen_k - seqlen_q (bottom-right aligned).
+    Causal,
+    /// `Full` or `Causal`, told by [`FwdParams::is_causal`](crate::FwdParams::is_causal) at run time.
+    Either,
+}
+
+/// How tiles travel between global and shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CopyKind {
+    /// cp.async and 16-byte stores: pointers and strides are multiples of 8 elements.
+    Vector,
+    /// Element by element: any address an element may have.
+    Element,
+}
+
+/// One row of the manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FwdVariant {
+    /// PTX symbol of the kernel, and name of its file when it is written out.
+    pub entry: &'static str,
+    /// Oldest architecture it runs on.
+    pub arch: Arch,
+    /// Type of Q, K, V and O.
+    pub dtype: Dtype,
+    /// Visible keys.
+    pub mask: MaskKind,
+    /// Alignment it asks for.
+    pub copy: CopyKind,
+    /// Head-dimension class: serves every head_dim up to it.
+    pub head_dim: u32,
+    /// Query rows of one block.
+    pub block_m: u32,
+    /// Keys of one step of the main loop.
+    pub block_n: u32,
+    /// Warps of one block.
+    pub warps: u32,
+    /// Blocks that the register budget lets share one multiprocessor (`.minnctapersm`).
+    pub blocks_per_sm: u32,
+}
+
+impl FwdVariant {
+    /// Threads of one block (`.reqntid`).
+    pub const fn threads(&self) -> u32 {
+        self.warps * 32
+    }
+
+    /// Dynamic shared memory of one block in bytes: one tile each of Q, K and V.
+    pub const fn shared_bytes(&self) -> u32 {
+        (self.block_m + 2 * self.block_n) * self.head_dim * 2
+    }
+
+    /// Registers per thread that the launch bounds leave: 64 Ki per multiprocessor, 255 at most, granted in eights.
+    pub const fn register_budget(&self) -> u32 {
+        let share = 65536 / (self.threads() * self.blocks_per_sm) / 8 * 8;
+        if share > 255 { 255 } else { share }
+    }
+}
+
+/// Calls `$consumer!` with all rows of the forward manifest.
+///
+/// Tile sizes: the largest whose accumulators stay in registers (0 spills with ptxas 13, checked by tests/codegen.rs)
+/// and whose tiles fit the 99 KiB of shared memory that every GPU from sm_80 on grants one block.
+#[macro_export]
+macro_rules! for_each_fwd_variant {
+    ($consumer:ident) => {
+        $consumer! {
+            // entry: arch, dtype, mask, copy, head_dim, block_m x block_n, warps, blocks_per_sm;
+            flash_fwd_sm80_f16_hdim32: Sm80, F16, Full, Vector, 32, 128 x 128, 4, 2;
+            flash_fwd_sm80_f16_hdim64: Sm80, F16, Full, Vector, 64, 128 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim96: Sm80, F16, Full, Vector, 96, 128 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim128: Sm80, F16, Full, Vector, 128, 128 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim192: Sm80, F16, Full, Vector, 192, 128 x 64, 8, 1;
+            flash_fwd_sm80_f16_hdim256: Sm80, F16, Full, Vector, 256, 64 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim32_causal: Sm80, F16, Causal, Vector, 32, 128 x 128, 4, 2;
+            flash_fwd_sm80_f16_hdim64_causal: Sm80, F16, Causal, Vector, 64, 128 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim96_causal: Sm80, F16, Causal, Vector, 96, 128 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim128_causal: Sm80, F16, Causal, Vector, 128, 128 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim192_causal: Sm80, F16, Causal, Vector, 192, 128 x 64, 8, 1;
+            flash_fwd_sm80_f16_hdim256_causal: Sm80, F16, Causal, Vector, 256, 64 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim32_unaligned: Sm80, F16, Either, Element, 32, 128 x 128, 4, 2;
+            flash_fwd_sm80_f16_hdim64_unaligned: Sm80, F16, Either, Element, 64, 128 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim96_unaligned: Sm80, F16, Either, Element, 96, 128 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim128_unaligned: Sm80, F16, Either, Element, 128, 128 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim192_unaligned: Sm80, F16, Either, Element, 192, 128 x 64, 8, 1;
+            flash_fwd_sm80_f16_hdim256_unaligned: Sm80, F16, Either, Element, 256, 64 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim32: Sm80, Bf16, Full, Vector, 32, 128 x 128, 4, 2;
+            flash_fwd_sm80_bf16_hdim64: Sm80, Bf16, Full, Vector, 64, 128 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim96: Sm80, Bf16, Full, Vector, 96, 128 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim128: Sm80, Bf16, Full, Vector, 128, 128 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim192: Sm80, Bf16, Full, Vector, 192, 128 x 64, 8, 1;
+            flash_fwd_sm80_bf16_hdim256: Sm80, Bf16, Full, Vector, 256, 64 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim32_causal: Sm80, Bf16, Causal, Vector, 32, 128 x 128, 4, 2;
+            flash_fwd_sm80_bf16_hdim64_causal: Sm80, Bf16, Causal, Vector, 64, 128 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim96_causal: Sm80, Bf16, Causal, Vector, 96, 128 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim128_causal: Sm80, Bf16, Causal, Vector, 128, 128 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim192_causal: Sm80, Bf16, Causal, Vector, 192, 128 x 64, 8, 1;
+            flash_fwd_sm80_bf16_hdim256_causal: Sm80, Bf16, Causal, Vector, 256, 64 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim32_unaligned: Sm80, Bf16, Either, Element, 32, 128 x 128, 4, 2;
+            flash_fwd_sm80_bf16_hdim64_unaligned: Sm80, Bf16, Either, Element, 64, 128 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim96_unaligned: Sm80, Bf16, Either, Element, 96, 128 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim128_unaligned: Sm80, Bf16, Either, Element, 128, 128 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim192_unaligned: Sm80, Bf16, Either, Element, 192, 128 x 64, 8, 1;
+            flash_fwd_sm80_bf16_hdim256_unaligned: Sm80, Bf16, Either, Element, 256, 64 x 64, 4, 2;
+        }
+    };
+}
+
+macro_rules! fwd_table {
+    ($($entry:ident: $arch:ident, $dtype:ident, $mask:ident, $copy:ident,
+       $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal, $blocks_per_sm:literal;)*) => {
+        /// Every forward kernel, in manifest order.
+        pub const FWD_VARIANTS: &[FwdVariant] = &[$(FwdVariant {
+            entry: stringify!($entry),
+            arch: Arch::$arch,
+            dtype: Dtype::$dtype,
+            mask: MaskKind::$mask,
+            copy: CopyKind::$copy,
+            head_dim: $head_dim,
+            block_m: $block_m,
+            block_n: $block_n,
+            warps: $warps,
+            blocks_per_sm: $blocks_per_sm,
+        }),*];
+    };
+}
+for_each_fwd_variant!(fwd_table);
+
+/// Shared memory that one block may opt in to on every GPU from sm_80 on: sm_86 and sm_89 grant 99 KiB.
+pub const MAX_SHARED_BYTES: u32 = 99 * 1024;
+
+const _: () = {
+    let mut i = 0;
+    while i < FWD_VARIANTS.len() {
+        let v = &FWD_VARIANTS[i];
+        assert!(v.shared_bytes() <= MAX_SHARED_BYTES, "tiles do not fit in shared memory");
+        assert!(v.block_m % (16 * v.warps) == 0, "each warp owns whole strips of 16 query rows");
+        assert!(v.block_n % 16 == 0, "P·V walks the keys in steps of 16");
+        assert!(v.head_dim % 32 == 0, "shared-memory pages are 32 or 64 columns wide");
+        i += 1;
+    }
+};
