@@ -1,1 +1,72 @@
-//! host
+//! Exact attention: FlashAttention kernels written in plain Rust, compiled to PTX by stock rustc, executed by an
+//! NVIDIA GPU or, from the very same PTX, by any CPU.
+//!
+//! ```
+//! use flash_attention::{Attention, Device, Tensor, bf16};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let device = Device::emulated();
+//! let shape = [1, 7, 2, 64]; // [batch, seqlen, heads, head_dim]
+//! let data: Vec<bf16> = (0..7 * 2 * 64).map(|i| bf16::from_f32((i % 13) as f32 / 13.0)).collect();
+//! let (q, k, v) = (
+//!     Tensor::from_slice(&device, shape, &data)?,
+//!     Tensor::from_slice(&device, shape, &data)?,
+//!     Tensor::from_slice(&device, shape, &data)?,
+//! );
+//! let result = Attention::new().causal().forward(&q, &k, &v)?;
+//! assert_eq!(result.out.shape(), shape);
+//! assert_eq!(result.lse.shape(), [1, 2, 7]); // [batch, num_heads, seqlen_q]
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | file | question it answers |
+//! |---|---|
+//! | `attention.rs` | which options are there? |
+//! | `tensor.rs`, `buffer.rs`, `layout.rs` | where do elements lie, and who owns them? |
+//! | `problem.rs` | which arguments are refused, and why? |
+//! | `dispatch.rs` | which kernel runs? |
+//! | `raw.rs` | how do I use memory and streams of my own? |
+//! | `backend.rs`, `device.rs`, `emulated.rs`, `cuda/` | what executes it? |
+//! | `kernels.rs` | where is the PTX? |
+//! | `reference.rs`, `rule.rs` | what is right, and how close must a kernel be? |
+//!
+//! The algorithm is FlashAttention-2 (Dao, 2023, "FlashAttention-2: Faster Attention with Better Parallelism and Work
+//! Partitioning"): scores are never written to memory, the softmax is computed online, and what is returned is exact
+//! attention up to rounding. Masks and layouts follow that paper's implementation, except that a row without visible
+//! keys has log-sum-exp -inf (the logarithm of an empty sum).
+
+mod attention;
+mod backend;
+mod buffer;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod device;
+mod dispatch;
+mod element;
+mod emulated;
+mod error;
+mod kernels;
+mod layout;
+mod problem;
+mod raw;
+pub mod reference;
+pub mod rule;
+mod tensor;
+
+pub use abi::{Arch, CopyKind, Dtype, FwdVariant, MaskKind};
+pub use attention::{Attention, Forward};
+pub use backend::{BackendError, RawStream};
+pub use buffer::Buffer;
+#[cfg(feature = "cuda")]
+pub use cuda::{CudaError, DriverError};
+pub use device::Device;
+pub use dispatch::{DispatchError, Rule};
+pub use element::{AttentionElement, Element};
+pub use emulated::{EmulatorOptions, Progress};
+pub use error::Error;
+pub use half::{bf16, f16};
+pub use kernels::{KERNEL_BUILD_SECONDS, KERNEL_COMPILER, Kernel, kernels};
+pub use problem::ProblemError;
+pub use ptx_emulator::{MmaNumerics, Schedule};
+pub use raw::{RawForward, RawTensor, forward_raw};
+pub use tensor::{Tensor, TensorError};

@@ -1,2 +1,74 @@
-//! cli
-fn main() {}
+//! The `flash-attention` command: attention on safetensors files, the list of kernels, and what this machine has.
+//!
+//! Exit codes: 0 done, 1 `--check` failed, 2 anything else, with one line on stderr.
+
+mod attend;
+mod device;
+mod doctor;
+mod input;
+mod kernels;
+mod output;
+mod picture;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exact attention by FlashAttention kernels written in Rust.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compute attention of the tensors q, k and v in a safetensors file.
+    Attend(attend::AttendArgs),
+    /// List the compiled kernels, and write their PTX.
+    Kernels {
+        /// Write ENTRY.ptx for each kernel into this folder, which is created when missing.
+        #[arg(long, value_name = "DIR")]
+        emit_ptx: Option<PathBuf>,
+    },
+    /// Say which compilers, tools, drivers and devices were found, and what to do about what is missing.
+    Doctor,
+}
+
+/// How a command ended, when it did not fail.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    CheckFailed,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => return fail(&usage_line(&error)),
+        Err(help) => help.exit(),
+    };
+    let outcome = match &cli.command {
+        Command::Attend(args) => attend::run(args),
+        Command::Kernels { emit_ptx } => kernels::run(emit_ptx.as_deref()),
+        Command::Doctor => doctor::run(),
+    };
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::CheckFailed) => ExitCode::from(1),
+        Err(error) => fail(&format!("error: {error:#}")),
+    }
+}
+
+fn fail(message: &str) -> ExitCode {
+    eprintln!("{}", message.split_whitespace().collect::<Vec<_>>().join(" "));
+    ExitCode::from(2)
+}
+
+/// The first paragraph of clap's message says what is wrong; usage and hints follow.
+fn usage_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    format!("{} (see --help)", text.split("\n\n").next().unwrap_or(&text))
+}

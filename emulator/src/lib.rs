@@ -1,1 +1,32 @@
-//! emulator
+//! Executes PTX on the CPU, exactly as the ISA allows and no more.
+//!
+//! ```text
+//! text ── Module::parse ──► Module ── kernel(entry) ──► Kernel ── launch ──► LaunchReport | Fault
+//!                                                         GlobalMemory ──┘
+//! ```
+//! A [`Module`] is PTX text decoded once. [`launch`] runs one of its kernels over a grid: blocks in
+//! parallel over the cores, the warps of a block in turn, each instruction for 32 lanes at a time.
+//!
+//! What the text says and this crate does not know is a [`PtxError`] with its line; what a kernel
+//! does wrong is a [`Fault`] with entry, line, block, warp and lane. Neither ever panics, and no
+//! instruction is skipped silently.
+//!
+//! The crate knows PTX and nothing of what kernels compute. It models no time.
+
+mod decode;
+mod error;
+mod fault;
+mod ir;
+mod lexer;
+mod machine;
+mod memory;
+mod module;
+mod parser;
+mod syntax;
+
+pub use error::{MemoryError, PtxError, PtxErrorKind};
+pub use fault::{Fault, FaultKind};
+pub use ir::Kernel;
+pub use machine::{Launch, LaunchReport, MmaNumerics, Options, Schedule, launch};
+pub use memory::GlobalMemory;
+pub use module::Module;

@@ -1,1 +1,90 @@
-//! kernels-gpu
+//! FlashAttention kernels as ordinary `no_std` Rust, compiled to PTX by stock rustc.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`flash_fwd`](mod@flash_fwd) | the forward kernel: prologue, main loop, epilogue |
+//! | [`softmax`] | running maximum, running sum, log-sum-exp |
+//! | [`mma`] | the two matrix products, element types |
+//! | [`pipeline`] | when K and V tiles are copied and waited for |
+//! | [`copy`] | how a tile is copied: `cp.async` or element by element |
+//! | [`epilogue`] | O and log-sum-exp to global memory |
+//! | [`block_info`] | which rows, head and key tiles a block works on |
+//! | [`mask`] | which keys a row sees |
+//! | [`tile`] | addresses inside tiles, swizzle |
+//! | [`fragment`] | which lane owns which element |
+//! | [`tiling`] | the sizes of a kernel as a trait |
+//! | [`ptx`] | one function per PTX instruction |
+//!
+//! Kernel entries are generated from the manifest, `abi::variants`. The modules that are pure arithmetic
+//! (`block_info`, `fragment`, `mask`, `tile`, `tiling`) also compile for the host, where their tests run; the others
+//! exist only for `nvptx64`.
+#![cfg_attr(not(test), no_std)]
+#![cfg_attr(target_arch = "nvptx64", feature(abi_ptx, abi_unadjusted, asm_experimental_arch, link_llvm_intrinsics))]
+#![cfg_attr(
+    target_arch = "nvptx64",
+    allow(internal_features, reason = "warp instructions are LLVM intrinsics, see ptx.rs")
+)]
+
+pub mod block_info;
+pub mod fragment;
+pub mod mask;
+pub mod tile;
+pub mod tiling;
+
+#[cfg(target_arch = "nvptx64")]
+pub mod copy;
+#[cfg(target_arch = "nvptx64")]
+pub mod epilogue;
+#[cfg(target_arch = "nvptx64")]
+pub mod flash_fwd;
+#[cfg(target_arch = "nvptx64")]
+pub mod mma;
+#[cfg(target_arch = "nvptx64")]
+pub mod pipeline;
+#[cfg(target_arch = "nvptx64")]
+pub mod ptx;
+#[cfg(target_arch = "nvptx64")]
+pub mod softmax;
+
+#[cfg(target_arch = "nvptx64")]
+mod entries {
+    use crate::flash_fwd::{Variant, flash_fwd};
+    use crate::tiling::Tiling;
+    use crate::{copy, mask, mma};
+    use abi::FwdParams;
+
+    macro_rules! fwd_entries {
+        ($($entry:ident: $arch:ident, $dtype:ident, $mask:ident, $copy:ident,
+           $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal, $blocks_per_sm:literal;)*) => { $(
+            /// Kernel entry of one manifest row.
+            ///
+            /// # Safety
+            /// See [`flash_fwd`].
+            #[unsafe(no_mangle)]
+            pub unsafe extern "ptx-kernel" fn $entry(params: FwdParams) {
+                struct Row;
+                impl Tiling for Row {
+                    const HEAD_DIM: u32 = $head_dim;
+                    const BLOCK_M: u32 = $block_m;
+                    const BLOCK_N: u32 = $block_n;
+                    const WARPS: u32 = $warps;
+                }
+                impl Variant for Row {
+                    type Element = mma::$dtype;
+                    type Mask = mask::$mask;
+                    type Copy = copy::$copy;
+                }
+                // SAFETY: the launch contract of the entry.
+                unsafe { flash_fwd::<Row, { $block_m / $warps / 16 }, { $block_n / 8 }, { $head_dim / 8 }>(&params) }
+            }
+        )* };
+    }
+    abi::for_each_fwd_variant!(fwd_entries);
+}
+
+/// Never compiled into a kernel: no operation here can panic, which the code generation tests check.
+#[cfg(target_arch = "nvptx64")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    loop {}
+}

@@ -1,2 +1,70 @@
-//! xtask
-fn main() {}
+//! Project tasks, run as `cargo xtask TASK`. Every task prints the commands it runs, so each step can be repeated by hand.
+//!
+//! A task is one file. None of them links the library, so all start before any kernel is compiled.
+
+mod bench;
+mod check;
+mod command;
+mod cuda_tools;
+mod demo;
+mod gpu_bundle;
+mod kernel_compiler;
+mod setup;
+mod system;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Project tasks")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Find or install what kernels and tests need; does nothing when all is there
+    Setup,
+    /// Compute attention on real activations with the project's kernels, on the emulated device, and check it
+    Demo,
+    /// Run everything that proves the project
+    Test {
+        /// Run the whole test grid instead of lengths up to 1024
+        #[arg(long)]
+        full: bool,
+        /// Arguments for `cargo test`, after `--`: for example `-- --test codegen`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Formatting, lints and documentation with warnings as errors, then all tests
+    Check,
+    /// Measure the emulator against its peers
+    Bench {
+        /// Arguments for the benchmark, after `--`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Put tests and benchmarks into one folder that runs on a machine with a GPU and without Rust
+    GpuBundle,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Setup => setup::run(),
+        Task::Demo => demo::run(),
+        Task::Test { full, arguments } => test::run(full, &arguments),
+        Task::Check => check::run(),
+        Task::Bench { arguments } => bench::run(&arguments),
+        Task::GpuBundle => gpu_bundle::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

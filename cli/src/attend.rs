@@ -1,0 +1,156 @@
+//! `flash-attention attend`: file in, attention, file out.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use flash_attention::reference::{self, Spec};
+use flash_attention::{Attention, AttentionElement, Device, Tensor, rule};
+
+use crate::Outcome;
+use crate::device::DeviceChoice;
+use crate::input::{self, AnyInputs, Inputs};
+use crate::output::{self, OutputFile};
+use crate::picture;
+
+#[derive(Args)]
+pub struct AttendArgs {
+    /// Safetensors file with q [batch, seqlen_q, num_heads, head_dim], k and v [batch, seqlen_k, num_heads_k,
+    /// head_dim], all f16 or all bf16.
+    input: PathBuf,
+    /// Write out (type and shape of q) and lse (f32 [batch, num_heads, seqlen_q]) to this safetensors file.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Let query i see key j only if j <= i + seqlen_k - seqlen_q.
+    #[arg(long)]
+    causal: bool,
+    /// Factor on the scores; 1/sqrt(head_dim) when left out.
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    softmax_scale: Option<f32>,
+    /// auto, emulated, reference or cuda:N.
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: DeviceChoice,
+    /// Compare with the f64 reference by FlashAttention's rule; exit code 1 when it fails.
+    #[arg(long)]
+    check: bool,
+    /// Draw the attention weights of one head of the first batch entry, as the reference computes them.
+    #[arg(long, value_name = "FILE.svg")]
+    picture: Option<PathBuf>,
+    /// Head to draw.
+    #[arg(long, default_value_t = 0, requires = "picture", value_name = "N")]
+    head: usize,
+}
+
+pub fn run(args: &AttendArgs) -> Result<Outcome> {
+    if let Some(path) = &args.picture
+        && path.extension().is_none_or(|extension| extension != "svg")
+    {
+        bail!("{} must end in .svg, the only format of pictures", path.display());
+    }
+    match input::read(&args.input)? {
+        AnyInputs::F16(inputs) => attend(args, &inputs),
+        AnyInputs::Bf16(inputs) => attend(args, &inputs),
+    }
+}
+
+/// What a device hands back.
+struct Computed<T> {
+    out: Vec<T>,
+    lse: Vec<f32>,
+    device: String,
+    kernel: &'static str,
+    time: Duration,
+}
+
+fn attend<T: AttentionElement>(args: &AttendArgs, inputs: &Inputs<T>) -> Result<Outcome> {
+    let Inputs { q, k, v } = inputs;
+    let mut attention = Attention::new();
+    if args.causal {
+        attention = attention.causal();
+    }
+    if let Some(softmax_scale) = args.softmax_scale {
+        attention = attention.softmax_scale(softmax_scale);
+    }
+    attention.check(q.shape, k.shape, v.shape)?;
+    let spec = spec(args, inputs);
+    if args.picture.is_some() {
+        picture::check_head(&spec, args.head)?;
+    }
+    let output = args.output.as_deref().map(OutputFile::create).transpose()?;
+    let picture = args.picture.as_deref().map(OutputFile::create).transpose()?;
+
+    let computed = match args.device.open()? {
+        Some(device) => on_device(&device, attention, inputs)?,
+        None => on_reference(&spec, inputs)?,
+    };
+    let dtype = T::DTYPE.name();
+    println!("device   {}", computed.device);
+    println!("kernel   {}", computed.kernel);
+    println!("q, out   {dtype} {:?}", q.shape);
+    println!("k, v     {dtype} {:?}", k.shape);
+    println!("time     {:.3} s", computed.time.as_secs_f64());
+
+    let mut outcome = Outcome::Done;
+    if args.check {
+        let report = rule::check(&spec, [&q.data, &k.data, &v.data], &computed.out, &computed.lse)?;
+        if !report.passed() {
+            outcome = Outcome::CheckFailed;
+        }
+        println!("check    {}: {report}", if report.passed() { "passed" } else { "FAILED" });
+    }
+    if let (Some(file), Some(path)) = (output, &args.output) {
+        file.commit(&output::safetensors(q.shape, &computed.out, &computed.lse)?)?;
+        println!("wrote    {}", path.display());
+    }
+    if let (Some(file), Some(path)) = (picture, &args.picture) {
+        let weights = reference::attention_weights(&spec, &q.data, &k.data, 0, args.head)?;
+        file.commit(picture::svg(&spec, args.head, &weights).as_bytes())?;
+        println!("wrote    {} (weights of head {}, computed by the reference)", path.display(), args.head);
+    }
+    Ok(outcome)
+}
+
+fn spec<T>(args: &AttendArgs, inputs: &Inputs<T>) -> Spec {
+    let [batch, seqlen_q, num_heads, head_dim] = inputs.q.shape;
+    let [_, seqlen_k, num_heads_k, _] = inputs.k.shape;
+    Spec {
+        batch,
+        seqlen_q,
+        seqlen_k,
+        num_heads,
+        num_heads_k,
+        head_dim,
+        is_causal: args.causal,
+        softmax_scale: args.softmax_scale.map(f64::from),
+    }
+}
+
+fn on_device<T: AttentionElement>(device: &Device, attention: Attention, inputs: &Inputs<T>) -> Result<Computed<T>> {
+    let Inputs { q, k, v } = inputs;
+    let q = Tensor::from_slice(device, q.shape, &q.data)?;
+    let k = Tensor::from_slice(device, k.shape, &k.data)?;
+    let v = Tensor::from_slice(device, v.shape, &v.data)?;
+    let started = Instant::now();
+    let result = attention.forward(&q, &k, &v)?;
+    let time = started.elapsed();
+    Ok(Computed {
+        out: result.out.to_vec()?,
+        lse: result.lse.to_vec()?,
+        device: device.name().to_owned(),
+        kernel: result.variant.map_or("none, the output is empty", |variant| variant.entry),
+        time,
+    })
+}
+
+fn on_reference<T: AttentionElement>(spec: &Spec, inputs: &Inputs<T>) -> Result<Computed<T>> {
+    let started = Instant::now();
+    let result = reference::forward(spec, &inputs.q.data, &inputs.k.data, &inputs.v.data)?;
+    Ok(Computed {
+        out: result.out.iter().map(|&x| T::from_f64(x)).collect(),
+        lse: result.lse.iter().map(|&x| x as f32).collect(),
+        device: "reference (f64 on the host)".to_owned(),
+        kernel: "none",
+        time: started.elapsed(),
+    })
+}

@@ -1,0 +1,45 @@
+//! `flash-attention kernels`: what was compiled.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::Outcome;
+
+pub fn run(emit_ptx: Option<&Path>) -> Result<Outcome> {
+    if let Some(folder) = emit_ptx {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    println!(
+        "{:40} {:5} {:5} {:6} {:7} {:>8} {:>9} {:>7} {:>12}",
+        "entry", "arch", "dtype", "mask", "copy", "head_dim", "tile", "threads", "shared_bytes"
+    );
+    for kernel in flash_attention::kernels() {
+        let v = kernel.variant;
+        println!(
+            "{:40} {:5} {:5} {:6} {:7} {:>8} {:>9} {:>7} {:>12}",
+            v.entry,
+            v.arch.name(),
+            v.dtype.name(),
+            format!("{:?}", v.mask).to_lowercase(),
+            format!("{:?}", v.copy).to_lowercase(),
+            v.head_dim,
+            format!("{}x{}", v.block_m, v.block_n),
+            v.threads(),
+            v.shared_bytes()
+        );
+        if let Some(folder) = emit_ptx {
+            let path = folder.join(v.entry).with_extension("ptx");
+            std::fs::write(&path, kernel.ptx).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    println!(
+        "compiled by {} in {:.1} s",
+        flash_attention::KERNEL_COMPILER,
+        flash_attention::KERNEL_BUILD_SECONDS
+    );
+    if let Some(folder) = emit_ptx {
+        println!("wrote {} files to {}", flash_attention::kernels().count(), folder.display());
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,183 @@
+//! The syntax tree to [`Kernel`]s.
+//!
+//! ```text
+//! symbols ── unit (scopes, calls inlined) ── opcodes ── integer, float, memory, ..      program over virtual registers
+//!                                       flow ── liveness ── slots                       program over slots
+//! ```
+//! Nothing is guessed: an opcode, qualifier or operand without a decoder is an error with its line.
+
+mod access;
+mod async_copy;
+mod bits;
+mod builder;
+mod compare;
+mod control_flow;
+mod convert;
+mod float;
+mod flow;
+mod gates;
+mod inst;
+mod integer;
+mod liveness;
+mod matrix;
+mod memory;
+mod movement;
+mod multiply;
+mod opcodes;
+mod operands;
+mod scope;
+mod slots;
+mod special;
+mod symbols;
+mod types;
+mod unit;
+mod warp;
+
+use crate::error::PtxError;
+use crate::ir::{BlockShape, Instruction, Kernel, Op, Pred, PredLogic, Preload, R32, R64};
+use crate::syntax::{Function, ModuleTree};
+use builder::{Builder, File, Value};
+use slots::Slots;
+use symbols::Symbols;
+use unit::Unit;
+
+/// Decodes every entry that has a body, in the order of the text.
+pub(crate) fn kernels(tree: &ModuleTree) -> Result<Vec<Kernel>, PtxError> {
+    let symbols = Symbols::new(tree)?;
+    let entries = tree
+        .functions
+        .iter()
+        .filter(|function| function.is_entry && function.body.is_some());
+    entries.map(|entry| kernel(tree, &symbols, entry)).collect()
+}
+
+fn kernel<'t, 'a>(
+    tree: &'t ModuleTree<'a>,
+    symbols: &'t Symbols<'t, 'a>,
+    entry: &'t Function<'a>,
+) -> Result<Kernel, PtxError> {
+    let Unit {
+        mut builder,
+        shared,
+        param_bytes,
+        ..
+    } = Unit::decode(tree, symbols, entry)?;
+    let slots = slots::assign(&mut builder)?;
+    slots::rename(&mut builder, &slots);
+    let block_shape = match (entry.reqntid, entry.maxntid) {
+        (Some(shape), _) => BlockShape::Exactly(shape),
+        (None, Some(shape)) => BlockShape::AtMost(
+            shape
+                .iter()
+                .fold(1, |product: u32, &n| product.saturating_mul(n)),
+        ),
+        (None, None) => BlockShape::Any,
+    };
+    let mut kernel = Kernel {
+        entry: entry.name.to_string(),
+        program: Vec::new(),
+        locations: Vec::new(),
+        source_files: tree
+            .files
+            .iter()
+            .map(|&(_, name)| name.to_string())
+            .collect(),
+        slots: slots.counts,
+        preloads: preloads(&builder, &slots),
+        branch_tables: Vec::new(),
+        param_bytes,
+        shared,
+        local_bytes: builder.local_bytes,
+        constants: symbols.constants.clone(),
+        globals: symbols.globals.clone(),
+        block_shape,
+    };
+    lay_out(builder, &mut kernel);
+    Ok(kernel)
+}
+
+fn preloads(builder: &Builder, slots: &Slots) -> Vec<Preload> {
+    let mut preloads: Vec<Preload> = Vec::with_capacity(builder.preloads.len());
+    for (&(file, value), &register) in &builder.preloads {
+        let slot = slots.of(file, register);
+        preloads.push(match (file, value) {
+            (File::R32, Value::Special(special)) => Preload::Special(R32(slot), special),
+            (_, Value::Special(special)) => Preload::Special64(R64(slot), special),
+            (_, Value::Global(variable, offset)) => Preload::Global(R64(slot), variable, offset),
+            (File::R32, Value::Bits(bits)) => Preload::Const32(R32(slot), bits as u32),
+            (File::R64, Value::Bits(bits)) => Preload::Const64(R64(slot), bits),
+            (File::Pred, Value::Bits(bits)) => Preload::ConstPred(Pred(slot), bits != 0),
+        });
+    }
+    // The same text gives the same kernel, whatever the order of the map.
+    preloads.sort_by_key(|preload| match *preload {
+        Preload::Const32(R32(slot), _) | Preload::Special(R32(slot), _) => (0, slot),
+        Preload::Const64(R64(slot), _)
+        | Preload::Special64(R64(slot), _)
+        | Preload::Global(R64(slot), ..) => (1, slot),
+        Preload::ConstPred(Pred(slot), _) => (2, slot),
+    });
+    preloads
+}
+
+/// Drops what does nothing and turns labels into program counters.
+fn lay_out(builder: Builder, kernel: &mut Kernel) {
+    let Builder {
+        code,
+        labels,
+        tables,
+        ..
+    } = builder;
+    let mut kept: Vec<bool> = code.iter().map(|line| !is_idle(&line.op)).collect();
+    let target = |label: u32| labels[label as usize].map_or(code.len(), |index| index as usize);
+    for (i, line) in code.iter().enumerate() {
+        if let Op::Bra { target: label, .. } = line.op
+            && target(label) > i
+            && kept[i + 1..target(label)].iter().all(|kept| !kept)
+        {
+            kept[i] = false;
+        }
+    }
+    let mut pcs = Vec::with_capacity(code.len() + 1);
+    let mut pc = 0;
+    for &kept in &kept {
+        pcs.push(pc);
+        pc += u32::from(kept);
+    }
+    pcs.push(pc);
+    let pc_of = |label: u32| pcs[target(label)];
+    kernel.branch_tables = tables
+        .iter()
+        .map(|table| table.iter().map(|&label| pc_of(label)).collect())
+        .collect();
+    for (line, _) in code.iter().zip(&kept).filter(|&(_, &kept)| kept) {
+        let op = match line.op {
+            Op::Bra { target, uniform } => Op::Bra {
+                target: pc_of(target),
+                uniform,
+            },
+            ref op => op.clone(),
+        };
+        kernel.program.push(Instruction {
+            guard: line.guard,
+            op,
+        });
+        kernel.locations.push(line.location);
+    }
+}
+
+/// Nothing changes when it is left out.
+fn is_idle(op: &Op) -> bool {
+    match *op {
+        Op::Nop => true,
+        Op::Mov32 { d, a } => d == a,
+        Op::Mov64 { d, a } => d == a,
+        Op::PredLogic {
+            op: PredLogic::Mov,
+            d,
+            a,
+            ..
+        } => d == a,
+        _ => false,
+    }
+}

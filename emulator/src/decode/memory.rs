@@ -1,0 +1,333 @@
+//! Loads, stores, atomics, fences and cache control (PTX ISA 9.7.9 and 9.7.13).
+//!
+//! Acquire and release are an access plus a fence. Cache operators and prefetches change no value and are dropped.
+
+use super::inst::Inst;
+use super::operands::file_of;
+use super::types::Ty;
+use crate::error::PtxError;
+use crate::ir::{AtomicOp, AtomicType, MemoryType, Op, Space};
+use crate::syntax::Operand;
+
+/// Which fences an access needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ordering {
+    release: bool,
+    acquire: bool,
+}
+
+impl<'a> Inst<'_, '_, 'a> {
+    /// Takes `.weak`, `.volatile`, `.relaxed`, `.acquire`, `.release`, `.acq_rel` and the scope.
+    fn ordering(&mut self) -> Ordering {
+        let order = |release, acquire| Ordering { release, acquire };
+        let ordering = self.choose(&[
+            ("weak", order(false, false)),
+            ("volatile", order(false, false)),
+            ("relaxed", order(false, false)),
+            ("acquire", order(false, true)),
+            ("release", order(true, false)),
+            ("acq_rel", order(true, true)),
+        ]);
+        // Every scope is honoured as the widest one.
+        self.choose(&[("cta", ()), ("gpu", ()), ("sys", ())]);
+        ordering.unwrap_or(order(false, false))
+    }
+
+    fn ordered(&mut self, ordering: Ordering, op: Op) -> Result<(), PtxError> {
+        if ordering.release {
+            self.emit(Op::Fence)?;
+        }
+        self.emit(op)?;
+        if ordering.acquire {
+            self.emit(Op::Fence)?;
+        }
+        Ok(())
+    }
+
+    fn memory_type(&mut self) -> Result<Ty, PtxError> {
+        match self.ty()? {
+            Ty::Pred | Ty::F16 | Ty::F16x2 | Ty::Bf16 | Ty::Bf16x2 => {
+                Err(self.bad("memory holds .b, .u, .s, .f32 and .f64; use .b16 or .b32"))
+            }
+            ty => Ok(ty),
+        }
+    }
+
+    /// Takes vector length and type, which are the last qualifiers: what is left then is refused before the operands
+    /// are looked at.
+    fn vector_type(&mut self) -> Result<(u8, Ty), PtxError> {
+        let vector = self.choose(&[("v2", 2), ("v4", 4)]).unwrap_or(1);
+        let ty = self.memory_type()?;
+        self.finish()?;
+        Ok((vector, ty))
+    }
+
+    /// Checks a cache policy operand, which changes no value.
+    fn cache_policy(&mut self, i: usize) -> Result<(), PtxError> {
+        if self.ins.operands.len() > i {
+            self.r64(i, Ty::B64)?;
+        }
+        Ok(())
+    }
+
+    /// `ld`
+    pub fn load(&mut self) -> Result<(), PtxError> {
+        self.arity(2..=3)?;
+        let ordering = self.ordering();
+        if ordering.release {
+            return Err(self.bad("a load cannot release"));
+        }
+        let is_read_only = self.take("nc");
+        let space = self.space().unwrap_or(Space::Generic);
+        if is_read_only && space != Space::Global {
+            return Err(self.bad(".nc is for .global"));
+        }
+        self.take_cache_hints();
+        let (vector, ty) = self.vector_type()?;
+        let elements = self.vector(0)?;
+        if elements.len() != usize::from(vector) {
+            return Err(self.bad(format!("{vector} registers are loaded")));
+        }
+        let bytes = self.register_bytes(elements, ty)?;
+        let mut d = [0; 4];
+        for (d, element) in d.iter_mut().zip(elements) {
+            *d = self.destination(element, bytes)?;
+        }
+        let (space, address) = self.address(1, space)?;
+        self.cache_policy(2)?;
+        let ty = ty.in_memory(bytes);
+        self.ordered(
+            ordering,
+            Op::Load {
+                space,
+                ty,
+                vector,
+                d,
+                address,
+            },
+        )
+    }
+
+    /// Width in bytes of the registers among `elements`, which is at least that of `ty`. Elements that are no registers
+    /// adapt to it.
+    fn register_bytes(&mut self, elements: &[Operand<'a>], ty: Ty) -> Result<u8, PtxError> {
+        let mut common = None;
+        for element in elements {
+            let &Operand::Name {
+                name,
+                component: None,
+            } = element
+            else {
+                continue;
+            };
+            let Some(register) = self.find_register(name)? else {
+                continue;
+            };
+            let fits = if ty.is_float() {
+                register.bytes == ty.bytes()
+            } else {
+                register.bytes >= ty.bytes() && register.bytes > 0
+            };
+            if !fits || common.is_some_and(|bytes| bytes != register.bytes) {
+                let rule =
+                    format!("{name} does not have the size of the type or of its neighbours");
+                return Err(self.bad(rule));
+            }
+            common = Some(register.bytes);
+        }
+        Ok(common.unwrap_or(ty.bytes()))
+    }
+
+    /// `st`
+    pub fn store(&mut self) -> Result<(), PtxError> {
+        self.arity(2..=3)?;
+        let ordering = self.ordering();
+        if ordering.acquire {
+            return Err(self.bad("a store cannot acquire"));
+        }
+        let space = self.space().unwrap_or(Space::Generic);
+        self.take_cache_hints();
+        let (vector, ty) = self.vector_type()?;
+        let elements = self.vector(1)?;
+        if elements.len() != usize::from(vector) {
+            return Err(self.bad(format!("{vector} registers are stored")));
+        }
+        let bytes = self.register_bytes(elements, ty)?;
+        let mut a = [0; 4];
+        for (a, element) in a.iter_mut().zip(elements) {
+            *a = match element {
+                Operand::Name { .. } => self.source(element, bits(bytes))?,
+                _ if file_of(bytes) == file_of(ty.bytes()) => self.source(element, ty)?,
+                _ => return Err(self.unsupported("move the constant into a register first")),
+            };
+        }
+        let (space, address) = self.address(0, space)?;
+        if matches!(space, Space::Const | Space::Param) {
+            return Err(self.bad("this memory is read-only"));
+        }
+        self.cache_policy(2)?;
+        let ty = MemoryType {
+            signed: false,
+            ..ty.in_memory(bytes)
+        };
+        self.ordered(
+            ordering,
+            Op::Store {
+                space,
+                ty,
+                vector,
+                a,
+                address,
+            },
+        )
+    }
+
+    /// `atom` and `red`, by the opcode
+    pub fn atomic(&mut self) -> Result<(), PtxError> {
+        let returns = self.ins.opcode == "atom";
+        if self.take("async") {
+            return Err(self.unsupported("use red on the block's own shared memory"));
+        }
+        let ordering = self.ordering();
+        let space = self.space().unwrap_or(Space::Generic);
+        if !matches!(space, Space::Global | Space::Shared | Space::Generic) {
+            return Err(self.bad("atomics work on .global and .shared"));
+        }
+        self.take_cache_hints();
+        let (op, word, ty) = self.atomic_operation()?;
+        if !returns && matches!(op, AtomicOp::Exch | AtomicOp::Cas) {
+            return Err(self.bad("red has no .exch and no .cas"));
+        }
+        let (first, values) = (usize::from(returns), 1 + usize::from(op == AtomicOp::Cas));
+        self.arity(first + 1 + values..=first + 2 + values)?;
+        let (space, address) = self.address(first, space)?;
+        let b = self.source(self.operand(first + 1)?, word)?;
+        self.cache_policy(first + 1 + values)?;
+        if !returns {
+            return self.ordered(
+                ordering,
+                Op::Red {
+                    op,
+                    ty,
+                    space,
+                    b,
+                    address,
+                },
+            );
+        }
+        let c = if values == 2 {
+            self.source(self.operand(first + 2)?, word)?
+        } else {
+            b
+        };
+        let d = self.destination(self.operand(0)?, word.bytes())?;
+        self.ordered(
+            ordering,
+            Op::Atom {
+                op,
+                ty,
+                space,
+                d,
+                b,
+                c,
+                address,
+            },
+        )
+    }
+
+    /// Takes operation and type: the last qualifiers.
+    fn atomic_operation(&mut self) -> Result<(AtomicOp, Ty, AtomicType), PtxError> {
+        let op = self.require(&[
+            ("add", AtomicOp::Add),
+            ("and", AtomicOp::And),
+            ("or", AtomicOp::Or),
+            ("xor", AtomicOp::Xor),
+            ("exch", AtomicOp::Exch),
+            ("cas", AtomicOp::Cas),
+            ("inc", AtomicOp::Inc),
+            ("dec", AtomicOp::Dec),
+            ("min", AtomicOp::Min),
+            ("max", AtomicOp::Max),
+        ])?;
+        let noftz = self.take("noftz");
+        let word = self.ty()?;
+        self.finish()?;
+        Ok((op, word, self.atomic_type(op, word, noftz)?))
+    }
+
+    /// The combinations of operation and type that the ISA has.
+    fn atomic_type(&self, op: AtomicOp, ty: Ty, noftz: bool) -> Result<AtomicType, PtxError> {
+        use AtomicOp::{Add, And, Cas, Dec, Exch, Inc, Max, Min, Or, Xor};
+        let is_half = matches!(ty, Ty::F16 | Ty::F16x2 | Ty::Bf16 | Ty::Bf16x2);
+        if noftz != is_half {
+            return Err(self.bad("16-bit floats need .noftz, and no other type has it"));
+        }
+        Ok(match (op, ty) {
+            (And | Or | Xor | Exch | Cas, Ty::B32) => AtomicType::U32,
+            (And | Or | Xor | Exch | Cas, Ty::B64) => AtomicType::U64,
+            (Cas, Ty::B16) => AtomicType::U16,
+            (Add | Inc | Dec | Min | Max, Ty::U32) => AtomicType::U32,
+            (Add | Min | Max, Ty::S32) => AtomicType::S32,
+            (Add | Min | Max, Ty::U64) => AtomicType::U64,
+            (Min | Max, Ty::S64) => AtomicType::S64,
+            (Add, Ty::F32) => AtomicType::F32,
+            (Add, Ty::F64) => AtomicType::F64,
+            (Add, Ty::F16) => AtomicType::F16,
+            (Add, Ty::F16x2) => AtomicType::F16x2,
+            (Add, Ty::Bf16) => AtomicType::Bf16,
+            (Add, Ty::Bf16x2) => AtomicType::Bf16x2,
+            _ => return Err(self.bad("this operation does not exist for this type")),
+        })
+    }
+
+    /// `fence[.sc|.acq_rel].scope`, `membar.level`
+    pub fn fence(&mut self) -> Result<(), PtxError> {
+        self.arity(0..=0)?;
+        if self.ins.opcode == "membar" {
+            self.require(&[("cta", ()), ("gl", ()), ("sys", ())])?;
+        } else {
+            self.choose(&[("sc", ()), ("acq_rel", ())]);
+            self.require(&[("cta", ()), ("gpu", ()), ("sys", ())])?;
+        }
+        self.emit(Op::Fence)
+    }
+
+    /// `prefetch`, `prefetchu`, `applypriority`, `discard`: the address is checked for its form and not used.
+    pub fn cache_control(&mut self) -> Result<(), PtxError> {
+        self.arity(1..=2)?;
+        if self.take("tensormap") {
+            return Err(self.unsupported("tensor maps are not known here"));
+        }
+        let space = self.space().unwrap_or(Space::Generic);
+        self.take_cache_hints();
+        self.choose(&[("L1", ()), ("L2", ())]);
+        self.address(0, space)?;
+        if self.ins.operands.len() > 1 {
+            self.constant(1)?;
+        }
+        self.emit(Op::Nop)
+    }
+
+    /// `createpolicy.fractional`: a policy is a hint; its value is 0 here.
+    pub fn create_policy(&mut self) -> Result<(), PtxError> {
+        self.arity(1..=2)?;
+        self.require(&[("fractional", ())])?;
+        self.take_cache_hints();
+        self.only_type(Ty::B64)?;
+        if self.ins.operands.len() > 1 {
+            self.r32(1, Ty::F32)?;
+        }
+        let (d, a) = (self.d64(0)?, self.builder().const64(0)?);
+        self.emit(Op::Mov64 { d, a })
+    }
+}
+
+/// The bit type of a register.
+fn bits(bytes: u8) -> Ty {
+    match bytes {
+        1 => Ty::B8,
+        2 => Ty::B16,
+        4 => Ty::B32,
+        _ => Ty::B64,
+    }
+}

@@ -1,0 +1,333 @@
+//! Operands to registers: declared registers, constants, special registers, addresses of variables.
+
+use super::builder::{File, Value};
+use super::inst::Inst;
+use super::scope::Register;
+use super::special;
+use super::symbols::Symbol;
+use super::types::Ty;
+use crate::error::{PtxError, PtxErrorKind};
+use crate::ir::{Address, AddressBase, Op, Pred, PredLogic, R32, R64, Space};
+use crate::syntax::{self, Operand};
+
+impl<'t, 'a> Inst<'_, 't, 'a> {
+    /// Checks the number of operands.
+    pub fn arity(&self, allowed: std::ops::RangeInclusive<usize>) -> Result<usize, PtxError> {
+        let count = self.ins.operands.len();
+        if allowed.contains(&count) {
+            return Ok(count);
+        }
+        let (least, most) = allowed.into_inner();
+        Err(self.bad(format!(
+            "it has {count} operands; {least} to {most} are possible"
+        )))
+    }
+
+    /// Operand `i`, which must be there.
+    pub fn operand(&self, i: usize) -> Result<&'t Operand<'a>, PtxError> {
+        self.ins
+            .operands
+            .get(i)
+            .ok_or_else(|| self.bad(format!("operand {} is missing", i + 1)))
+    }
+
+    /// The register called `name`, if one is declared.
+    pub fn find_register(&mut self, name: &'a str) -> Result<Option<Register>, PtxError> {
+        self.unit.scopes.register(name, &mut self.unit.builder)
+    }
+
+    fn undefined(&self, name: &str) -> PtxError {
+        PtxError::new(
+            self.ins.line,
+            PtxErrorKind::Undefined {
+                name: name.to_string(),
+            },
+        )
+    }
+
+    // ---- sources ----
+
+    /// Source operand `i` in the 32-bit file; `ty` has at most 4 bytes.
+    pub fn r32(&mut self, i: usize, ty: Ty) -> Result<R32, PtxError> {
+        self.source(self.operand(i)?, ty).map(R32)
+    }
+
+    /// Source operand `i` in the 64-bit file; `ty` has 8 bytes.
+    pub fn r64(&mut self, i: usize, ty: Ty) -> Result<R64, PtxError> {
+        self.source(self.operand(i)?, ty).map(R64)
+    }
+
+    /// A source in the file of its type: a register of exactly that size, or a value known before the start.
+    pub fn source(&mut self, operand: &Operand<'a>, ty: Ty) -> Result<u16, PtxError> {
+        if let Operand::Name {
+            name,
+            component: None,
+        } = *operand
+            && let Some(register) = self.find_register(name)?
+        {
+            return self.sized(register, ty.bytes(), name);
+        }
+        let file = file_of(ty.bytes());
+        let value = match *operand {
+            Operand::Name { name, component } => {
+                if let Some(special) = special::constant(name, component, ty.bytes()) {
+                    special
+                } else {
+                    self.symbol_address(name, 0, ty)?
+                }
+            }
+            Operand::Sum { name, offset } => self.symbol_address(name, offset, ty)?,
+            _ => Value::Bits(self.immediate(operand, ty)?),
+        };
+        self.builder().preload(file, value)
+    }
+
+    fn sized(&self, register: Register, bytes: u8, name: &str) -> Result<u16, PtxError> {
+        if register.bytes == bytes && (register.file == File::Pred) == (bytes == 0) {
+            return Ok(register.index);
+        }
+        let kind = |bytes: u8| match bytes {
+            0 => "a predicate".to_string(),
+            _ => format!("{} bits wide", u32::from(bytes) * 8),
+        };
+        let (is, wants) = (kind(register.bytes), kind(bytes));
+        Err(self.bad(format!(
+            "{name} is {is}; its place wants a register that is {wants}"
+        )))
+    }
+
+    /// The bits of a constant, cut to the size of its type (PTX ISA 4.5.1: constants take the size of their use).
+    fn immediate(&self, operand: &Operand<'a>, ty: Ty) -> Result<u64, PtxError> {
+        let bits = match (operand, ty) {
+            (Operand::Integer(value), _) if !ty.is_float() => *value,
+            (Operand::SingleBits(bits), Ty::F32 | Ty::B32) => u64::from(*bits),
+            (Operand::DoubleBits(bits), Ty::F64 | Ty::B64) => *bits,
+            (Operand::Double(value), Ty::F32) => u64::from((*value as f32).to_bits()),
+            (Operand::Double(value), Ty::F64) => value.to_bits(),
+            _ => return Err(self.bad(format!("a register or constant of type {ty:?} is missing"))),
+        };
+        Ok(match ty.bytes() {
+            8 => bits,
+            0 => u64::from(bits != 0),
+            bytes => bits & ((1 << (8 * u32::from(bytes))) - 1),
+        })
+    }
+
+    /// The address of a variable as a value.
+    fn symbol_address(&mut self, name: &'a str, offset: i64, ty: Ty) -> Result<Value, PtxError> {
+        let symbol = self.symbol(name)?;
+        if ty.is_float() || !matches!(ty.bytes(), 4 | 8) {
+            return Err(self.bad(format!(
+                "the address of {name} is an integer of 32 or 64 bits"
+            )));
+        }
+        let start = match symbol {
+            Symbol::Global(_) if ty.bytes() != 8 => {
+                return Err(self.bad(format!("the address of {name} has 64 bits")));
+            }
+            Symbol::Global(index) => return Ok(Value::Global(index, offset)),
+            Symbol::CallParam(_) => {
+                return Err(
+                    self.unsupported("read the parameter with ld.param instead of its address")
+                );
+            }
+            _ => self.unit.offset_of(symbol),
+        };
+        let address = i64::from(start).wrapping_add(offset) as u64;
+        Ok(Value::Bits(if ty.bytes() == 4 {
+            address & 0xffff_ffff
+        } else {
+            address
+        }))
+    }
+
+    fn symbol(&self, name: &str) -> Result<Symbol, PtxError> {
+        self.unit.find_variable(name).ok_or_else(|| {
+            if self.unit.symbols.functions.contains_key(name) {
+                return self
+                    .unsupported("call the function by name; its address is not known here");
+            }
+            if name.starts_with('%') && special::is_special(name) {
+                return self.unsupported("of the special registers, these are not emulated");
+            }
+            self.undefined(name)
+        })
+    }
+
+    /// Source predicate `i`, possibly negated with `!`.
+    pub fn pred(&mut self, i: usize) -> Result<Pred, PtxError> {
+        let operand = self.operand(i)?;
+        let &Operand::Not(name) = operand else {
+            return self.source(operand, Ty::Pred).map(Pred);
+        };
+        let a = self.named_pred(name)?;
+        let d = self.builder().fresh_pred()?;
+        let op = Op::PredLogic {
+            op: PredLogic::Not,
+            d,
+            a,
+            b: Pred::TRUE,
+        };
+        self.builder().emit_unguarded(op)?;
+        Ok(d)
+    }
+
+    /// The predicate register called `name`.
+    pub fn named_pred(&mut self, name: &'a str) -> Result<Pred, PtxError> {
+        let register = self
+            .find_register(name)?
+            .ok_or_else(|| self.undefined(name))?;
+        self.sized(register, 0, name).map(Pred)
+    }
+
+    /// Operand `i` as a constant that the instruction encodes.
+    pub fn constant(&self, i: usize) -> Result<u64, PtxError> {
+        match self.operand(i)? {
+            Operand::Integer(value) => Ok(*value),
+            Operand::Name {
+                name: "WARP_SZ",
+                component: None,
+            } => Ok(32),
+            _ => Err(self.bad(format!("operand {} must be an integer constant", i + 1))),
+        }
+    }
+
+    // ---- destinations ----
+
+    /// Destination operand `i` in the 32-bit file, of the size of `ty`.
+    pub fn d32(&mut self, i: usize, ty: Ty) -> Result<R32, PtxError> {
+        self.destination(self.operand(i)?, ty.bytes()).map(R32)
+    }
+
+    /// Destination operand `i` in the 64-bit file.
+    pub fn d64(&mut self, i: usize) -> Result<R64, PtxError> {
+        self.destination(self.operand(i)?, 8).map(R64)
+    }
+
+    /// Destination predicate `i`.
+    pub fn dpred(&mut self, i: usize) -> Result<Pred, PtxError> {
+        self.destination(self.operand(i)?, 0).map(Pred)
+    }
+
+    /// A register of `bytes` to write; for a sink `_` one that nobody reads.
+    pub fn destination(&mut self, operand: &Operand<'a>, bytes: u8) -> Result<u16, PtxError> {
+        match *operand {
+            Operand::Sink => self.builder().register(file_of(bytes)),
+            Operand::Name {
+                name,
+                component: None,
+            } => {
+                let register = self
+                    .find_register(name)?
+                    .ok_or_else(|| self.undefined(name))?;
+                self.sized(register, bytes, name)
+            }
+            _ => Err(self.bad("a destination is a register or `_`")),
+        }
+    }
+
+    /// Destination `d|p` or just `d`: the two operands. A sink stands for an absent `p`.
+    pub fn pair(&self, i: usize) -> Result<(&'t Operand<'a>, &'t Operand<'a>), PtxError> {
+        Ok(match self.operand(i)? {
+            Operand::Pair(first, second) => (first, second),
+            single => (single, &Operand::Sink),
+        })
+    }
+
+    /// The elements of vector operand `i`; a scalar counts as a vector of one.
+    pub fn vector(&self, i: usize) -> Result<&'t [Operand<'a>], PtxError> {
+        Ok(match self.operand(i)? {
+            Operand::Vector(elements) => elements,
+            scalar => std::slice::from_ref(scalar),
+        })
+    }
+
+    // ---- addresses ----
+
+    /// Address operand `i` of an access to `space`. The space that comes back differs for `.param`: parameters of
+    /// device functions are in local memory.
+    pub fn address(&mut self, i: usize, space: Space) -> Result<(Space, Address), PtxError> {
+        let &Operand::Address {
+            base,
+            offset,
+            ref coordinates,
+        } = self.operand(i)?
+        else {
+            return Err(self.bad(format!("operand {} must be an address in brackets", i + 1)));
+        };
+        if !coordinates.is_empty() {
+            return Err(self.unsupported("tensor addresses are not known here"));
+        }
+        let name = match base {
+            syntax::AddressBase::Absolute => return self.absolute(space, offset),
+            syntax::AddressBase::Name(name) => name,
+        };
+        let Some(register) = self.find_register(name)? else {
+            return self.symbol_access(name, space, offset);
+        };
+        let base = match (register.file, register.bytes) {
+            (File::R64, _) => AddressBase::R64(R64(register.index)),
+            (File::R32, 4) if !matches!(space, Space::Global | Space::Generic) => {
+                AddressBase::R32(R32(register.index))
+            }
+            _ => return Err(self.bad(format!("{name} does not have the size of an address"))),
+        };
+        let offset = i32::try_from(offset)
+            .map_err(|_| self.bad(format!("offset {offset} does not fit 32 bits with sign")))?;
+        Ok((space, Address { base, offset }))
+    }
+
+    /// The address of byte `address` of a space.
+    pub fn absolute(&mut self, space: Space, address: i64) -> Result<(Space, Address), PtxError> {
+        let base = AddressBase::R64(self.builder().const64(address as u64)?);
+        Ok((space, Address { base, offset: 0 }))
+    }
+
+    /// `[variable+offset]`.
+    fn symbol_access(
+        &mut self,
+        name: &'a str,
+        space: Space,
+        offset: i64,
+    ) -> Result<(Space, Address), PtxError> {
+        let symbol = self.symbol(name)?;
+        let lies_in = match symbol {
+            Symbol::Global(index) if matches!(space, Space::Global | Space::Generic) => {
+                let base = self
+                    .builder()
+                    .preload(File::R64, Value::Global(index, offset))?;
+                return Ok((
+                    space,
+                    Address {
+                        base: AddressBase::R64(R64(base)),
+                        offset: 0,
+                    },
+                ));
+            }
+            Symbol::Global(_) => Space::Global,
+            Symbol::Const(_) => Space::Const,
+            Symbol::Shared(_) | Symbol::DynamicShared => Space::Shared,
+            Symbol::Local(_) => Space::Local,
+            Symbol::EntryParam(_) | Symbol::CallParam(_) => Space::Param,
+        };
+        if lies_in != space {
+            return Err(self.bad(format!(
+                "{name} lies in {lies_in:?} memory; name that space"
+            )));
+        }
+        let space = match symbol {
+            Symbol::CallParam(_) => Space::Local,
+            _ => space,
+        };
+        self.absolute(space, i64::from(self.unit.offset_of(symbol)) + offset)
+    }
+}
+
+/// The file of registers of a size; 0 bytes are a predicate.
+pub(super) fn file_of(bytes: u8) -> File {
+    match bytes {
+        0 => File::Pred,
+        8 => File::R64,
+        _ => File::R32,
+    }
+}

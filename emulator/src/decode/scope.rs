@@ -1,0 +1,205 @@
+//! Names inside functions: registers, variables, labels and branch tables of nested scopes.
+
+use std::collections::HashMap;
+
+use super::builder::{Builder, File, Label};
+use super::symbols::{Symbol, duplicate};
+use crate::error::PtxError;
+use crate::syntax::{Registers, Statement, Type};
+
+/// A declared register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Register {
+    /// Its file.
+    pub file: File,
+    /// Its declared size; 0 for a predicate.
+    pub bytes: u8,
+    /// Its virtual number.
+    pub index: u16,
+}
+
+/// One pair of braces.
+#[derive(Default)]
+struct Scope<'a> {
+    registers: HashMap<&'a str, Register>,
+    ranges: Vec<Registers<'a>>,
+    variables: HashMap<&'a str, Symbol>,
+    labels: HashMap<&'a str, Label>,
+    tables: HashMap<&'a str, u32>,
+}
+
+/// The scopes that are open. A function sees its own only, however deep the calls that led to it.
+pub(super) struct Scopes<'a> {
+    open: Vec<Scope<'a>>,
+    /// Index of the outermost scope of the current function.
+    base: usize,
+}
+
+impl<'a> Scopes<'a> {
+    /// No scope is open.
+    pub fn new() -> Self {
+        Scopes {
+            open: Vec::new(),
+            base: 0,
+        }
+    }
+
+    /// Opens a scope; its labels are known from its beginning.
+    pub fn enter(&mut self, body: &[Statement<'a>], builder: &mut Builder) -> Result<(), PtxError> {
+        let mut scope = Scope::default();
+        for statement in body {
+            if let Statement::Label { name, line } = *statement
+                && scope.labels.insert(name, builder.label()).is_some()
+            {
+                return Err(duplicate(line, name));
+            }
+        }
+        self.open.push(scope);
+        Ok(())
+    }
+
+    /// Closes the innermost scope.
+    pub fn leave(&mut self) {
+        self.open.pop();
+    }
+
+    /// Hides the caller's names. Returns what [`Scopes::leave_function`] needs to show them again.
+    pub fn enter_function(&mut self) -> usize {
+        std::mem::replace(&mut self.base, self.open.len())
+    }
+
+    /// Shows the caller's names again.
+    pub fn leave_function(&mut self, callers_base: usize) {
+        self.base = callers_base;
+    }
+
+    fn innermost(&mut self) -> &mut Scope<'a> {
+        if self.open.len() == self.base {
+            self.open.push(Scope::default());
+        }
+        let last = self.open.len() - 1;
+        &mut self.open[last]
+    }
+
+    /// Inner scopes first.
+    fn visible(&self) -> impl Iterator<Item = &Scope<'a>> {
+        self.open[self.base..].iter().rev()
+    }
+
+    /// Declares registers; those of a range come into being when they are first named.
+    pub fn declare(
+        &mut self,
+        registers: &Registers<'a>,
+        builder: &mut Builder,
+    ) -> Result<(), PtxError> {
+        let scope = self.innermost();
+        if registers.count.is_some() {
+            scope.ranges.push(registers.clone());
+            return Ok(());
+        }
+        let register = create(registers, builder)?;
+        match scope.registers.insert(registers.name, register) {
+            Some(_) => Err(duplicate(registers.line, registers.name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Binds a name to a register that exists already.
+    pub fn bind_register(
+        &mut self,
+        name: &'a str,
+        register: Register,
+        line: u32,
+    ) -> Result<(), PtxError> {
+        match self.innermost().registers.insert(name, register) {
+            Some(_) => Err(duplicate(line, name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Binds a name to a variable.
+    pub fn bind(&mut self, name: &'a str, symbol: Symbol, line: u32) -> Result<(), PtxError> {
+        match self.innermost().variables.insert(name, symbol) {
+            Some(_) => Err(duplicate(line, name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Binds a name to a branch table.
+    pub fn bind_table(&mut self, name: &'a str, table: u32, line: u32) -> Result<(), PtxError> {
+        match self.innermost().tables.insert(name, table) {
+            Some(_) => Err(duplicate(line, name)),
+            None => Ok(()),
+        }
+    }
+
+    /// The register called `name`.
+    pub fn register(
+        &mut self,
+        name: &'a str,
+        builder: &mut Builder,
+    ) -> Result<Option<Register>, PtxError> {
+        let base = self.base;
+        for scope in self.open[base..].iter_mut().rev() {
+            if let Some(&register) = scope.registers.get(name) {
+                return Ok(Some(register));
+            }
+            if let Some(range) = scope.ranges.iter().find(|range| contains(range, name)) {
+                let register = create(range, builder)?;
+                scope.registers.insert(name, register);
+                return Ok(Some(register));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The variable called `name`.
+    pub fn variable(&self, name: &str) -> Option<Symbol> {
+        self.visible()
+            .find_map(|scope| scope.variables.get(name).copied())
+    }
+
+    /// The label called `name`.
+    pub fn label(&self, name: &str) -> Option<Label> {
+        self.visible()
+            .find_map(|scope| scope.labels.get(name).copied())
+    }
+
+    /// The branch table called `name`.
+    pub fn table(&self, name: &str) -> Option<u32> {
+        self.visible()
+            .find_map(|scope| scope.tables.get(name).copied())
+    }
+}
+
+/// A fresh register of the declared type.
+pub(super) fn create(
+    registers: &Registers<'_>,
+    builder: &mut Builder,
+) -> Result<Register, PtxError> {
+    let (file, bytes) = match registers.ty {
+        Type::Pred => (File::Pred, 0),
+        Type::Bytes(8) => (File::R64, 8),
+        Type::Bytes(16) => {
+            let way_out = "use pairs of .b64 registers";
+            return Err(PtxError::unsupported(registers.line, ".reg .b128", way_out));
+        }
+        Type::Bytes(bytes) => (File::R32, bytes),
+    };
+    Ok(Register {
+        file,
+        bytes,
+        index: builder.register(file)?,
+    })
+}
+
+/// Whether `%r<12>` declares `name`: `%r0` to `%r11`.
+fn contains(range: &Registers<'_>, name: &str) -> bool {
+    let Some(digits) = name.strip_prefix(range.name) else {
+        return false;
+    };
+    let is_canonical = digits.bytes().all(|byte| byte.is_ascii_digit())
+        && (digits == "0" || !digits.starts_with('0'));
+    let number = digits.parse::<u32>();
+    is_canonical && number.is_ok_and(|number| range.count.is_some_and(|count| number < count))
+}

@@ -1,0 +1,268 @@
+//! Virtual registers to slots: registers joined by a move share one if their lives allow it, then a linear scan hands
+//! out the rest, so that a warp's state stays small. Preloaded values come after, in slots of their own.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::access::registers;
+use super::builder::{Builder, File};
+use super::liveness::{Lives, Range, lives, merge_touching};
+use crate::error::PtxError;
+use crate::ir::{Guard, Op, PredLogic, SlotCounts};
+
+/// The slot of every virtual register.
+pub(super) struct Slots {
+    lives: Lives,
+    slots: Vec<u16>,
+    /// Size of each file.
+    pub counts: SlotCounts,
+}
+
+impl Slots {
+    /// The slot of a register.
+    pub fn of(&self, file: File, register: u16) -> u16 {
+        self.slots[self.lives.number(file, register)]
+    }
+}
+
+/// Gives every register of the program its slot.
+pub(super) fn assign(builder: &mut Builder) -> Result<Slots, PtxError> {
+    let lives = lives(builder)?;
+    let mut is_fixed = vec![false; lives.ranges.len()];
+    is_fixed[lives.number(File::Pred, 0)] = true;
+    for (&(file, _), &register) in &builder.preloads {
+        is_fixed[lives.number(file, register)] = true;
+    }
+    let (leaders, ranges) = coalesce(builder, &lives, &is_fixed);
+    let mut slots = vec![0; lives.ranges.len()];
+    let mut counts = [0u16; 3];
+    for file in File::ALL {
+        // Predicate slot 0 is Pred::TRUE.
+        let first = u16::from(file == File::Pred);
+        let free = lives
+            .numbers(file)
+            .filter(|&n| !is_fixed[n] && leaders[n] == n);
+        counts[file as usize] = scan(free, &ranges, first, &mut slots);
+        for n in lives.numbers(file).filter(|&n| !is_fixed[n]) {
+            slots[n] = slots[leaders[n]];
+        }
+    }
+    let mut preloads: Vec<_> = builder.preloads.iter().collect();
+    preloads.sort_unstable_by_key(|&(&(file, _), &register)| (file as usize, register));
+    for (&(file, _), &register) in preloads {
+        let count = &mut counts[file as usize];
+        slots[lives.number(file, register)] = *count;
+        *count += 1;
+    }
+    let counts = SlotCounts {
+        r32: counts[0],
+        r64: counts[1],
+        pred: counts[2],
+    };
+    Ok(Slots {
+        lives,
+        slots,
+        counts,
+    })
+}
+
+/// Joins the two registers of a move where that keeps their lives apart. Returns the representative of each register
+/// and the ranges of each representative.
+fn coalesce(builder: &Builder, lives: &Lives, is_fixed: &[bool]) -> (Vec<usize>, Vec<Vec<Range>>) {
+    let mut leaders: Vec<usize> = (0..lives.ranges.len()).collect();
+    let mut ranges = lives.ranges.clone();
+    for line in builder
+        .code
+        .iter()
+        .filter(|line| line.guard == Guard::ALWAYS)
+    {
+        let (d, a) = match line.op {
+            Op::Mov32 { d, a } => (lives.number(File::R32, d.0), lives.number(File::R32, a.0)),
+            Op::Mov64 { d, a } => (lives.number(File::R64, d.0), lives.number(File::R64, a.0)),
+            Op::PredLogic {
+                op: PredLogic::Mov,
+                d,
+                a,
+                ..
+            } => (lives.number(File::Pred, d.0), lives.number(File::Pred, a.0)),
+            _ => continue,
+        };
+        let (d, a) = (leader(&mut leaders, d), leader(&mut leaders, a));
+        if d == a || is_fixed[d] || is_fixed[a] || overlap(&ranges[d], &ranges[a]) {
+            continue;
+        }
+        let mut joined = std::mem::take(&mut ranges[a]);
+        joined.append(&mut ranges[d]);
+        merge_touching(&mut joined);
+        ranges[d] = joined;
+        leaders[a] = d;
+    }
+    for n in 0..leaders.len() {
+        leaders[n] = leader(&mut leaders, n);
+    }
+    (leaders, ranges)
+}
+
+fn leader(leaders: &mut [usize], mut n: usize) -> usize {
+    while leaders[n] != n {
+        leaders[n] = leaders[leaders[n]];
+        n = leaders[n];
+    }
+    n
+}
+
+/// Whether two sorted lists of ranges have a point in common.
+fn overlap(a: &[Range], b: &[Range]) -> bool {
+    let (mut i, mut j) = (0, 0);
+    while i < a.len() && j < b.len() {
+        if a[i].1 <= b[j].0 {
+            i += 1;
+        } else if b[j].1 <= a[i].0 {
+            j += 1;
+        } else {
+            return true;
+        }
+    }
+    false
+}
+
+/// Linear scan: in order of their first point, each register takes the lowest slot whose last user is dead. Returns
+/// the number of slots.
+fn scan(
+    registers: impl Iterator<Item = usize>,
+    ranges: &[Vec<Range>],
+    first: u16,
+    slots: &mut [u16],
+) -> u16 {
+    let mut lives: Vec<(u32, u32, usize)> = registers
+        .filter_map(|n| Some((ranges[n].first()?.0, ranges[n].last()?.1, n)))
+        .collect();
+    lives.sort_unstable();
+    let mut active = BinaryHeap::new();
+    let mut free = BinaryHeap::new();
+    let mut count = first;
+    for (start, end, n) in lives {
+        while let Some(&Reverse((dead, slot))) = active.peek() {
+            if dead > start {
+                break;
+            }
+            active.pop();
+            free.push(Reverse(slot));
+        }
+        let slot = match free.pop() {
+            Some(Reverse(slot)) => slot,
+            None => {
+                count += 1;
+                count - 1
+            }
+        };
+        slots[n] = slot;
+        active.push(Reverse((end, slot)));
+    }
+    count
+}
+
+/// Renames every register of the program.
+pub(super) fn rename(builder: &mut Builder, slots: &Slots) {
+    for line in &mut builder.code {
+        line.guard.pred.0 = slots.of(File::Pred, line.guard.pred.0);
+        registers(&mut line.op, &mut |_, file, register| {
+            *register = slots.of(file, *register)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ir::{Instruction, Op, R32};
+    use crate::module::Module;
+
+    fn program(body: &str) -> (Vec<Instruction>, u16) {
+        let text = format!(
+            ".version 7.0\n.target sm_80\n.entry k(.param .u64 p)\n{{\n.reg .b32 %r<300>; .reg .b64 %rd<3>; \
+             .reg .pred %p<3>;\nld.param.u64 %rd1, [p];\n{body}\nexit;\n}}"
+        );
+        let module = Module::parse(&text).unwrap();
+        let kernel = module.kernel("k").unwrap();
+        (kernel.program.clone(), kernel.slots.r32)
+    }
+
+    #[test]
+    fn values_that_are_never_needed_together_share_slots() {
+        let mut body = String::from("ld.global.u32 %r0, [%rd1];\n");
+        for n in 1..200 {
+            body += &format!("add.u32 %r{n}, %r{}, %r{};\n", n - 1, n - 1);
+        }
+        let (_, slots) = program(&(body + "st.global.u32 [%rd1], %r199;"));
+        assert_eq!(slots, 1);
+    }
+
+    #[test]
+    fn values_that_are_needed_together_have_slots_of_their_own() {
+        let loads: String = (0..50)
+            .map(|n| format!("ld.global.u32 %r{n}, [%rd1+{}];\n", 4 * n))
+            .collect();
+        let stores: String = (0..50)
+            .map(|n| format!("st.global.u32 [%rd1+{}], %r{n};\n", 4 * n))
+            .collect();
+        let (program, slots) = program(&(loads + &stores));
+        assert_eq!(slots, 50);
+        let loaded: std::collections::BTreeSet<u16> = program
+            .iter()
+            .filter_map(|line| match line.op {
+                Op::Load { ty, d, .. } if ty.bytes == 4 => Some(d[0]),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(loaded.len(), 50);
+    }
+
+    #[test]
+    fn the_move_that_closes_a_loop_vanishes() {
+        let (program, _) = program(
+            "mov.u32 %r1, 0;\nL:\nadd.u32 %r2, %r1, 1;\nst.global.u32 [%rd1], %r2;\n\
+             mov.u32 %r1, %r2;\nsetp.lt.u32 %p1, %r1, 9;\n@%p1 bra L;",
+        );
+        let moves = program
+            .iter()
+            .filter(|line| matches!(line.op, Op::Mov32 { .. }))
+            .count();
+        assert_eq!(moves, 1, "only the initial value is moved: {program:?}");
+    }
+
+    #[test]
+    fn a_guarded_write_keeps_the_old_value_alive() {
+        let (program, _) = program(
+            "ld.global.u32 %r1, [%rd1];\nsetp.eq.u32 %p1, %r1, 0;\nld.global.u32 %r2, [%rd1+4];\n\
+             ld.global.u32 %r3, [%rd1+8];\n@%p1 add.u32 %r2, %r3, %r3;\nst.global.u32 [%rd1], %r2;",
+        );
+        let mut loads = program.iter().filter_map(|line| match line.op {
+            Op::Load { ty, d, .. } if ty.bytes == 4 => Some(d[0]),
+            _ => None,
+        });
+        let (_, old, other) = (loads.next(), loads.next(), loads.next());
+        assert_ne!(old, other);
+        let add = program.iter().find_map(|line| match line.op {
+            Op::Binary32 { d, .. } => Some(d),
+            _ => None,
+        });
+        assert_eq!(add, old.map(R32));
+    }
+
+    #[test]
+    fn a_value_needed_after_a_loop_survives_it() {
+        let (program, _) = program(
+            "ld.global.u32 %r1, [%rd1];\nmov.u32 %r2, 0;\nL:\nadd.u32 %r2, %r2, 1;\n\
+             setp.lt.u32 %p1, %r2, 9;\n@%p1 bra L;\nst.global.u32 [%rd1], %r1;",
+        );
+        let kept = program.iter().find_map(|line| match line.op {
+            Op::Load { ty, d, .. } if ty.bytes == 4 => Some(d[0]),
+            _ => None,
+        });
+        for line in &program {
+            if let Op::Binary32 { d, .. } | Op::Mov32 { d, .. } = line.op {
+                assert_ne!(Some(d.0), kept);
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Special registers (PTX ISA chapter 10): which are values known at the start of a warp, which are read by an
+//! instruction.
+
+use super::builder::Value;
+use crate::ir::{Axis, Special};
+
+/// Special registers that change while a thread runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// `%clock`: 32 bits.
+    Clock32,
+    /// `%clock64`, `%globaltimer`: 64 bits.
+    Clock64,
+}
+
+/// The reading that `name` stands for.
+pub(super) fn reading(name: &str) -> Option<Reading> {
+    match name {
+        "%clock" | "%clock_lo" | "%globaltimer_lo" => Some(Reading::Clock32),
+        "%clock64" | "%globaltimer" => Some(Reading::Clock64),
+        _ => None,
+    }
+}
+
+/// Whether a name that no register declares belongs to the ISA.
+pub(super) fn is_special(name: &str) -> bool {
+    let prefixes = [
+        "%tid",
+        "%ntid",
+        "%ctaid",
+        "%nctaid",
+        "%clock",
+        "%globaltimer",
+        "%envreg",
+        "%pm",
+        "%reserved_smem",
+        "%aggr_smem",
+        "%cluster",
+        "%ncluster",
+        "%current_graph_exec",
+    ];
+    prefixes.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The value of a special register (or of `WARP_SZ`) read as `bytes` bytes, if it is one that never changes. Grids
+/// are launched without clusters: each block is a cluster of its own.
+pub(super) fn constant(name: &str, component: Option<&str>, bytes: u8) -> Option<Value> {
+    if name == "WARP_SZ" && component.is_none() && bytes > 0 {
+        return Some(Value::Bits(32));
+    }
+    if name == "%is_explicit_cluster" && component.is_none() && bytes == 0 {
+        return Some(Value::Bits(0));
+    }
+    if !matches!(bytes, 4 | 8) {
+        return None;
+    }
+    let axis = match component {
+        None => return scalar(name),
+        Some("x" | "r") => Axis::X,
+        Some("y" | "g") => Axis::Y,
+        Some("z" | "b") => Axis::Z,
+        Some(_) => return None,
+    };
+    Some(match name {
+        "%tid" => Value::Special(Special::Tid(axis)),
+        "%ntid" => Value::Special(Special::Ntid(axis)),
+        "%ctaid" | "%clusterid" => Value::Special(Special::Ctaid(axis)),
+        "%nctaid" | "%nclusterid" => Value::Special(Special::Nctaid(axis)),
+        "%cluster_ctaid" => Value::Bits(0),
+        "%cluster_nctaid" => Value::Bits(1),
+        _ => return None,
+    })
+}
+
+fn scalar(name: &str) -> Option<Value> {
+    Some(Value::Special(match name {
+        "%laneid" => Special::LaneId,
+        "%warpid" => Special::WarpId,
+        "%nwarpid" => Special::NumWarps,
+        "%smid" => Special::SmId,
+        "%nsmid" => Special::NumSms,
+        "%gridid" => Special::GridId,
+        "%lanemask_eq" => Special::LaneMaskEq,
+        "%lanemask_lt" => Special::LaneMaskLt,
+        "%lanemask_le" => Special::LaneMaskLe,
+        "%lanemask_gt" => Special::LaneMaskGt,
+        "%lanemask_ge" => Special::LaneMaskGe,
+        "%dynamic_smem_size" => Special::DynamicSharedBytes,
+        "%total_smem_size" => Special::TotalSharedBytes,
+        "%cluster_ctarank" => return Some(Value::Bits(0)),
+        "%cluster_nctarank" => return Some(Value::Bits(1)),
+        _ => return None,
+    }))
+}

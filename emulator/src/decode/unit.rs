@@ -1,0 +1,286 @@
+//! Unfolds one entry into a flat program: bodies, scopes, labels, and device functions inlined at each call.
+//!
+//! A call's parameters are bytes of the thread's local memory that caller and callee both name; no call stack exists.
+
+use std::collections::HashMap;
+
+use super::builder::{Builder, Label};
+use super::gates;
+use super::inst::Inst;
+use super::opcodes;
+use super::scope::Scopes;
+use super::symbols::{Symbol, Symbols, place_shared};
+use crate::error::{PtxError, PtxErrorKind};
+use crate::ir::{Guard, Location, Op, Pred, SharedLayout, SourceLine};
+use crate::syntax::{
+    Formal, Function, Instruction, ModuleTree, Statement, Variable, VariableSpace,
+};
+
+/// Calls nest this deep at most.
+const MAX_CALL_DEPTH: usize = 64;
+
+/// One entry while it is decoded.
+pub(super) struct Unit<'t, 'a> {
+    /// The module it is part of.
+    pub tree: &'t ModuleTree<'a>,
+    /// The module's variables and functions.
+    pub symbols: &'t Symbols<'t, 'a>,
+    /// Its program so far.
+    pub builder: Builder,
+    /// Names that are visible now.
+    pub scopes: Scopes<'a>,
+    /// Shared memory of the module, this entry and all device functions.
+    pub shared: SharedLayout,
+    /// Size of the parameter buffer in bytes.
+    pub param_bytes: u32,
+    /// `.shared` variables of bodies, by line and name: one place each, however often a function is inlined.
+    static_shared: HashMap<(u32, &'a str), Symbol>,
+    /// The carry flag, once an instruction has named it.
+    carry: Option<Pred>,
+    /// Functions being inlined, outermost first, with the label that `ret` jumps to; the entry has none.
+    calls: Vec<(&'a str, Option<Label>)>,
+}
+
+impl<'t, 'a> Unit<'t, 'a> {
+    /// Decodes all of `entry`.
+    pub fn decode(
+        tree: &'t ModuleTree<'a>,
+        symbols: &'t Symbols<'t, 'a>,
+        entry: &'t Function<'a>,
+    ) -> Result<Self, PtxError> {
+        let mut unit = Unit {
+            tree,
+            symbols,
+            builder: Builder::new(),
+            scopes: Scopes::new(),
+            shared: symbols.shared,
+            param_bytes: 0,
+            static_shared: HashMap::new(),
+            carry: None,
+            calls: vec![(entry.name, None)],
+        };
+        let device_functions = tree.functions.iter().filter(|function| !function.is_entry);
+        for function in device_functions.chain([entry]) {
+            unit.place_static_shared(function.body.as_deref().unwrap_or_default())?;
+        }
+        unit.entry_params(&entry.params)?;
+        unit.body(entry.body.as_deref().unwrap_or_default())?;
+        unit.builder.emit(Op::Exit)?;
+        Ok(unit)
+    }
+
+    /// Finds places for the `.shared` variables of a body before any address is taken: the dynamic array lies behind
+    /// all of them.
+    fn place_static_shared(&mut self, body: &[Statement<'a>]) -> Result<(), PtxError> {
+        for statement in body {
+            match statement {
+                Statement::Block(inner) => self.place_static_shared(inner)?,
+                Statement::Variable(variable) if variable.space == VariableSpace::Shared => {
+                    let symbol = place_shared(&mut self.shared, variable)?;
+                    self.static_shared
+                        .insert((variable.line, variable.name), symbol);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Lays the parameters out as C does a struct (PTX ISA 5.1.6).
+    fn entry_params(&mut self, params: &[Formal<'a>]) -> Result<(), PtxError> {
+        let mut end = 0u64;
+        for param in params {
+            let (variable, bytes) = match param {
+                Formal::Param(variable) => (variable, variable.bytes),
+                Formal::Register(registers) => {
+                    let way_out = "declare the parameters of an entry as .param";
+                    return Err(PtxError::unsupported(
+                        registers.line,
+                        "a .reg parameter",
+                        way_out,
+                    ));
+                }
+            };
+            let offset = end.next_multiple_of(u64::from(variable.align));
+            end = offset + bytes.unwrap_or(u64::MAX >> 1);
+            // PTX ISA 5.1.6.1: the largest parameter buffer of any version.
+            let limit = 32764;
+            if end > limit {
+                let what = "the parameter buffer in bytes".to_string();
+                let kind = PtxErrorKind::Limit {
+                    what,
+                    value: end,
+                    limit,
+                };
+                return Err(PtxError::new(variable.line, kind));
+            }
+            let symbol = Symbol::EntryParam(offset as u32);
+            self.scopes.bind(variable.name, symbol, variable.line)?;
+        }
+        self.param_bytes = end as u32;
+        Ok(())
+    }
+
+    /// The variable that a name stands for here.
+    pub fn find_variable(&self, name: &str) -> Option<Symbol> {
+        let module = || self.symbols.variables.get(name).copied();
+        self.scopes.variable(name).or_else(module)
+    }
+
+    /// Offset of a variable in its space; a `.global` variable has none before the launch.
+    pub fn offset_of(&self, symbol: Symbol) -> u32 {
+        match symbol {
+            Symbol::Global(_) => 0,
+            Symbol::DynamicShared => self.shared.dynamic_offset(),
+            Symbol::Const(offset)
+            | Symbol::Shared(offset)
+            | Symbol::Local(offset)
+            | Symbol::EntryParam(offset)
+            | Symbol::CallParam(offset) => offset,
+        }
+    }
+
+    /// The carry flag of `add.cc` and its like (PTX ISA 9.7.2).
+    pub fn carry(&mut self) -> Result<Pred, PtxError> {
+        let carry = match self.carry {
+            Some(carry) => carry,
+            None => self.builder.fresh_pred()?,
+        };
+        self.carry = Some(carry);
+        Ok(carry)
+    }
+
+    /// Where `ret` goes in the current function; `None` in the entry.
+    pub fn return_label(&self) -> Option<Label> {
+        self.calls.last().and_then(|&(_, label)| label)
+    }
+
+    fn body(&mut self, body: &'t [Statement<'a>]) -> Result<(), PtxError> {
+        self.scopes.enter(body, &mut self.builder)?;
+        for statement in body {
+            self.statement(statement)?;
+        }
+        self.scopes.leave();
+        Ok(())
+    }
+
+    fn statement(&mut self, statement: &'t Statement<'a>) -> Result<(), PtxError> {
+        match statement {
+            Statement::Registers(registers) => self.scopes.declare(registers, &mut self.builder),
+            Statement::Variable(variable) => self.variable(variable),
+            Statement::Label { name, .. } => {
+                if let Some(label) = self.scopes.label(name) {
+                    self.builder.place(label);
+                }
+                Ok(())
+            }
+            Statement::Instruction(instruction) => self.instruction(instruction),
+            Statement::Block(inner) => self.body(inner),
+            Statement::BranchTargets { name, line, labels } => self.table(name, *line, labels),
+            // Only indirect calls look at prototypes, and those are refused where they stand.
+            Statement::CallPrototype => Ok(()),
+        }
+    }
+
+    fn variable(&mut self, variable: &Variable<'a>) -> Result<(), PtxError> {
+        let key = (variable.line, variable.name);
+        let symbol = match (variable.space, variable.bytes) {
+            (VariableSpace::Shared, _) => self.static_shared[&key],
+            (VariableSpace::Local, Some(bytes)) => {
+                Symbol::Local(self.builder.local(bytes, variable.align)?)
+            }
+            (VariableSpace::Param, Some(bytes)) => {
+                Symbol::CallParam(self.builder.local(bytes, variable.align)?)
+            }
+            _ => {
+                let what = format!("{} in this place", variable.name);
+                let way_out = "give it a length, or declare it at module scope";
+                return Err(PtxError::unsupported(variable.line, what, way_out));
+            }
+        };
+        self.scopes.bind(variable.name, symbol, variable.line)
+    }
+
+    fn table(&mut self, name: &'a str, line: u32, labels: &[&'a str]) -> Result<(), PtxError> {
+        let labels: Result<Vec<_>, _> = labels
+            .iter()
+            .map(|name| self.find_label(name, line).map(|label| label.0))
+            .collect();
+        self.builder.tables.push(labels?);
+        let table = self.builder.tables.len() as u32 - 1;
+        self.scopes.bind_table(name, table, line)
+    }
+
+    /// The label that a branch names.
+    pub fn find_label(&self, name: &str, line: u32) -> Result<Label, PtxError> {
+        self.scopes.label(name).ok_or_else(|| {
+            PtxError::new(
+                line,
+                PtxErrorKind::Undefined {
+                    name: name.to_string(),
+                },
+            )
+        })
+    }
+
+    fn instruction(&mut self, ins: &'t Instruction<'a>) -> Result<(), PtxError> {
+        let source = ins.location.and_then(|location| {
+            let file = self
+                .tree
+                .files
+                .iter()
+                .position(|&(file, _)| file == location.file)?;
+            Some(SourceLine {
+                file: file as u32,
+                line: location.line,
+            })
+        });
+        self.builder.location = Location {
+            line: ins.line,
+            source,
+        };
+        gates::check(ins, self.tree)?;
+        let mut inst = Inst::new(self, ins)?;
+        if let Some((name, negated)) = ins.guard {
+            let pred = inst.named_pred(name)?;
+            inst.builder().guard = Guard { pred, negated };
+        }
+        opcodes::decode(&mut inst)?;
+        inst.finish()?;
+        self.builder.guard = Guard::ALWAYS;
+        Ok(())
+    }
+
+    /// Inlines `function`. `bind` gives the callee's parameters their values once its names are the visible ones.
+    pub fn inline(
+        &mut self,
+        function: &'t Function<'a>,
+        line: u32,
+        bind: impl FnOnce(&mut Self) -> Result<(), PtxError>,
+    ) -> Result<(), PtxError> {
+        if self.calls.iter().any(|&(name, _)| name == function.name) {
+            let function = function.name.to_string();
+            return Err(PtxError::new(line, PtxErrorKind::Recursion { function }));
+        }
+        if self.calls.len() >= MAX_CALL_DEPTH {
+            let (what, limit) = ("the depth of calls".to_string(), MAX_CALL_DEPTH as u64);
+            let kind = PtxErrorKind::Limit {
+                what,
+                value: limit + 1,
+                limit,
+            };
+            return Err(PtxError::new(line, kind));
+        }
+        let end = self.builder.label();
+        let callers_base = self.scopes.enter_function();
+        self.calls.push((function.name, Some(end)));
+        self.scopes.enter(&[], &mut self.builder)?;
+        bind(self)?;
+        self.body(function.body.as_deref().unwrap_or_default())?;
+        self.scopes.leave();
+        self.calls.pop();
+        self.scopes.leave_function(callers_base);
+        self.builder.place(end);
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! From the address operand of an instruction to checked offsets into one region of memory.
+//!
+//! Lanes outside the mask get the address of the first lane inside, so that every lane has a valid
+//! one: checks and loads then run over all 32 without a branch.
+
+use std::sync::Arc;
+
+use crate::fault::{FaultKind, Outcome, lane_fault, space_name};
+use crate::ir::{Address, AddressBase, Space};
+use crate::memory::{Allocation, find};
+
+use super::data_movement::space_of;
+use super::registers::{LANES, Lanes, Mask, Registers, each_lane};
+
+/// The device memory that a block sees, with the allocation used last.
+pub(crate) struct GlobalView {
+    allocations: Arc<[Arc<Allocation>]>,
+    last: Option<Arc<Allocation>>,
+}
+
+impl GlobalView {
+    pub fn new(allocations: Arc<[Arc<Allocation>]>) -> Self {
+        Self {
+            allocations,
+            last: None,
+        }
+    }
+
+    /// The allocation that may hold `address`.
+    #[inline(always)]
+    pub fn allocation(&mut self, address: u64) -> Option<&Arc<Allocation>> {
+        let hit = self
+            .last
+            .as_ref()
+            .is_some_and(|a| address.wrapping_sub(a.base) < a.bytes);
+        if !hit {
+            self.last = find(&self.allocations, address).cloned();
+        }
+        self.last.as_ref()
+    }
+}
+
+/// Effective addresses: base register plus offset.
+#[inline(always)]
+pub(crate) fn effective(regs: &Registers, mask: Mask, address: Address) -> Lanes<u64> {
+    let offset = i64::from(address.offset) as u64;
+    let mut out: Lanes<u64> = match address.base {
+        AddressBase::R64(base) => {
+            let base = regs.get64(base);
+            each_lane(|i| base[i].wrapping_add(offset))
+        }
+        AddressBase::R32(base) => {
+            let base = regs.get32(base);
+            each_lane(|i| u64::from(base[i].wrapping_add(offset as u32)))
+        }
+    };
+    if mask.lanes != u32::MAX {
+        fill(&mut out, mask.lanes);
+    }
+    out
+}
+
+/// Gives lanes outside `lanes`, which is not empty, the address of the first lane inside.
+pub(crate) fn fill(addresses: &mut Lanes<u64>, lanes: u32) {
+    let first = addresses[lanes.trailing_zeros() as usize & (LANES - 1)];
+    for (i, address) in addresses.iter_mut().enumerate() {
+        if lanes >> i & 1 == 0 {
+            *address = first;
+        }
+    }
+}
+
+/// Faults unless every address is a multiple of `size`, a power of two.
+#[inline(always)]
+pub(crate) fn check_alignment(addresses: &Lanes<u64>, size: u32, space: Space) -> Outcome {
+    let low_bits = addresses.iter().fold(0, |bits, address| bits | address);
+    if low_bits & u64::from(size - 1) == 0 {
+        return Ok(());
+    }
+    misaligned(addresses, size, space)
+}
+
+#[cold]
+fn misaligned(addresses: &Lanes<u64>, size: u32, space: Space) -> Outcome {
+    let lane = addresses
+        .iter()
+        .position(|a| a % u64::from(size) != 0)
+        .unwrap_or(0);
+    let address = addresses[lane];
+    let kind = FaultKind::Misaligned {
+        space: space_name(space),
+        address,
+        alignment: size,
+    };
+    lane_fault(lane as u32, kind)
+}
+
+/// Faults unless `size` bytes from every offset lie below `len`.
+#[inline(always)]
+pub(crate) fn check_bounds(
+    addresses: &Lanes<u64>,
+    base: u64,
+    len: u64,
+    size: u32,
+    space: Space,
+) -> Outcome {
+    let highest = addresses
+        .iter()
+        .fold(0, |highest, a| a.wrapping_sub(base).max(highest));
+    if len >= u64::from(size) && highest <= len - u64::from(size) {
+        return Ok(());
+    }
+    let outside = |a: &u64| {
+        let offset = a.wrapping_sub(base);
+        offset >= len || u64::from(size) > len - offset
+    };
+    let lane = addresses.iter().position(outside).unwrap_or(0);
+    lane_fault(lane as u32, out_of_bounds(addresses[lane], size, space))
+}
+
+/// The fault for an address that no memory of `space` holds: wrong space when it lies in the window
+/// of another one.
+#[cold]
+pub(crate) fn out_of_bounds(address: u64, bytes: u32, space: Space) -> FaultKind {
+    if space_of(address) != Space::Global {
+        return FaultKind::WrongSpace {
+            expected: space_name(space),
+            address,
+        };
+    }
+    FaultKind::OutOfBounds {
+        space: space_name(space),
+        address,
+        bytes,
+    }
+}

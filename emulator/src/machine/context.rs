@@ -1,0 +1,31 @@
+//! What the warps of one block share while they run.
+
+use crate::ir::Kernel;
+
+use super::address::GlobalView;
+use super::chance::Chance;
+use super::shared::SharedMemory;
+
+/// How `mma` adds up its products.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MmaNumerics {
+    /// Products and sums in f32, k ascending.
+    #[default]
+    F32,
+    /// As an Ampere tensor core is understood to do it: eight products and the accumulator aligned
+    /// to the largest exponent, truncated to 24 fractional bits, summed exactly, truncated to f32.
+    Hardware,
+}
+
+/// Everything of a block but its warps.
+pub(crate) struct Context<'a> {
+    pub kernel: &'a Kernel,
+    pub params: &'a [u8],
+    pub global: GlobalView,
+    pub shared: SharedMemory,
+    pub numerics: MmaNumerics,
+    pub chance: Chance,
+    /// Warp and thread instructions executed so far.
+    pub warp_instructions: u64,
+    pub thread_instructions: u64,
+}

@@ -1,0 +1,143 @@
+//! Moves between registers, permutes and address conversion (PTX ISA, "Data Movement and Conversion
+//! Instructions").
+
+use crate::ir::{Pred, PrmtMode, R32, R64, Space, Width, window};
+
+use super::bits;
+use super::registers::{Mask, Registers, ballot, each_lane};
+
+#[inline(always)]
+pub(crate) fn pack64(regs: &mut Registers, mask: Mask, d: R64, lo: R32, hi: R32) {
+    let (lo, hi) = (regs.get32(lo), regs.get32(hi));
+    let out = each_lane(|i| u64::from(hi[i]) << 32 | u64::from(lo[i]));
+    regs.set64(mask, d, &out);
+}
+
+#[inline(always)]
+pub(crate) fn unpack64(regs: &mut Registers, mask: Mask, lo: R32, hi: R32, a: R64) {
+    let a = *regs.get64(a);
+    regs.set32(mask, lo, &each_lane(|i| a[i] as u32));
+    regs.set32(mask, hi, &each_lane(|i| (a[i] >> 32) as u32));
+}
+
+#[inline(always)]
+pub(crate) fn pack16x2(regs: &mut Registers, mask: Mask, d: R32, lo: R32, hi: R32) {
+    regs.map2_32(lo, hi, |lo, hi| lo & 0xffff | hi << 16);
+}
+
+#[inline(always)]
+pub(crate) fn unpack16x2(regs: &mut Registers, mask: Mask, lo: R32, hi: R32, a: R32) {
+    let a = *regs.get32(a);
+    regs.set32(mask, lo, &each_lane(|i| a[i] & 0xffff));
+    regs.set32(mask, hi, &each_lane(|i| a[i] >> 16));
+}
+
+fn bits_of(width: Width) -> u32 {
+    match width {
+        Width::W8 => 8,
+        Width::W16 => 16,
+        // A 64-bit resize does not exist; 32 bits are all that a slot has.
+        Width::W32 | Width::W64 => 32,
+    }
+}
+
+#[inline(always)]
+pub(crate) fn resize(
+    regs: &mut Registers,
+    mask: Mask,
+    signed: bool,
+    (from, to): (Width, Width),
+    d: R32,
+    a: R32,
+) {
+    let unused = 32 - bits_of(from);
+    let kept = u32::MAX >> (32 - bits_of(to));
+    if signed {
+        regs.map1_32(a, |x| {
+            ((x << unused) as i32 >> unused) as u32 & kept
+        });
+    } else {
+        regs.map1_32(a, |x| x << unused >> unused & kept);
+    }
+}
+
+#[inline(always)]
+pub(crate) fn widen(regs: &mut Registers, mask: Mask, signed: bool, d: R64, a: R32) {
+    let a = regs.get32(a);
+    let out = if signed {
+        each_lane(|i| a[i] as i32 as i64 as u64)
+    } else {
+        each_lane(|i| u64::from(a[i]))
+    };
+    regs.set64(mask, d, &out);
+}
+
+#[inline(always)]
+pub(crate) fn narrow(regs: &mut Registers, mask: Mask, d: R32, a: R64) {
+    let a = regs.get64(a);
+    let out = each_lane(|i| a[i] as u32);
+    regs.set32(mask, d, &out);
+}
+
+#[inline(always)]
+pub(crate) fn prmt(regs: &mut Registers, mask: Mask, mode: PrmtMode, d: R32, abc: [R32; 3]) {
+    if mode == PrmtMode::Index {
+        regs.map3_32(abc, bits::prmt);
+    } else {
+        regs.map3_32(abc, |a, b, c| {
+            bits::prmt(a, b, bits::prmt_selectors(mode, c))
+        });
+    }
+}
+
+/// First generic address of a space; global memory has the identity mapping.
+pub(crate) fn window_base(space: Space) -> u64 {
+    match space {
+        Space::Global | Space::Generic => 0,
+        Space::Shared => window::SHARED,
+        Space::Local => window::LOCAL,
+        Space::Const => window::CONST,
+        Space::Param => window::PARAM,
+    }
+}
+
+/// The space that a generic address lies in.
+#[inline(always)]
+pub(crate) fn space_of(address: u64) -> Space {
+    let inside = |base: u64| address.wrapping_sub(base) < window::BYTES;
+    if inside(window::SHARED) {
+        Space::Shared
+    } else if inside(window::LOCAL) {
+        Space::Local
+    } else if inside(window::CONST) {
+        Space::Const
+    } else if inside(window::PARAM) {
+        Space::Param
+    } else {
+        Space::Global
+    }
+}
+
+/// `cvta`. As on hardware the address is not looked at; one that was not in the space becomes an
+/// address that no access accepts.
+#[inline(always)]
+pub(crate) fn cvta(
+    regs: &mut Registers,
+    mask: Mask,
+    (space, to_space): (Space, bool),
+    d: R64,
+    a: R64,
+) {
+    let base = window_base(space);
+    if to_space {
+        regs.map1_64(a, |x| x.wrapping_sub(base));
+    } else {
+        regs.map1_64(a, |x| x.wrapping_add(base));
+    }
+}
+
+pub(crate) fn is_space(regs: &mut Registers, mask: Mask, space: Space, d: Pred, a: R64) {
+    let a = regs.get64(a);
+    let bits = ballot(|i| space_of(a[i]) == space);
+    regs.set_pred(mask, d, bits);
+}

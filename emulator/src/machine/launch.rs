@@ -1,0 +1,286 @@
+//! Launching a kernel over a grid.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::fault::{Fault, FaultKind};
+use crate::ir::{BlockShape, Kernel};
+use crate::memory::{Allocation, GlobalMemory};
+
+use super::address::GlobalView;
+use super::block::{Block, WarpTrouble};
+use super::chance::{Chance, Schedule, block_order};
+use super::context::{Context, MmaNumerics};
+use super::shared::SharedMemory;
+use super::step::Processor;
+use super::warp::Place;
+
+/// Largest shared memory of a block on any supported target (sm_90), in bytes.
+const MAX_SHARED_BYTES: u32 = 227 * 1024;
+/// Limits of the ISA: threads per axis of a block, threads per block, blocks per axis of a grid.
+const MAX_BLOCK: [u32; 3] = [1024, 1024, 64];
+const MAX_THREADS: u32 = 1024;
+const MAX_GRID: [u32; 3] = [i32::MAX as u32, 65_535, 65_535];
+
+/// What to launch.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
+    /// Blocks along x, y, z.
+    pub grid: [u32; 3],
+    /// Threads of a block along x, y, z.
+    pub block: [u32; 3],
+    /// Bytes of the `.extern .shared` array.
+    pub dynamic_shared_bytes: u32,
+    /// The entry's parameters, laid out like a C struct; exactly as long as the entry declares.
+    pub params: &'a [u8],
+}
+
+/// How to run it. None of the options changes what a correct kernel computes, except
+/// [`Options::mma`].
+#[derive(Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// Order of whatever the ISA leaves unordered.
+    pub schedule: Schedule,
+    /// Threads of the host to use; all cores when `None`.
+    pub threads: Option<usize>,
+    /// Rounding inside `mma`.
+    pub mma: MmaNumerics,
+    /// Called with (blocks done, blocks in all) after every block, from any thread.
+    pub progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
+}
+
+/// What a finished launch did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaunchReport {
+    /// Instructions executed, counted once per warp (and group of lanes).
+    pub warp_instructions: u64,
+    /// The same, counted once per thread that executed them.
+    pub thread_instructions: u64,
+}
+
+/// Runs `kernel` and returns when all its blocks have ended.
+///
+/// # Errors
+/// The [`Fault`] of the lowest-numbered block among those that were found faulty; the launch stops
+/// at the first one. A launch that does not fit the kernel is refused before anything runs.
+pub fn launch(
+    kernel: &Kernel,
+    memory: &GlobalMemory,
+    launch: &Launch,
+    options: &Options,
+) -> Result<LaunchReport, Fault> {
+    check(kernel, launch).map_err(|rule| refused(kernel, rule))?;
+    let globals = memory
+        .module_variables(&kernel.globals)
+        .map_err(|error| refused(kernel, error.to_string()))?;
+    let run = Run {
+        kernel,
+        launch,
+        options,
+        globals,
+        allocations: memory.snapshot().into(),
+        processor: Processor::detect(),
+        next: AtomicU64::new(0),
+        done: AtomicU64::new(0),
+        stopped: AtomicBool::new(false),
+        report: Mutex::new(LaunchReport::default()),
+        fault: Mutex::new(None),
+    };
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = options.threads.unwrap_or_else(cores).max(1);
+    let useful = usize::try_from(run.blocks()).unwrap_or(usize::MAX);
+    std::thread::scope(|scope| {
+        for _ in 1..threads.min(useful) {
+            scope.spawn(|| run.work());
+        }
+        run.work();
+    });
+    let fault = run
+        .fault
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    match fault {
+        Some((_, fault)) => Err(fault),
+        None => Ok(run
+            .report
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)),
+    }
+}
+
+fn refused(kernel: &Kernel, rule: String) -> Fault {
+    Fault {
+        kind: FaultKind::Launch(rule),
+        entry: kernel.entry.clone(),
+        line: 0,
+        source: None,
+        block: [0; 3],
+        warp: 0,
+        lane: None,
+    }
+}
+
+/// Every rule that a launch must satisfy; the error is a sentence with the rule and the value.
+fn check(kernel: &Kernel, launch: &Launch) -> Result<(), String> {
+    let within = |values: [u32; 3], limits: [u32; 3]| {
+        values
+            .iter()
+            .zip(limits)
+            .all(|(value, limit)| (1..=limit).contains(value))
+    };
+    let (grid, block) = (launch.grid, launch.block);
+    if !within(grid, MAX_GRID) {
+        return Err(format!(
+            "grid {grid:?} must be at least 1 and at most {MAX_GRID:?}"
+        ));
+    }
+    if !within(block, MAX_BLOCK) || block.iter().product::<u32>() > MAX_THREADS {
+        return Err(format!(
+            "block {block:?} must be at least 1, at most {MAX_BLOCK:?} and {MAX_THREADS} threads in all"
+        ));
+    }
+    match kernel.block_shape {
+        BlockShape::Exactly(shape) if shape != block => {
+            return Err(format!(
+                "block {block:?} must be {shape:?}, as .reqntid says"
+            ));
+        }
+        BlockShape::AtMost(threads) if block.iter().product::<u32>() > threads => {
+            return Err(format!(
+                "block {block:?} has more than the {threads} threads of .maxntid"
+            ));
+        }
+        _ => {}
+    }
+    if launch.params.len() != kernel.param_bytes as usize {
+        let (got, want) = (launch.params.len(), kernel.param_bytes);
+        return Err(format!(
+            "{got} bytes of parameters were given, the entry declares {want}"
+        ));
+    }
+    if launch.dynamic_shared_bytes > 0 && kernel.shared.dynamic_align.is_none() {
+        return Err(format!(
+            "{} bytes of dynamic shared memory were given, the entry declares no .extern .shared array",
+            launch.dynamic_shared_bytes
+        ));
+    }
+    let used = kernel
+        .shared
+        .static_bytes
+        .saturating_add(launch.dynamic_shared_bytes);
+    if used > MAX_SHARED_BYTES {
+        return Err(format!(
+            "{used} bytes of shared memory exceed {MAX_SHARED_BYTES}"
+        ));
+    }
+    Ok(())
+}
+
+/// One launch, shared by the threads that work on it.
+struct Run<'a> {
+    kernel: &'a Kernel,
+    launch: &'a Launch<'a>,
+    options: &'a Options<'a>,
+    globals: Arc<[u64]>,
+    allocations: Arc<[Arc<Allocation>]>,
+    processor: Processor,
+    /// Position of the next block in launch order.
+    next: AtomicU64,
+    done: AtomicU64,
+    stopped: AtomicBool,
+    report: Mutex<LaunchReport>,
+    /// Fault of the lowest-numbered faulty block so far.
+    fault: Mutex<Option<(u64, Fault)>>,
+}
+
+impl Run<'_> {
+    fn blocks(&self) -> u64 {
+        // Checked: at most 2^31 * 2^16 * 2^16.
+        self.launch.grid.iter().map(|n| u64::from(*n)).product()
+    }
+
+    /// Takes blocks until none is left or one was faulty.
+    fn work(&self) {
+        let blocks = self.blocks();
+        let order = block_order(self.options.schedule, blocks);
+        let num_warps = self.launch.block.iter().product::<u32>().div_ceil(32);
+        let mut block = Block::new(self.context(), num_warps, self.processor);
+        while !self.stopped.load(Relaxed) {
+            let position = self.next.fetch_add(1, Relaxed);
+            if position >= blocks {
+                break;
+            }
+            let number = order(position);
+            let place = self.place(number, num_warps);
+            if let Err(trouble) = block.run(&place, &self.globals, self.options.schedule) {
+                self.stopped.store(true, Relaxed);
+                self.record(number, &place, trouble);
+                break;
+            }
+            let done = self.done.fetch_add(1, Relaxed) + 1;
+            if let Some(progress) = self.options.progress {
+                progress(done, blocks);
+            }
+        }
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.warp_instructions += block.context.warp_instructions;
+        report.thread_instructions += block.context.thread_instructions;
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
+            kernel: self.kernel,
+            params: self.launch.params,
+            global: GlobalView::new(self.allocations.clone()),
+            shared: SharedMemory::new(self.shared_bytes() as usize),
+            numerics: self.options.mma,
+            chance: Chance::new(self.options.schedule, 0),
+            warp_instructions: 0,
+            thread_instructions: 0,
+        }
+    }
+
+    fn shared_bytes(&self) -> u32 {
+        self.kernel.shared.dynamic_offset() + self.launch.dynamic_shared_bytes
+    }
+
+    fn place(&self, number: u64, num_warps: u32) -> Place {
+        let [nx, ny, _] = self.launch.grid.map(u64::from);
+        let index = [number % nx, number / nx % ny, number / nx / ny];
+        Place {
+            grid: self.launch.grid,
+            block: self.launch.block,
+            block_index: index.map(|i| i as u32),
+            warp: 0,
+            num_warps,
+            dynamic_shared_bytes: self.launch.dynamic_shared_bytes,
+            total_shared_bytes: self.shared_bytes(),
+        }
+    }
+
+    fn record(&self, number: u64, place: &Place, found: WarpTrouble) {
+        let location = self
+            .kernel
+            .locations
+            .get(found.trouble.pc as usize)
+            .copied()
+            .unwrap_or_default();
+        let source = location.source.and_then(|source| {
+            let file = self.kernel.source_files.get(source.file as usize)?;
+            Some((file.clone(), source.line))
+        });
+        let fault = Fault {
+            kind: found.trouble.kind,
+            entry: self.kernel.entry.clone(),
+            line: location.line,
+            source,
+            block: place.block_index,
+            warp: found.warp,
+            lane: found.trouble.lane,
+        };
+        let mut first = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        if first.as_ref().is_none_or(|(other, _)| number < *other) {
+            *first = Some((number, fault));
+        }
+    }
+}

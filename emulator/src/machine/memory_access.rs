@@ -1,0 +1,380 @@
+//! `ld` and `st` in every space (PTX ISA, "Data Movement and Conversion Instructions: ld, st").
+
+use crate::fault::{FaultKind, Outcome, lane_fault, space_name};
+use crate::ir::{Address, MemoryType, R32, R64, Space, Width};
+
+use super::address::{GlobalView, check_alignment, check_bounds, effective, fill, out_of_bounds};
+use super::context::Context;
+use super::data_movement::{space_of, window_base};
+use super::registers::{LANES, Lanes, Mask, Registers, ballot, each_lane};
+use super::storage::{Read, Words, Write};
+use super::warp::Warp;
+
+/// A load or store: what moves between which slots and where.
+#[derive(Clone, Copy)]
+pub(crate) struct Transfer {
+    pub space: Space,
+    pub ty: MemoryType,
+    pub vector: u8,
+    pub slots: [u16; 4],
+    pub address: Address,
+}
+
+impl Transfer {
+    /// Bytes per lane.
+    fn bytes(&self) -> u32 {
+        u32::from(self.ty.bytes) * u32::from(self.vector)
+    }
+}
+
+#[inline(always)]
+pub(crate) fn load(warp: &mut Warp, context: &mut Context, mask: Mask, t: Transfer) -> Outcome {
+    let addresses = effective(&warp.regs, mask, t.address);
+    check_alignment(&addresses, t.bytes(), t.space)?;
+    match t.space {
+        Space::Global => load_global(&mut warp.regs, context, mask, &t, &addresses),
+        Space::Shared => load_shared(&mut warp.regs, context, mask, &t, &addresses),
+        Space::Generic => each_space(mask, &addresses, |mask, space, addresses| {
+            load_from(warp, context, mask, &Transfer { space, ..t }, addresses)
+        }),
+        _ => load_from(warp, context, mask, &t, &addresses),
+    }
+}
+
+/// Splits generic addresses by space and hands out addresses inside each.
+fn each_space(
+    mask: Mask,
+    addresses: &Lanes<u64>,
+    mut access: impl FnMut(Mask, Space, &Lanes<u64>) -> Outcome,
+) -> Outcome {
+    let spaces = [
+        Space::Global,
+        Space::Shared,
+        Space::Local,
+        Space::Const,
+        Space::Param,
+    ];
+    for space in spaces {
+        let lanes = ballot(|i| space_of(addresses[i]) == space) & mask.lanes;
+        if lanes != 0 {
+            let mut inside = each_lane(|i| addresses[i].wrapping_sub(window_base(space)));
+            fill(&mut inside, lanes);
+            let whole = mask.whole && lanes == mask.lanes;
+            access(Mask { lanes, whole }, space, &inside)?;
+        }
+    }
+    Ok(())
+}
+
+/// A load whose space is not generic.
+#[inline(never)]
+fn load_from(
+    warp: &mut Warp,
+    context: &mut Context,
+    mask: Mask,
+    t: &Transfer,
+    addresses: &Lanes<u64>,
+) -> Outcome {
+    let regs = &mut warp.regs;
+    match t.space {
+        Space::Global | Space::Generic => load_global(regs, context, mask, t, addresses),
+        Space::Shared => load_shared(regs, context, mask, t, addresses),
+        Space::Local => {
+            let len = u64::from(context.kernel.local_bytes);
+            check_bounds(addresses, 0, len, t.bytes(), t.space)?;
+            let offsets = each_lane(|i| i * len as usize + addresses[i] as usize);
+            load_elements(regs, mask, t, warp.local.as_slice(), &offsets);
+            Ok(())
+        }
+        Space::Const => load_bytes(regs, mask, t, &context.kernel.constants, addresses),
+        Space::Param => load_bytes(regs, mask, t, context.params, addresses),
+    }
+}
+
+#[inline(always)]
+fn load_global(
+    regs: &mut Registers,
+    context: &mut Context,
+    mask: Mask,
+    t: &Transfer,
+    addresses: &Lanes<u64>,
+) -> Outcome {
+    let first = addresses[mask.lanes.trailing_zeros() as usize & (LANES - 1)];
+    if let Some(allocation) = context.global.allocation(first) {
+        let (base, len) = (allocation.base, allocation.bytes);
+        let highest = addresses
+            .iter()
+            .fold(0, |highest, a| a.wrapping_sub(base).max(highest));
+        if len >= u64::from(t.bytes()) && highest <= len - u64::from(t.bytes()) {
+            let offsets = each_lane(|i| (addresses[i] - base) as usize);
+            load_elements(regs, mask, t, &Words(&allocation.words), &offsets);
+            return Ok(());
+        }
+    }
+    load_scattered(regs, context, mask, t, addresses)
+}
+
+/// A load whose lanes are in several allocations, or outside all of them.
+#[cold]
+fn load_scattered(
+    regs: &mut Registers,
+    context: &mut Context,
+    mask: Mask,
+    t: &Transfer,
+    addresses: &Lanes<u64>,
+) -> Outcome {
+    each_allocation(
+        &mut context.global,
+        mask,
+        t,
+        addresses,
+        |part, words, offsets| {
+            load_elements(regs, part, t, &words, offsets);
+        },
+    )
+}
+
+/// Lanes usually stay inside one allocation; else each one's lanes are served in turn.
+#[inline(always)]
+fn each_allocation(
+    global: &mut GlobalView,
+    mask: Mask,
+    t: &Transfer,
+    addresses: &Lanes<u64>,
+    mut access: impl FnMut(Mask, Words, &Lanes<usize>),
+) -> Outcome {
+    let mut rest = mask.lanes;
+    while rest != 0 {
+        let lane = rest.trailing_zeros();
+        let first = addresses[lane as usize & (LANES - 1)];
+        let Some(allocation) = global.allocation(first) else {
+            return lane_fault(lane, out_of_bounds(first, t.bytes(), t.space));
+        };
+        let (base, len) = (allocation.base, allocation.bytes);
+        // The first lane is served even when outside: its bounds check is what reports it.
+        let inside = ballot(|i| addresses[i].wrapping_sub(base) < len) | 1 << lane;
+        let part = Mask {
+            lanes: rest & inside,
+            whole: mask.whole && inside == u32::MAX,
+        };
+        let mut here = *addresses;
+        if inside != u32::MAX {
+            fill(&mut here, part.lanes);
+        }
+        check_bounds(&here, base, len, t.bytes(), t.space)?;
+        access(
+            part,
+            Words(&allocation.words),
+            &each_lane(|i| (here[i] - base) as usize),
+        );
+        rest &= !inside;
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn load_shared(
+    regs: &mut Registers,
+    context: &mut Context,
+    mask: Mask,
+    t: &Transfer,
+    addresses: &Lanes<u64>,
+) -> Outcome {
+    check_shared(context, mask, t, addresses)?;
+    let offsets = each_lane(|i| addresses[i] as usize);
+    load_elements(regs, mask, t, context.shared.bytes(), &offsets);
+    Ok(())
+}
+
+#[inline(always)]
+fn check_shared(context: &Context, mask: Mask, t: &Transfer, addresses: &Lanes<u64>) -> Outcome {
+    let shared = &context.shared;
+    check_bounds(
+        addresses,
+        0,
+        shared.bytes().len() as u64,
+        t.bytes(),
+        Space::Shared,
+    )?;
+    if shared.has_in_flight() {
+        for lane in mask.iter() {
+            if let Err(kind) = shared.check_landed(addresses[lane] as usize, t.bytes() as usize) {
+                return lane_fault(lane as u32, kind);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn load_bytes(
+    regs: &mut Registers,
+    mask: Mask,
+    t: &Transfer,
+    bytes: &[u8],
+    addresses: &Lanes<u64>,
+) -> Outcome {
+    check_bounds(addresses, 0, bytes.len() as u64, t.bytes(), t.space)?;
+    let offsets = each_lane(|i| addresses[i] as usize);
+    load_elements(regs, mask, t, bytes, &offsets);
+    Ok(())
+}
+
+/// Moves checked bytes into registers.
+#[inline(always)]
+fn load_elements(
+    regs: &mut Registers,
+    mask: Mask,
+    t: &Transfer,
+    from: &(impl Read + ?Sized),
+    offsets: &Lanes<usize>,
+) {
+    match t.ty.bytes {
+        1 => load_sized::<1>(regs, mask, t, from, offsets),
+        2 => load_sized::<2>(regs, mask, t, from, offsets),
+        4 => load_sized::<4>(regs, mask, t, from, offsets),
+        _ => load_sized::<8>(regs, mask, t, from, offsets),
+    }
+}
+
+#[inline(always)]
+fn load_sized<const N: usize>(
+    regs: &mut Registers,
+    mask: Mask,
+    t: &Transfer,
+    from: &(impl Read + ?Sized),
+    offsets: &Lanes<usize>,
+) {
+    for (element, slot) in t.slots.iter().take(usize::from(t.vector)).enumerate() {
+        let get = |i: usize| from.get::<N>(offsets[i] + element * N);
+        if t.ty.register == Width::W64 {
+            let out = each_lane(|i| extend::<N>(t.ty, get(i)));
+            regs.set64(mask, R64(*slot), &out);
+        } else if t.ty.signed {
+            let kept = if t.ty.register == Width::W16 {
+                0xffff
+            } else {
+                u32::MAX
+            };
+            let out = each_lane(|i| extend::<N>(t.ty, get(i)) as u32 & kept);
+            regs.set32(mask, R32(*slot), &out);
+        } else {
+            let out = each_lane(|i| get(i) as u32);
+            regs.set32(mask, R32(*slot), &out);
+        }
+    }
+}
+
+#[inline(always)]
+fn extend<const N: usize>(ty: MemoryType, value: u64) -> u64 {
+    let unused = 64 - 8 * N as u32;
+    if ty.signed {
+        ((value << unused) as i64 >> unused) as u64
+    } else {
+        value
+    }
+}
+
+#[inline(always)]
+pub(crate) fn store(warp: &mut Warp, context: &mut Context, mask: Mask, t: Transfer) -> Outcome {
+    let addresses = effective(&warp.regs, mask, t.address);
+    check_alignment(&addresses, t.bytes(), t.space)?;
+    match t.space {
+        Space::Generic => each_space(mask, &addresses, |mask, space, addresses| {
+            store_to(warp, context, mask, &Transfer { space, ..t }, addresses)
+        }),
+        _ => store_to(warp, context, mask, &t, &addresses),
+    }
+}
+
+/// A store whose space is not generic.
+#[inline(never)]
+fn store_to(
+    warp: &mut Warp,
+    context: &mut Context,
+    mask: Mask,
+    t: &Transfer,
+    addresses: &Lanes<u64>,
+) -> Outcome {
+    match t.space {
+        Space::Global | Space::Generic => store_global(&warp.regs, context, mask, t, addresses),
+        Space::Shared => {
+            check_shared(context, mask, t, addresses)?;
+            let offsets = each_lane(|i| addresses[i] as usize);
+            store_elements(&warp.regs, mask, t, context.shared.bytes_mut(), &offsets);
+            Ok(())
+        }
+        Space::Local => {
+            let len = u64::from(context.kernel.local_bytes);
+            check_bounds(addresses, 0, len, t.bytes(), t.space)?;
+            let offsets = each_lane(|i| i * len as usize + addresses[i] as usize);
+            store_elements(&warp.regs, mask, t, warp.local.as_mut_slice(), &offsets);
+            Ok(())
+        }
+        Space::Const | Space::Param => {
+            let lane = mask.lanes.trailing_zeros();
+            let address = addresses[lane as usize & (LANES - 1)];
+            lane_fault(
+                lane,
+                FaultKind::ReadOnly {
+                    space: space_name(t.space),
+                    address,
+                },
+            )
+        }
+    }
+}
+
+fn store_global(
+    regs: &Registers,
+    context: &mut Context,
+    mask: Mask,
+    t: &Transfer,
+    addresses: &Lanes<u64>,
+) -> Outcome {
+    each_allocation(
+        &mut context.global,
+        mask,
+        t,
+        addresses,
+        |part, mut words, offsets| {
+            store_elements(regs, part, t, &mut words, offsets);
+        },
+    )
+}
+
+fn store_elements(
+    regs: &Registers,
+    mask: Mask,
+    t: &Transfer,
+    to: &mut (impl Write + ?Sized),
+    offsets: &Lanes<usize>,
+) {
+    match t.ty.bytes {
+        1 => store_sized::<1>(regs, mask, t, to, offsets),
+        2 => store_sized::<2>(regs, mask, t, to, offsets),
+        4 => store_sized::<4>(regs, mask, t, to, offsets),
+        _ => store_sized::<8>(regs, mask, t, to, offsets),
+    }
+}
+
+fn store_sized<const N: usize>(
+    regs: &Registers,
+    mask: Mask,
+    t: &Transfer,
+    to: &mut (impl Write + ?Sized),
+    offsets: &Lanes<usize>,
+) {
+    for (element, slot) in t.slots.iter().take(usize::from(t.vector)).enumerate() {
+        if t.ty.register == Width::W64 {
+            let values = regs.get64(R64(*slot));
+            for lane in mask.iter() {
+                to.put::<N>(offsets[lane] + element * N, values[lane]);
+            }
+        } else {
+            let values = regs.get32(R32(*slot));
+            for lane in mask.iter() {
+                to.put::<N>(offsets[lane] + element * N, u64::from(values[lane]));
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The machine: executes decoded kernels.
+//!
+//! ```text
+//! launch      checks the launch, deals blocks out to threads, builds the fault report
+//! block       runs the warps of one block in turn; sync has its barriers, chance its open choices
+//! warp        registers and groups of lanes; reconverge brings waiting lanes together
+//! step        the instruction loop and the dispatch to the families below
+//! integer bits compare float approx half convert data_movement        one file per ISA chapter
+//! memory_access address storage shared atomics async_copy             memory
+//! warp_ops matrix fused_dot control_flow                              warp-wide instructions
+//! ```
+//!
+//! Divergence: the live lanes of a warp are partitioned into groups with a program counter each. The
+//! group with the lowest one runs; groups that meet merge. Lanes at an instruction that needs others
+//! wait until those arrive.
+
+mod address;
+mod approx;
+mod async_copy;
+mod atomics;
+mod bits;
+mod block;
+mod chance;
+mod compare;
+mod context;
+mod control_flow;
+mod convert;
+mod data_movement;
+mod float;
+mod fused_dot;
+mod half;
+mod integer;
+mod launch;
+mod matrix;
+mod memory_access;
+mod reconverge;
+mod registers;
+mod shared;
+mod step;
+mod storage;
+mod sync;
+mod warp;
+mod warp_ops;
+
+pub use chance::Schedule;
+pub use context::MmaNumerics;
+pub use launch::{Launch, LaunchReport, Options, launch};

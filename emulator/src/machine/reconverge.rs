@@ -1,0 +1,214 @@
+//! Bringing the lanes of a warp together (PTX ISA, "Independent Thread Scheduling", membermask and
+//! `.aligned` rules).
+//!
+//! Lanes that wait are served when nothing else in the warp can run: lanes of one member mask meet
+//! even at different program counters; aligned instructions need all live lanes at one.
+
+use crate::fault::{FaultKind, Outcome, Trouble};
+use crate::ir::{Kernel, Op};
+
+use super::context::Context;
+use super::registers::{Mask, lanes_of};
+use super::warp::{Group, Warp};
+use super::warp_ops::{Inputs, Meeting, exchange, meeting, scatter};
+
+/// Whether the lanes that arrived were all that was needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meet {
+    Done,
+    Incomplete,
+}
+
+/// What a warp without a ready group can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resolution {
+    /// A group became ready.
+    Ready,
+    /// All live lanes stand at block barriers.
+    Barrier,
+    /// No lane is left.
+    Exited,
+}
+
+/// Executes a warp-wide exchange at once when every lane of `mask` finds all live lanes of its
+/// member mask among them.
+pub(crate) fn meet(warp: &mut Warp, op: &Op, mask: Mask) -> Meet {
+    let Some((meeting, members)) = meeting(op) else {
+        return Meet::Done;
+    };
+    let masks = *warp.regs.get32(members);
+    let mut inputs = Inputs::default();
+    inputs.gather(&warp.regs, op, mask.lanes);
+    for partition in partitions(mask.lanes, &masks) {
+        if masks[partition.trailing_zeros() as usize] & warp.live != partition {
+            return Meet::Incomplete;
+        }
+    }
+    for partition in partitions(mask.lanes, &masks) {
+        let results = exchange(meeting, &inputs, partition);
+        let whole = mask.whole && partition == mask.lanes;
+        scatter(
+            &mut warp.regs,
+            op,
+            Mask {
+                lanes: partition,
+                whole,
+            },
+            &results,
+        );
+    }
+    Meet::Done
+}
+
+/// Splits `lanes` by their member masks.
+fn partitions(lanes: u32, masks: &[u32; 32]) -> impl Iterator<Item = u32> {
+    let mut rest = lanes;
+    std::iter::from_fn(move || {
+        let first = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+        let same = lanes_of(rest)
+            .filter(|lane| masks[*lane] == masks[first])
+            .fold(0, |same, lane| same | 1 << lane);
+        rest &= !same;
+        Some(same)
+    })
+}
+
+fn op_at<'k>(kernel: &'k Kernel, group: &Group) -> &'k Op {
+    // A waiting group stands at an instruction; past the end of the program lanes exit.
+    &kernel.program[group.pc as usize].op
+}
+
+fn is_barrier(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Barrier { .. } | Op::BarrierPopc { .. } | Op::BarrierLogic { .. }
+    )
+}
+
+/// True for instructions that all lanes of the warp must execute at one program counter.
+fn is_aligned(op: &Op) -> bool {
+    match op {
+        Op::Barrier { aligned, .. }
+        | Op::BarrierPopc { aligned, .. }
+        | Op::BarrierLogic { aligned, .. } => *aligned,
+        Op::LdMatrix { .. } | Op::MovMatrix { .. } | Op::Mma(_) => true,
+        _ => false,
+    }
+}
+
+/// Called when no group is ready: finds lanes that can go on together.
+pub(crate) fn resolve(warp: &mut Warp, context: &Context) -> Outcome<Resolution> {
+    let kernel = context.kernel;
+    if warp.groups.is_empty() {
+        return Ok(Resolution::Exited);
+    }
+    let alone = warp.groups.len() == 1;
+    let at = |group: &Group| op_at(kernel, group);
+    if warp.groups.iter().all(|group| is_barrier(at(group)))
+        && (alone || !warp.groups.iter().any(|group| is_aligned(at(group))))
+    {
+        return Ok(Resolution::Barrier);
+    }
+    if let Some((key, members, lanes)) = find_meeting(warp, kernel) {
+        perform(warp, kernel, key, members, lanes);
+        return Ok(Resolution::Ready);
+    }
+    if alone && warp.groups[0].lanes == warp.live && is_aligned(at(&warp.groups[0])) {
+        // The lanes it waited for have exited.
+        warp.groups[0].waiting = false;
+        return Ok(Resolution::Ready);
+    }
+    Err(stuck(warp, kernel))
+}
+
+/// A meeting whose live members all wait for it: the operation, the member mask, the lanes.
+fn find_meeting(warp: &Warp, kernel: &Kernel) -> Option<(Meeting, u32, u32)> {
+    for group in &warp.groups {
+        let Some((key, register)) = meeting(op_at(kernel, group)) else {
+            continue;
+        };
+        for lane in lanes_of(group.lanes) {
+            let members = warp.regs.get32(register)[lane];
+            let lanes = waiting_for(warp, kernel, key, members);
+            if members & warp.live == lanes {
+                return Some((key, members, lanes));
+            }
+        }
+    }
+    None
+}
+
+/// Lanes that wait for the meeting `key` with this member mask.
+fn waiting_for(warp: &Warp, kernel: &Kernel, key: Meeting, members: u32) -> u32 {
+    let mut lanes = 0;
+    for group in &warp.groups {
+        let Some((other, register)) = meeting(op_at(kernel, group)) else {
+            continue;
+        };
+        if other == key {
+            let masks = warp.regs.get32(register);
+            let same = lanes_of(group.lanes).filter(|lane| masks[*lane] == members);
+            lanes |= same.fold(0, |lanes, lane| lanes | 1 << lane);
+        }
+    }
+    lanes
+}
+
+/// Executes a meeting and sends its lanes on.
+fn perform(warp: &mut Warp, kernel: &Kernel, key: Meeting, members: u32, lanes: u32) {
+    let takes_part = |warp: &Warp, group: &Group| match meeting(op_at(kernel, group)) {
+        Some((other, register)) if other == key => {
+            let masks = warp.regs.get32(register);
+            let same = lanes_of(group.lanes & lanes).filter(|lane| masks[*lane] == members);
+            same.fold(0, |lanes, lane| lanes | 1 << lane)
+        }
+        _ => 0,
+    };
+    let groups = std::mem::take(&mut warp.groups);
+    let parts: Vec<u32> = groups.iter().map(|group| takes_part(warp, group)).collect();
+    let mut inputs = Inputs::default();
+    for (group, part) in groups.iter().zip(&parts) {
+        inputs.gather(&warp.regs, op_at(kernel, group), *part);
+    }
+    let results = exchange(key, &inputs, lanes);
+    for (group, part) in groups.iter().zip(&parts) {
+        if *part != 0 {
+            let mask = Mask {
+                lanes: *part,
+                whole: false,
+            };
+            scatter(&mut warp.regs, op_at(kernel, group), mask, &results);
+            warp.put(Group {
+                pc: group.pc + 1,
+                lanes: *part,
+                waiting: false,
+            });
+        }
+        let rest = group.lanes & !part;
+        if rest != 0 {
+            warp.put(Group {
+                lanes: rest,
+                ..*group
+            });
+        }
+    }
+}
+
+fn stuck(warp: &Warp, kernel: &Kernel) -> Box<Trouble> {
+    let mut groups = warp.groups.clone();
+    groups.sort_unstable_by_key(|group| group.pc);
+    let lines = groups
+        .iter()
+        .map(|group| kernel.locations[group.pc as usize].line)
+        .collect();
+    let aligned = groups.iter().find(|group| is_aligned(op_at(kernel, group)));
+    let (kind, group) = match aligned {
+        Some(group) => (FaultKind::AlignedDivergent { lines }, group),
+        None => (FaultKind::WarpDeadlock { lines }, &groups[0]),
+    };
+    Box::new(Trouble {
+        kind,
+        lane: Some(group.lanes.trailing_zeros()),
+        pc: group.pc,
+    })
+}

@@ -1,0 +1,210 @@
+//! Register files of one warp, and the loops that apply a scalar function to its 32 lanes.
+//!
+//! Every `map` computes all lanes; only those of the mask are stored. The scalar function must
+//! therefore be total; instructions that can fault check the masked lanes first. Each loop has a
+//! constant trip count of 32 and no branch, which is what lets the compiler vectorise it.
+
+use crate::ir::{Pred, R32, R64, SlotCounts};
+
+/// Lanes per warp.
+pub(crate) const LANES: usize = 32;
+
+/// One value per lane.
+pub(crate) type Lanes<T> = [T; LANES];
+
+/// The lanes that execute an instruction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mask {
+    /// Bit i is lane i.
+    pub lanes: u32,
+    /// True when no live lane is outside: lanes that do not exist any more may be overwritten.
+    pub whole: bool,
+}
+
+impl Mask {
+    /// Lane numbers in the mask, ascending.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        lanes_of(self.lanes)
+    }
+}
+
+/// Numbers of the set bits, ascending.
+#[inline(always)]
+pub(crate) fn lanes_of(mut lanes: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lane = lanes.trailing_zeros() as usize;
+        lanes &= lanes.wrapping_sub(1);
+        (lane < LANES).then_some(lane)
+    })
+}
+
+/// What an arithmetic instruction computes, for all lanes, and the slot it belongs into. Storing it is
+/// left to one place, so that the code of each instruction stays small.
+#[derive(Clone, Copy)]
+pub(crate) enum Value {
+    /// A 32-bit slot.
+    W32(R32, Lanes<u32>),
+    /// A 64-bit slot.
+    W64(R64, Lanes<u64>),
+    /// A predicate.
+    Pred(Pred, u32),
+}
+
+/// A slot, aligned so that a vector load never crosses a cache line.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Slot<T>(Lanes<T>);
+
+/// The three register files.
+pub(crate) struct Registers {
+    r32: Vec<Slot<u32>>,
+    r64: Vec<Slot<u64>>,
+    pred: Vec<u32>,
+}
+
+/// What registers hold before they are written: a NaN, and no plausible address.
+const POISON32: u32 = 0x7fff_ffff;
+const POISON64: u64 = 0x7fff_ffff_7fff_ffff;
+
+impl Registers {
+    pub fn new(counts: SlotCounts) -> Self {
+        Self {
+            r32: vec![Slot([POISON32; LANES]); usize::from(counts.r32)],
+            r64: vec![Slot([POISON64; LANES]); usize::from(counts.r64)],
+            pred: vec![0; usize::from(counts.pred).max(1)],
+        }
+    }
+
+    /// Back to the state of `new`, with [`Pred::TRUE`] set.
+    pub fn reset(&mut self) {
+        self.r32.fill(Slot([POISON32; LANES]));
+        self.r64.fill(Slot([POISON64; LANES]));
+        self.pred.fill(0);
+        self.pred[usize::from(Pred::TRUE.0)] = u32::MAX;
+    }
+
+    #[inline(always)]
+    pub fn get32(&self, r: R32) -> &Lanes<u32> {
+        &self.r32[usize::from(r.0)].0
+    }
+
+    #[inline(always)]
+    pub fn get32_mut(&mut self, r: R32) -> &mut Lanes<u32> {
+        &mut self.r32[usize::from(r.0)].0
+    }
+
+    #[inline(always)]
+    pub fn get64(&self, r: R64) -> &Lanes<u64> {
+        &self.r64[usize::from(r.0)].0
+    }
+
+    #[inline(always)]
+    pub fn get64_mut(&mut self, r: R64) -> &mut Lanes<u64> {
+        &mut self.r64[usize::from(r.0)].0
+    }
+
+    #[inline(always)]
+    pub fn get_pred(&self, p: Pred) -> u32 {
+        self.pred[usize::from(p.0)]
+    }
+
+    #[inline(always)]
+    pub fn set32(&mut self, mask: Mask, d: R32, values: &Lanes<u32>) {
+        blend(mask, self.get32_mut(d), values);
+    }
+
+    #[inline(always)]
+    pub fn set64(&mut self, mask: Mask, d: R64, values: &Lanes<u64>) {
+        blend(mask, self.get64_mut(d), values);
+    }
+
+    #[inline(always)]
+    pub fn set_pred(&mut self, mask: Mask, d: Pred, values: u32) {
+        let slot = &mut self.pred[usize::from(d.0)];
+        *slot = *slot & !mask.lanes | values & mask.lanes;
+    }
+
+    #[inline(always)]
+    pub fn map1_32(&self, a: R32, f: impl Fn(u32) -> u32) -> Lanes<u32> {
+        let a = self.get32(a);
+        each_lane(|i| f(a[i]))
+    }
+
+    #[inline(always)]
+    pub fn map2_32(&self, a: R32, b: R32, f: impl Fn(u32, u32) -> u32) -> Lanes<u32> {
+        let (a, b) = (self.get32(a), self.get32(b));
+        each_lane(|i| f(a[i], b[i]))
+    }
+
+    #[inline(always)]
+    pub fn map3_32(&self, [a, b, c]: [R32; 3], f: impl Fn(u32, u32, u32) -> u32) -> Lanes<u32> {
+        let (a, b, c) = (self.get32(a), self.get32(b), self.get32(c));
+        each_lane(|i| f(a[i], b[i], c[i]))
+    }
+
+    #[inline(always)]
+    pub fn map1_64(&self, a: R64, f: impl Fn(u64) -> u64) -> Lanes<u64> {
+        let a = self.get64(a);
+        each_lane(|i| f(a[i]))
+    }
+
+    #[inline(always)]
+    pub fn map2_64(&self, a: R64, b: R64, f: impl Fn(u64, u64) -> u64) -> Lanes<u64> {
+        let (a, b) = (self.get64(a), self.get64(b));
+        each_lane(|i| f(a[i], b[i]))
+    }
+
+    #[inline(always)]
+    pub fn map3_64(&self, [a, b, c]: [R64; 3], f: impl Fn(u64, u64, u64) -> u64) -> Lanes<u64> {
+        let (a, b, c) = (self.get64(a), self.get64(b), self.get64(c));
+        each_lane(|i| f(a[i], b[i], c[i]))
+    }
+
+    #[inline(always)]
+    pub fn test2_32(&self, a: R32, b: R32, f: impl Fn(u32, u32) -> bool) -> u32 {
+        let (a, b) = (self.get32(a), self.get32(b));
+        ballot(|i| f(a[i], b[i]))
+    }
+
+    #[inline(always)]
+    pub fn test2_64(&self, a: R64, b: R64, f: impl Fn(u64, u64) -> bool) -> u32 {
+        let (a, b) = (self.get64(a), self.get64(b));
+        ballot(|i| f(a[i], b[i]))
+    }
+}
+
+/// `f` of every lane. A loop of our own, because the standard library's array constructors can stay
+/// calls, and a call loses the vector extension that the caller is compiled for.
+#[inline(always)]
+pub(crate) fn each_lane<T: Copy + Default>(f: impl Fn(usize) -> T) -> Lanes<T> {
+    let mut out = [T::default(); LANES];
+    for (i, value) in out.iter_mut().enumerate() {
+        *value = f(i);
+    }
+    out
+}
+
+/// Bit i of the result is `f(i)`.
+#[inline(always)]
+pub(crate) fn ballot(f: impl Fn(usize) -> bool) -> u32 {
+    let mut bits = 0;
+    for i in 0..LANES {
+        bits |= u32::from(f(i)) << i;
+    }
+    bits
+}
+
+#[inline(always)]
+fn blend<T: Copy>(mask: Mask, slot: &mut Lanes<T>, values: &Lanes<T>) {
+    if mask.whole {
+        *slot = *values;
+    } else {
+        for i in 0..LANES {
+            slot[i] = if mask.lanes >> i & 1 != 0 {
+                values[i]
+            } else {
+                slot[i]
+            };
+        }
+    }
+}

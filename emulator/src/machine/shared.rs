@@ -1,0 +1,77 @@
+//! Shared memory of one block.
+//!
+//! Bytes plus one flag per 4-byte word (the smallest asynchronous copy) that says whether a copy into
+//! it is still to be waited for. Fresh memory is poisoned, a NaN in every floating-point format.
+
+use crate::fault::FaultKind;
+use crate::memory::POISON;
+
+pub(crate) struct SharedMemory {
+    bytes: Vec<u8>,
+    /// 1 where an asynchronous copy has not been waited for.
+    in_flight: Vec<u8>,
+    in_flight_words: usize,
+}
+
+impl SharedMemory {
+    pub fn new(bytes: usize) -> Self {
+        Self {
+            bytes: vec![POISON; bytes],
+            in_flight: vec![0; bytes.div_ceil(4)],
+            in_flight_words: 0,
+        }
+    }
+
+    /// Back to the state of `new`.
+    pub fn reset(&mut self) {
+        self.bytes.fill(POISON);
+        self.in_flight.fill(0);
+        self.in_flight_words = 0;
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// True when any copy is in flight: only then is [`Self::check_landed`] worth asking.
+    #[inline(always)]
+    pub fn has_in_flight(&self) -> bool {
+        self.in_flight_words != 0
+    }
+
+    /// Refuses an access to bytes that a copy may still write. The range is inside the memory.
+    #[inline(always)]
+    pub fn check_landed(&self, offset: usize, bytes: usize) -> Result<(), FaultKind> {
+        let words = &self.in_flight[offset / 4..(offset + bytes).div_ceil(4)];
+        if words.iter().all(|flag| *flag == 0) {
+            return Ok(());
+        }
+        Err(FaultKind::AsyncReadEarly {
+            address: offset as u64,
+        })
+    }
+
+    /// Marks the destination of a copy; two copies must not be in flight to one place.
+    pub fn begin_copy(&mut self, offset: usize, bytes: usize) -> Result<(), FaultKind> {
+        let words = &mut self.in_flight[offset / 4..(offset + bytes) / 4];
+        if words.iter().any(|flag| *flag != 0) {
+            return Err(FaultKind::AsyncOverlap {
+                address: offset as u64,
+            });
+        }
+        words.fill(1);
+        self.in_flight_words += words.len();
+        Ok(())
+    }
+
+    /// The copy to this destination has been waited for.
+    pub fn end_copy(&mut self, offset: usize, bytes: usize) {
+        let words = &mut self.in_flight[offset / 4..(offset + bytes) / 4];
+        words.fill(0);
+        self.in_flight_words -= words.len();
+    }
+}

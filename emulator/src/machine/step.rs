@@ -1,0 +1,531 @@
+//! The instruction loop of a warp, and the dispatch of an instruction to its family.
+//!
+//! The loop is compiled once per vector extension; the best one that the processor has is chosen
+//! when a launch starts. All of them compute the same bits.
+
+use crate::fault::{FaultKind, Outcome, warp_fault};
+use crate::ir::{Op, R32, R64};
+
+use super::atomics::{Atomic, atomic};
+use super::bits;
+use super::compare::{self, HalfTest};
+use super::context::Context;
+use super::control_flow::{Flow, control};
+use super::convert::{Conversion, convert, convert_pair};
+use super::integer::{self, Carry};
+use super::matrix::{self, LdMatrix};
+use super::memory_access::{Transfer, load, store};
+use super::reconverge::{Resolution, resolve};
+use super::registers::{Mask, Registers};
+use super::warp::{Group, Warp};
+use super::{async_copy, data_movement, float, half};
+
+/// Why a warp gave way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// All its lanes stand at a block barrier.
+    Barrier,
+    /// All its lanes have exited.
+    Exited,
+    /// Its turn is over.
+    Turn,
+}
+
+/// The compiled form of the loop to use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Processor(Extension);
+
+#[derive(Clone, Copy, Debug)]
+enum Extension {
+    Baseline,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Processor {
+    /// The best form for this processor.
+    pub fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            macro_rules! has {
+                ($($feature:tt),*) => { $(is_x86_feature_detected!($feature))&&* };
+            }
+            if has!("avx2", "fma", "bmi1", "bmi2", "lzcnt", "popcnt") {
+                if has!("avx512f", "avx512bw", "avx512vl", "avx512dq") {
+                    return Self(Extension::Avx512);
+                }
+                return Self(Extension::Avx2);
+            }
+        }
+        Self(Extension::Baseline)
+    }
+
+    /// Runs `warp` for at most `turn` instructions.
+    #[inline]
+    pub fn run(self, warp: &mut Warp, context: &mut Context, turn: u32) -> Outcome<Stop> {
+        match self.0 {
+            Extension::Baseline => run_warp::<false>(warp, context, turn),
+            // SAFETY: `detect` has found the features that the function is compiled for.
+            #[cfg(target_arch = "x86_64")]
+            Extension::Avx2 => unsafe { run_avx2(warp, context, turn) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Extension::Avx512 => unsafe { run_avx512(warp, context, turn) },
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+fn run_avx2(warp: &mut Warp, context: &mut Context, turn: u32) -> Outcome<Stop> {
+    run_warp::<true>(warp, context, turn)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512vl,avx512dq")]
+fn run_avx512(warp: &mut Warp, context: &mut Context, turn: u32) -> Outcome<Stop> {
+    run_warp::<true>(warp, context, turn)
+}
+
+#[inline(always)]
+fn run_warp<const FUSED: bool>(
+    warp: &mut Warp,
+    context: &mut Context,
+    mut turn: u32,
+) -> Outcome<Stop> {
+    loop {
+        match warp.take_ready() {
+            Some(group) => run_group::<FUSED>(warp, context, group, &mut turn)?,
+            None => match resolve(warp, context)? {
+                Resolution::Ready => {}
+                Resolution::Barrier => return Ok(Stop::Barrier),
+                Resolution::Exited => return Ok(Stop::Exited),
+            },
+        }
+        if turn == 0 {
+            warp.favour_last = !warp.favour_last;
+            return Ok(Stop::Turn);
+        }
+    }
+}
+
+/// Runs one group until it branches apart, meets another, must wait, ends, or the turn is over.
+#[inline(always)]
+fn run_group<const FUSED: bool>(
+    warp: &mut Warp,
+    context: &mut Context,
+    mut group: Group,
+    turn: &mut u32,
+) -> Outcome {
+    let kernel = context.kernel;
+    let alone = warp.groups.is_empty();
+    loop {
+        if *turn == 0 || (!alone && warp.must_switch(group.pc)) {
+            warp.put(group);
+            return Ok(());
+        }
+        *turn -= 1;
+        let Some(instruction) = kernel.program.get(group.pc as usize) else {
+            let mask = Mask {
+                lanes: group.lanes,
+                whole: false,
+            };
+            async_copy::wait_all(warp, context, mask);
+            warp.live &= !group.lanes;
+            return Ok(());
+        };
+        let guard = instruction.guard;
+        let excluded = if guard.negated { u32::MAX } else { 0 };
+        let lanes = group.lanes & (warp.regs.get_pred(guard.pred) ^ excluded);
+        context.warp_instructions += 1;
+        context.thread_instructions += u64::from(lanes.count_ones());
+        if lanes == 0 {
+            group.pc += 1;
+            continue;
+        }
+        let mask = Mask {
+            lanes,
+            whole: lanes == warp.live,
+        };
+        let outcome = match control(warp, context, &mut group, mask, &instruction.op) {
+            Ok(Flow::Next) => Ok(group.pc += 1),
+            Ok(Flow::Jumped) => Ok(()),
+            Ok(Flow::Gone) => return Ok(()),
+            Ok(Flow::Compute) => {
+                compute::<FUSED>(warp, context, mask, &instruction.op).map(|()| group.pc += 1)
+            }
+            Err(trouble) => Err(trouble),
+        };
+        if let Err(mut trouble) = outcome {
+            trouble.pc = group.pc;
+            return Err(trouble);
+        }
+    }
+}
+
+/// Everything that neither moves the program counter nor waits: memory and matrices here, arithmetic
+/// in the functions that follow.
+#[inline(always)]
+fn compute<const FUSED: bool>(
+    warp: &mut Warp,
+    context: &mut Context,
+    mask: Mask,
+    op: &Op,
+) -> Outcome {
+    match *op {
+        Op::Load {
+            space,
+            ty,
+            vector,
+            d,
+            address,
+        } => load(
+            warp,
+            context,
+            mask,
+            Transfer {
+                space,
+                ty,
+                vector,
+                slots: d,
+                address,
+            },
+        ),
+        Op::Store {
+            space,
+            ty,
+            vector,
+            a,
+            address,
+        } => store(
+            warp,
+            context,
+            mask,
+            Transfer {
+                space,
+                ty,
+                vector,
+                slots: a,
+                address,
+            },
+        ),
+        Op::Atom {
+            op,
+            ty,
+            space,
+            d,
+            b,
+            c,
+            address,
+        } => atomic(
+            warp,
+            context,
+            mask,
+            Atomic {
+                op,
+                ty,
+                space,
+                d: Some(d),
+                b,
+                c,
+                address,
+            },
+        ),
+        Op::Red {
+            op,
+            ty,
+            space,
+            b,
+            address,
+        } => atomic(
+            warp,
+            context,
+            mask,
+            Atomic {
+                op,
+                ty,
+                space,
+                d: None,
+                b,
+                c: b,
+                address,
+            },
+        ),
+        Op::Fence => {
+            std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+            Ok(())
+        }
+        Op::CpAsync(ref copy) => async_copy::issue(warp, context, mask, copy),
+        Op::CpAsyncCommit => {
+            warp.copies.commit(mask);
+            Ok(())
+        }
+        Op::CpAsyncWait { pending } => {
+            async_copy::wait_group(warp, context, mask, pending);
+            Ok(())
+        }
+        Op::CpAsyncWaitAll => {
+            async_copy::wait_all(warp, context, mask);
+            Ok(())
+        }
+        Op::LdMatrix {
+            count,
+            transpose,
+            space,
+            d,
+            address,
+        } => matrix::ldmatrix(
+            warp,
+            context,
+            LdMatrix {
+                count,
+                transpose,
+                space,
+                d,
+                address,
+            },
+        ),
+        Op::MovMatrix { d, a } => {
+            matrix::movmatrix(&mut warp.regs, d, a);
+            Ok(())
+        }
+        Op::Mma(ref op) => {
+            matrix::mma::<FUSED>(&mut warp.regs, context.numerics, op);
+            Ok(())
+        }
+        Op::Clock32 { d } => {
+            warp.regs
+                .set32(mask, d, &[context.warp_instructions as u32; 32]);
+            Ok(())
+        }
+        Op::Clock64 { d } => {
+            warp.regs.set64(mask, d, &[context.warp_instructions; 32]);
+            Ok(())
+        }
+        _ => integers(&mut warp.regs, mask, op),
+    }
+}
+
+#[inline(always)]
+fn integers(regs: &mut Registers, mask: Mask, op: &Op) -> Outcome {
+    match *op {
+        Op::Binary16 { op, d, a, b } => return integer::binary16(regs, mask, op, d, a, b),
+        Op::Binary32 { op, d, a, b } => return integer::binary32(regs, mask, op, d, a, b),
+        Op::Binary64 { op, d, a, b } => return integer::binary64(regs, mask, op, d, a, b),
+        Op::Shift64 { op, d, a, b } => integer::shift64(regs, mask, op, d, a, b),
+        Op::Unary16 { op, d, a } => integer::unary16(regs, mask, op, d, a),
+        Op::Unary32 { op, d, a } => integer::unary32(regs, mask, op, d, a),
+        Op::Unary64 { op, d, a } => integer::unary64(regs, mask, op, d, a),
+        Op::Count64 { op, d, a } => integer::count64(regs, mask, op, d, a),
+        Op::Ternary16 { op, d, a, b, c } => integer::ternary16(regs, mask, op, d, [a, b, c]),
+        Op::Ternary32 { op, d, a, b, c } => integer::ternary32(regs, mask, op, d, [a, b, c]),
+        Op::Ternary64 { op, d, a, b, c } => integer::ternary64(regs, mask, op, d, [a, b, c]),
+        Op::MulWide16 { signed, d, a, b } => {
+            regs.map2_32(mask, d, a, b, |x, y| integer::wide_product16(signed, x, y));
+        }
+        Op::MulWide32 { signed, d, a, b } => integer::mul_wide32(regs, mask, signed, d, a, b),
+        Op::MadWide16 { signed, d, a, b, c } => {
+            regs.map3_32(mask, d, [a, b, c], |x, y, z| {
+                integer::wide_product16(signed, x, y).wrapping_add(z)
+            });
+        }
+        Op::MadWide32 { signed, d, a, b, c } => {
+            integer::mad_wide32(regs, mask, signed, d, [a, b], c);
+        }
+        Op::Lop3 { lut, d, a, b, c } => {
+            regs.map3_32(mask, d, [a, b, c], |x, y, z| bits::lop3(lut, x, y, z));
+        }
+        Op::Bfi32 { d, a, b, pos, len } => integer::bfi32(regs, mask, d, [a, b], [pos, len]),
+        Op::Bfi64 { d, a, b, pos, len } => integer::bfi64(regs, mask, d, [a, b], [pos, len]),
+        Op::Bfe64 {
+            signed,
+            d,
+            a,
+            pos,
+            len,
+        } => {
+            integer::bfe64(regs, mask, signed, d, a, [pos, len]);
+        }
+        Op::Carry32 {
+            subtract,
+            d,
+            a,
+            b,
+            carry_in,
+            carry_out,
+        } => {
+            integer::carry32(
+                regs,
+                mask,
+                Carry {
+                    subtract,
+                    d,
+                    a,
+                    b,
+                    carry_in,
+                    carry_out,
+                },
+            );
+        }
+        Op::Carry64 {
+            subtract,
+            d,
+            a,
+            b,
+            carry_in,
+            carry_out,
+        } => {
+            integer::carry64(
+                regs,
+                mask,
+                Carry {
+                    subtract,
+                    d,
+                    a,
+                    b,
+                    carry_in,
+                    carry_out,
+                },
+            );
+        }
+        _ => return comparisons(regs, mask, op),
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn comparisons(regs: &mut Registers, mask: Mask, op: &Op) -> Outcome {
+    match *op {
+        Op::Setp16 { cmp, d, a, b } => compare::setp16(regs, mask, cmp, d, a, b),
+        Op::Setp32 { cmp, d, a, b } => compare::setp32(regs, mask, cmp, d, a, b),
+        Op::Setp64 { cmp, d, a, b } => compare::setp64(regs, mask, cmp, d, a, b),
+        Op::SetpF32 { cmp, ftz, d, a, b } => compare::setp_f32(regs, mask, (cmp, ftz), d, a, b),
+        Op::SetpF64 { cmp, d, a, b } => compare::setp_f64(regs, mask, cmp, d, a, b),
+        Op::SetpHalf {
+            cmp,
+            kind,
+            ftz,
+            d,
+            a,
+            b,
+        } => {
+            compare::setp_half(regs, mask, HalfTest { cmp, kind, ftz }, d, a, b);
+        }
+        Op::TestF32 { class, d, a } => compare::test_f32(regs, mask, class, d, a),
+        Op::TestF64 { class, d, a } => compare::test_f64(regs, mask, class, d, a),
+        Op::Select32 { d, a, b, p } => compare::select32(regs, mask, d, a, b, p),
+        Op::Select64 { d, a, b, p } => compare::select64(regs, mask, d, a, b, p),
+        Op::PredLogic { op, d, a, b } => compare::pred_logic(regs, mask, op, d, a, b),
+        _ => return floats(regs, mask, op),
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn floats(regs: &mut Registers, mask: Mask, op: &Op) -> Outcome {
+    match *op {
+        Op::BinaryF32 { op, mode, d, a, b } => float::binary_f32(regs, mask, (op, mode), d, a, b),
+        Op::UnaryF32 { op, mode, d, a } => float::unary_f32(regs, mask, (op, mode), d, a),
+        Op::FmaF32 { mode, d, a, b, c } => float::fma_f32(regs, mask, mode, d, [a, b, c]),
+        Op::BinaryF64 { op, d, a, b } => float::binary_f64(regs, mask, op, d, a, b),
+        Op::UnaryF64 { op, d, a } => float::unary_f64(regs, mask, op, d, a),
+        Op::FmaF64 { d, a, b, c } => float::fma_f64(regs, mask, d, [a, b, c]),
+        Op::BinaryHalf {
+            op,
+            kind,
+            mode,
+            d,
+            a,
+            b,
+        } => {
+            half::binary(regs, mask, op, (kind, mode), d, [a, b]);
+        }
+        Op::UnaryHalf {
+            op,
+            kind,
+            mode,
+            d,
+            a,
+        } => half::unary(regs, mask, op, (kind, mode), d, a),
+        Op::FmaHalf {
+            kind,
+            mode,
+            d,
+            a,
+            b,
+            c,
+        } => {
+            half::fma(regs, mask, (kind, mode), d, [a, b, c]);
+        }
+        _ => return moves(regs, mask, op),
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn moves(regs: &mut Registers, mask: Mask, op: &Op) -> Outcome {
+    match *op {
+        Op::Mov32 { d, a } => mov32(regs, mask, d, a),
+        Op::Mov64 { d, a } => mov64(regs, mask, d, a),
+        Op::Pack64 { d, lo, hi } => data_movement::pack64(regs, mask, d, lo, hi),
+        Op::Unpack64 { lo, hi, a } => data_movement::unpack64(regs, mask, lo, hi, a),
+        Op::Pack16x2 { d, lo, hi } => data_movement::pack16x2(regs, mask, d, lo, hi),
+        Op::Unpack16x2 { lo, hi, a } => data_movement::unpack16x2(regs, mask, lo, hi, a),
+        Op::Resize {
+            signed,
+            from,
+            to,
+            d,
+            a,
+        } => {
+            data_movement::resize(regs, mask, signed, (from, to), d, a);
+        }
+        Op::Widen { signed, d, a } => data_movement::widen(regs, mask, signed, d, a),
+        Op::Narrow { d, a } => data_movement::narrow(regs, mask, d, a),
+        Op::Prmt { mode, d, a, b, c } => data_movement::prmt(regs, mask, mode, d, [a, b, c]),
+        Op::Convert {
+            to,
+            from,
+            mode,
+            d,
+            a,
+        } => {
+            convert(regs, mask, Conversion { to, from, mode }, d, a);
+        }
+        Op::ConvertPair {
+            kind,
+            mode,
+            d,
+            hi,
+            lo,
+        } => {
+            convert_pair(regs, mask, (kind, mode), d, hi, lo);
+        }
+        Op::Cvta {
+            space,
+            to_space,
+            d,
+            a,
+        } => {
+            data_movement::cvta(regs, mask, (space, to_space), d, a);
+        }
+        Op::IsSpace { space, d, a } => data_movement::is_space(regs, mask, space, d, a),
+        // `control` has taken all others.
+        _ => return warp_fault(FaultKind::NotExecuted),
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn mov32(regs: &mut Registers, mask: Mask, d: R32, a: R32) {
+    let values = *regs.get32(a);
+    regs.set32(mask, d, &values);
+}
+
+#[inline(always)]
+fn mov64(regs: &mut Registers, mask: Mask, d: R64, a: R64) {
+    let values = *regs.get64(a);
+    regs.set64(mask, d, &values);
+}

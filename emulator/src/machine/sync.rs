@@ -1,0 +1,272 @@
+//! Barriers of a block (PTX ISA, "Parallel Synchronization and Communication Instructions: bar,
+//! barrier").
+//!
+//! Arrival is counted in whole warps: a warp arrives when all its live lanes stand at the barrier,
+//! and counts for 32 threads.
+
+use crate::fault::{FaultKind, Outcome, Trouble, warp_fault};
+use crate::ir::{Kernel, Op, Pred, R32};
+
+use super::registers::{LANES, Mask, lanes_of};
+use super::warp::Warp;
+
+/// Barriers per block.
+pub(crate) const BARRIERS: usize = 16;
+
+/// One barrier; between rounds it is `Default`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Barrier {
+    /// Threads awaited, once the first warp has said so.
+    count: Option<Count>,
+    /// Warps that arrived, and those of them that wait for completion.
+    arrived: u32,
+    waiting: u32,
+    is_reduction: bool,
+    /// Threads whose predicate is true, and whether all are.
+    popc: u32,
+    all: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    threads: u32,
+    /// False when every thread of the block is meant: exited warps then are not awaited.
+    explicit: bool,
+}
+
+/// What a warp does at a barrier.
+struct Arrival {
+    id: u32,
+    count: Option<u32>,
+    waits: bool,
+    /// For a reduction: lanes whose predicate is true, and whether it is so for all live lanes.
+    reduction: Option<Truths>,
+}
+
+#[derive(Clone, Copy)]
+struct Truths {
+    popc: u32,
+    all: bool,
+}
+
+/// The barriers of one block and the warps that use them.
+pub(crate) struct Barriers {
+    barriers: [Barrier; BARRIERS],
+    /// Threads of the block, rounded up to whole warps.
+    threads: u32,
+}
+
+impl Barriers {
+    pub fn new(num_warps: u32) -> Self {
+        Self {
+            barriers: Default::default(),
+            threads: 32 * num_warps,
+        }
+    }
+
+    /// Back to the state of `new`.
+    pub fn reset(&mut self) {
+        self.barriers = Default::default();
+    }
+
+    /// Warp `index`, whose live lanes all stand at barriers, arrives. `live` are the warps that have
+    /// not exited. Returns the warps that may run on.
+    pub fn arrive(
+        &mut self,
+        kernel: &Kernel,
+        warps: &mut [Warp],
+        index: usize,
+        live: u32,
+    ) -> Outcome<u32> {
+        let pc = warps[index].groups.first().map_or(0, |group| group.pc);
+        let located = |mut trouble: Box<Trouble>| {
+            trouble.pc = pc;
+            trouble
+        };
+        let arrival = read_arrival(kernel, &warps[index]).map_err(located)?;
+        self.register(&arrival, 1 << index).map_err(located)?;
+        let mut free = 0;
+        if !arrival.waits {
+            warps[index].advance_all();
+            free |= 1 << index;
+        }
+        Ok(free | self.complete(arrival.id as usize, kernel, warps, live))
+    }
+
+    /// A warp has exited: barriers that waited for the whole block may be complete. Returns the
+    /// warps that may run on.
+    pub fn after_exit(&mut self, kernel: &Kernel, warps: &mut [Warp], live: u32) -> u32 {
+        (0..BARRIERS).fold(0, |free, id| free | self.complete(id, kernel, warps, live))
+    }
+
+    fn register(&mut self, arrival: &Arrival, warp_bit: u32) -> Outcome {
+        let id = arrival.id;
+        let Some(barrier) = self.barriers.get_mut(id as usize) else {
+            return warp_fault(FaultKind::BarrierId { id });
+        };
+        let threads = arrival.count.unwrap_or(self.threads);
+        if threads == 0 || threads % 32 != 0 || threads > self.threads {
+            return warp_fault(FaultKind::BarrierCount {
+                count: threads,
+                max: self.threads,
+            });
+        }
+        let is_reduction = arrival.reduction.is_some();
+        if let Some(earlier) = barrier.count {
+            if barrier.is_reduction != is_reduction {
+                return warp_fault(FaultKind::BarrierMixed { id });
+            }
+            if earlier.threads != threads {
+                let (expected, found) = (earlier.threads, threads);
+                return warp_fault(FaultKind::BarrierMismatch {
+                    id,
+                    expected,
+                    found,
+                });
+            }
+            if barrier.arrived & warp_bit != 0 {
+                return warp_fault(FaultKind::BarrierTwice { id });
+            }
+        } else {
+            barrier.count = Some(Count {
+                threads,
+                explicit: arrival.count.is_some(),
+            });
+            barrier.is_reduction = is_reduction;
+            barrier.all = true;
+        }
+        barrier.arrived |= warp_bit;
+        if arrival.waits {
+            barrier.waiting |= warp_bit;
+        }
+        if let Some(truths) = arrival.reduction {
+            barrier.popc += truths.popc;
+            barrier.all &= truths.all;
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, id: usize, kernel: &Kernel, warps: &mut [Warp], live: u32) -> u32 {
+        let barrier = &self.barriers[id];
+        let Some(count) = barrier.count else { return 0 };
+        let complete = if count.explicit {
+            32 * barrier.arrived.count_ones() >= count.threads
+        } else {
+            live & !barrier.arrived == 0
+        };
+        if !complete {
+            return 0;
+        }
+        let barrier = std::mem::take(&mut self.barriers[id]);
+        for index in lanes_of(barrier.waiting) {
+            deliver(kernel, &mut warps[index], &barrier);
+            warps[index].advance_all();
+        }
+        barrier.waiting
+    }
+
+    /// Who waits for what, for the report of a deadlock.
+    pub fn describe(&self, live: u32) -> String {
+        let mut parts = Vec::new();
+        for (id, barrier) in self.barriers.iter().enumerate() {
+            let Some(count) = barrier.count else { continue };
+            let waiting: Vec<usize> = lanes_of(barrier.waiting).collect();
+            let arrived = 32 * barrier.arrived.count_ones();
+            let wanted = if count.explicit {
+                count.threads
+            } else {
+                32 * live.count_ones()
+            };
+            parts.push(format!(
+                "warps {waiting:?} wait at barrier {id}, where {arrived} of {wanted} threads have arrived"
+            ));
+        }
+        parts.join("; ")
+    }
+}
+
+/// Reads the operands of the barrier that all live lanes of `warp` stand at.
+fn read_arrival(kernel: &Kernel, warp: &Warp) -> Outcome<Arrival> {
+    let mut arrival: Option<Arrival> = None;
+    for group in &warp.groups {
+        let (id, count, waits, predicate) = match kernel.program[group.pc as usize].op {
+            Op::Barrier {
+                arrive, id, count, ..
+            } => (id, count, !arrive, None),
+            Op::BarrierPopc { a, id, count, .. } => (id, count, true, Some(a)),
+            Op::BarrierLogic { a, id, count, .. } => (id, count, true, Some(a)),
+            _ => continue,
+        };
+        let id = agreed(warp, group.lanes, id, "barrier number")?;
+        let count = match count {
+            Some(count) => Some(agreed(warp, group.lanes, count, "barrier thread count")?),
+            None => None,
+        };
+        let truths = predicate.map(|p: Pred| {
+            let bits = warp.regs.get_pred(p) & group.lanes;
+            Truths {
+                popc: bits.count_ones(),
+                all: bits == group.lanes,
+            }
+        });
+        arrival = Some(match arrival {
+            None => Arrival {
+                id,
+                count,
+                waits,
+                reduction: truths,
+            },
+            Some(other) if (other.id, other.count, other.waits) == (id, count, waits) => Arrival {
+                reduction: both(other.reduction, truths),
+                ..other
+            },
+            Some(_) => {
+                return warp_fault(FaultKind::NonUniformOperand { operand: "barrier" });
+            }
+        });
+    }
+    arrival.map_or_else(
+        || warp_fault(FaultKind::NonUniformOperand { operand: "barrier" }),
+        Ok,
+    )
+}
+
+fn both(x: Option<Truths>, y: Option<Truths>) -> Option<Truths> {
+    match (x, y) {
+        (Some(x), Some(y)) => Some(Truths {
+            popc: x.popc + y.popc,
+            all: x.all && y.all,
+        }),
+        (x, y) => x.or(y),
+    }
+}
+
+/// The value that all of `lanes` hold.
+fn agreed(warp: &Warp, lanes: u32, register: R32, operand: &'static str) -> Outcome<u32> {
+    let values = warp.regs.get32(register);
+    let first = values[lanes.trailing_zeros() as usize & (LANES - 1)];
+    if lanes_of(lanes).any(|lane| values[lane] != first) {
+        return warp_fault(FaultKind::NonUniformOperand { operand });
+    }
+    Ok(first)
+}
+
+/// Stores the result of a reduction for each lane of a waiting warp.
+fn deliver(kernel: &Kernel, warp: &mut Warp, barrier: &Barrier) {
+    for index in 0..warp.groups.len() {
+        let group = warp.groups[index];
+        let mask = Mask {
+            lanes: group.lanes,
+            whole: false,
+        };
+        match kernel.program[group.pc as usize].op {
+            Op::BarrierPopc { d, .. } => warp.regs.set32(mask, d, &[barrier.popc; LANES]),
+            Op::BarrierLogic { or, d, .. } => {
+                let holds = if or { barrier.popc > 0 } else { barrier.all };
+                warp.regs
+                    .set_pred(mask, d, if holds { u32::MAX } else { 0 });
+            }
+            _ => {}
+        }
+    }
+}

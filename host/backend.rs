@@ -1,0 +1,81 @@
+//! The seam between this library and whatever executes PTX.
+
+use abi::{FwdParams, FwdVariant};
+use ptx_emulator::{Fault, MemoryError, PtxError};
+use thiserror::Error;
+
+/// A raw stream: a `CUstream` on a CUDA device, null for the default stream. The emulated device has only that one.
+pub type RawStream = *mut std::ffi::c_void;
+
+/// What dispatch must know of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeviceLimits {
+    /// `(major, minor)`.
+    pub compute_capability: (u32, u32),
+    /// Dynamic shared memory that one block may ask for, in bytes.
+    pub max_shared_bytes: u32,
+}
+
+/// Device memory and one launch.
+///
+/// # Safety
+///
+/// All `unsafe` methods share one contract: every address range handed over lies inside one live allocation of this
+/// backend, and nothing else writes to it (or, where the method writes, touches it) until the work is done.
+pub(crate) trait Backend: Send + Sync {
+    /// What a user calls this device, as in "cuda:0 (NVIDIA H200)".
+    fn name(&self) -> &str;
+
+    /// Bounds for dispatch.
+    fn limits(&self) -> DeviceLimits;
+
+    /// A new allocation of `bytes` > 0 bytes with unspecified contents, aligned to 256 bytes.
+    fn alloc(&self, bytes: usize) -> Result<u64, BackendError>;
+
+    /// Ends an allocation made by [`Backend::alloc`].
+    unsafe fn free(&self, ptr: u64);
+
+    /// Copies host memory to the device and waits for it.
+    unsafe fn upload(&self, ptr: u64, data: &[u8]) -> Result<(), BackendError>;
+
+    /// Copies device memory to the host after all work enqueued on the default stream.
+    unsafe fn download(&self, ptr: u64, data: &mut [u8]) -> Result<(), BackendError>;
+
+    /// Enqueues `blocks` blocks of a kernel on a stream. The contract covers every element that `params` describes.
+    unsafe fn launch(
+        &self,
+        variant: &'static FwdVariant,
+        params: &FwdParams,
+        blocks: u32,
+        stream: RawStream,
+    ) -> Result<(), BackendError>;
+
+    /// Waits for the default stream and reports what went wrong on it.
+    fn synchronize(&self) -> Result<(), BackendError>;
+}
+
+/// A device could not do what it was asked to.
+#[derive(Debug, Error)]
+pub enum BackendError {
+    /// The emulated device refused an allocation or a copy.
+    #[error("emulated device memory: {0}")]
+    Memory(#[from] MemoryError),
+    /// The emulator does not accept the text of a kernel.
+    #[error("kernel {entry} cannot be emulated: {source}")]
+    Ptx {
+        /// PTX symbol of the kernel.
+        entry: &'static str,
+        /// What the emulator says about the text.
+        source: PtxError,
+    },
+    /// A kernel broke a rule of PTX while it ran on the emulated device.
+    #[error("emulated kernel stopped: {0}")]
+    Fault(Box<Fault>),
+    /// A CUDA device failed, or there is none.
+    #[cfg(feature = "cuda")]
+    #[error(transparent)]
+    Cuda(#[from] crate::cuda::CudaError),
+    /// Only CUDA devices have streams.
+    #[error("the emulated device has no streams, got stream {0:#x}: pass a null stream")]
+    NoStreams(usize),
+}

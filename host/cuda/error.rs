@@ -1,0 +1,52 @@
+//! What can go wrong between this library and the NVIDIA driver.
+
+use cust::sys::{CUresult, cudaError_enum};
+
+use super::driver::DriverError;
+
+/// A CUDA device could not do what it was asked to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CudaError {
+    /// There is no driver on this machine.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// There are fewer devices than that.
+    #[error("cuda:{ordinal} does not exist: this machine has {count} CUDA device(s); use a lower number or Device::emulated()")]
+    NoSuchDevice {
+        /// The device that was asked for.
+        ordinal: u32,
+        /// How many there are.
+        count: u32,
+    },
+    /// The driver's compiler refused a kernel.
+    #[error("the CUDA driver cannot compile {entry} ({code}); its log says: {log}")]
+    Compile {
+        /// PTX symbol of the kernel.
+        entry: &'static str,
+        /// The driver's error code.
+        code: String,
+        /// What the driver's compiler wrote.
+        log: String,
+    },
+    /// A driver function failed. Errors of a kernel surface in the first call after it.
+    #[error("the CUDA driver could not {action}: {code}")]
+    Call {
+        /// What it was asked to do.
+        action: &'static str,
+        /// The driver's error code.
+        code: String,
+    },
+}
+
+/// Turns a failure of `cust` into ours, told what was going on.
+pub(super) fn during(action: &'static str) -> impl Fn(cust::error::CudaError) -> CudaError {
+    move |code| CudaError::Call { action, code: format!("{code:?}") }
+}
+
+/// The outcome of a driver call.
+pub(super) fn returned(result: CUresult, action: &'static str) -> Result<(), CudaError> {
+    match result {
+        cudaError_enum::CUDA_SUCCESS => Ok(()),
+        code => Err(CudaError::Call { action, code: format!("{code:?}") }),
+    }
+}

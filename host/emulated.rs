@@ -1,0 +1,135 @@
+//! The emulated device: [`Backend`] on `ptx_emulator`. Runs the same PTX text that a GPU would get.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use abi::{FwdParams, FwdVariant};
+use ptx_emulator::{GlobalMemory, Launch, MmaNumerics, Module, Options, Schedule};
+
+use crate::backend::{Backend, BackendError, DeviceLimits, RawStream};
+use crate::kernels;
+
+/// Told `(blocks done, blocks in total)` while a launch runs, from any thread.
+pub type Progress = Arc<dyn Fn(u64, u64) + Send + Sync>;
+
+/// How an emulated device executes. The default is the fastest: in order, on every core.
+#[derive(Clone)]
+pub struct EmulatorOptions {
+    /// Order of warps and blocks and landing time of asynchronous copies. No order may change a result.
+    pub schedule: Schedule,
+    /// Threads of the host to use; `None` for all cores.
+    pub threads: Option<usize>,
+    /// Rounding inside `mma.sync`, which the PTX ISA leaves open.
+    pub mma: MmaNumerics,
+    /// Called as blocks finish.
+    pub progress: Option<Progress>,
+}
+
+impl Default for EmulatorOptions {
+    fn default() -> EmulatorOptions {
+        EmulatorOptions { schedule: Schedule::InOrder, threads: None, mma: MmaNumerics::F32, progress: None }
+    }
+}
+
+impl fmt::Debug for EmulatorOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmulatorOptions")
+            .field("schedule", &self.schedule)
+            .field("threads", &self.threads)
+            .field("mma", &self.mma)
+            .field("progress", &self.progress.is_some())
+            .finish()
+    }
+}
+
+/// Memory of its own and the way it executes.
+pub(crate) struct Emulated {
+    memory: GlobalMemory,
+    options: EmulatorOptions,
+}
+
+impl Emulated {
+    pub(crate) fn new(options: EmulatorOptions) -> Emulated {
+        Emulated { memory: GlobalMemory::new(), options }
+    }
+}
+
+/// Decoded kernels by entry, shared by all emulated devices: decoding takes longer than a small launch.
+static MODULES: LazyLock<Mutex<HashMap<&'static str, Arc<Module>>>> = LazyLock::new(Mutex::default);
+
+fn module(variant: &'static FwdVariant) -> Result<Arc<Module>, BackendError> {
+    // The map stays valid when a thread panics while holding it: entries are inserted whole.
+    let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(module) = modules.get(variant.entry) {
+        return Ok(Arc::clone(module));
+    }
+    let module = Module::parse(kernels::ptx(variant))
+        .map_err(|source| BackendError::Ptx { entry: variant.entry, source })?;
+    let module = Arc::new(module);
+    modules.insert(variant.entry, Arc::clone(&module));
+    Ok(module)
+}
+
+impl Backend for Emulated {
+    fn name(&self) -> &str {
+        "emulated"
+    }
+
+    fn limits(&self) -> DeviceLimits {
+        DeviceLimits { compute_capability: (8, 0), max_shared_bytes: abi::variants::MAX_SHARED_BYTES }
+    }
+
+    fn alloc(&self, bytes: usize) -> Result<u64, BackendError> {
+        Ok(self.memory.alloc(bytes)?)
+    }
+
+    unsafe fn free(&self, ptr: u64) {
+        let freed = self.memory.free(ptr);
+        debug_assert!(freed.is_ok(), "free of {ptr:#x}: {freed:?}");
+    }
+
+    unsafe fn upload(&self, ptr: u64, data: &[u8]) -> Result<(), BackendError> {
+        Ok(self.memory.write(ptr, data)?)
+    }
+
+    unsafe fn download(&self, ptr: u64, data: &mut [u8]) -> Result<(), BackendError> {
+        Ok(self.memory.read(ptr, data)?)
+    }
+
+    unsafe fn launch(
+        &self,
+        variant: &'static FwdVariant,
+        params: &FwdParams,
+        blocks: u32,
+        stream: RawStream,
+    ) -> Result<(), BackendError> {
+        if !stream.is_null() {
+            return Err(BackendError::NoStreams(stream.addr()));
+        }
+        let module = module(variant)?;
+        let kernel =
+            module.kernel(variant.entry).map_err(|source| BackendError::Ptx { entry: variant.entry, source })?;
+        let launch = Launch {
+            grid: [blocks, 1, 1],
+            block: [variant.threads(), 1, 1],
+            dynamic_shared_bytes: variant.shared_bytes(),
+            params: params.as_bytes(),
+        };
+        let options = Options {
+            schedule: self.options.schedule,
+            threads: self.options.threads,
+            mma: self.options.mma,
+            progress: self.options.progress.as_deref().map(|f| f as &(dyn Fn(u64, u64) + Sync)),
+        };
+        match ptx_emulator::launch(kernel, &self.memory, &launch, &options) {
+            Ok(_) => Ok(()),
+            Err(fault) => Err(BackendError::Fault(Box::new(fault))),
+        }
+    }
+
+    fn synchronize(&self) -> Result<(), BackendError> {
+        // A launch returns when its last block has finished.
+        Ok(())
+    }
+}

@@ -1,0 +1,389 @@
+//! Cuts one assembly text into one PTX module per entry and adds launch bounds.
+//!
+//! A module has the directives that open the text (`.version`, `.target`, `.address_size`), the variables and device
+//! functions that the entry uses, directly or through others, in their order, and the entry. So a driver that loads one
+//! kernel compiles one kernel, and a listing of one kernel is complete and short.
+//!
+//! Rust has no attribute for launch bounds on `extern "ptx-kernel"` functions; they are written behind the parameter
+//! list, where the PTX ISA puts performance-tuning directives.
+//!
+//! The text is split at the level of directives only; instructions are searched for names and otherwise not understood.
+
+use std::collections::HashSet;
+
+use crate::scan::{item_length, names, skip_blank};
+
+/// What a kernel promises about its launches (PTX ISA, "Performance-Tuning Directives").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaunchBounds {
+    /// Threads of every block, all along x (`.reqntid`).
+    pub threads: u32,
+    /// Blocks that must fit one multiprocessor together; limits the registers (`.minnctapersm`).
+    pub blocks_per_sm: u32,
+}
+
+/// An assembly text that cannot be cut, or holds other kernels than asked for.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AssemblyError {
+    /// A directive of the module level that is not known here.
+    #[error(
+        "assembly line {line}: cannot cut at `{found}`; teach kernel-builder/src/assembly.rs this directive"
+    )]
+    UnknownDirective {
+        /// Line of the assembly, from 1.
+        line: usize,
+        /// How the item begins.
+        found: String,
+    },
+    /// The text ends inside an item.
+    #[error("assembly line {line}: item without an end")]
+    Unfinished {
+        /// Line where the item begins, from 1.
+        line: usize,
+    },
+    /// A requested kernel was not compiled.
+    #[error("no entry `{entry}` in the assembly; entries there: {}", there.join(", "))]
+    MissingEntry {
+        /// The name asked for.
+        entry: String,
+        /// Every entry of the text.
+        there: Vec<String>,
+    },
+    /// A kernel was compiled that nobody asked for, so nobody gave it launch bounds.
+    #[error(
+        "entry `{entry}` was compiled but not requested; add it to the manifest or remove it from the kernels"
+    )]
+    UnexpectedEntry {
+        /// Its name.
+        entry: String,
+    },
+}
+
+/// A compiled text, split at its module-level directives.
+#[derive(Debug)]
+pub struct Assembly<'a> {
+    header: Vec<&'a str>,
+    items: Vec<Item<'a>>,
+}
+
+#[derive(Debug)]
+struct Item<'a> {
+    text: &'a str,
+    name: &'a str,
+    is_entry: bool,
+}
+
+impl<'a> Assembly<'a> {
+    /// Splits `text`, the assembly of a whole crate.
+    ///
+    /// # Errors
+    /// [`AssemblyError::UnknownDirective`] and [`AssemblyError::Unfinished`].
+    pub fn split(text: &'a str) -> Result<Self, AssemblyError> {
+        let mut assembly = Assembly {
+            header: Vec::new(),
+            items: Vec::new(),
+        };
+        let mut at = skip_blank(text, 0);
+        while at < text.len() {
+            let rest = &text[at..];
+            let line = 1 + text[..at].matches('\n').count();
+            let length = if is_header(rest) {
+                rest.find('\n').unwrap_or(rest.len())
+            } else {
+                item_length(rest).ok_or(AssemblyError::Unfinished { line })?
+            };
+            let item = rest[..length].trim_end();
+            if is_header(rest) {
+                assembly.header.push(item);
+            } else {
+                assembly.items.push(Item::new(item).ok_or_else(|| {
+                    AssemblyError::UnknownDirective {
+                        line,
+                        found: item.lines().next().unwrap_or("").to_owned(),
+                    }
+                })?);
+            }
+            at = skip_blank(text, at + length);
+        }
+        Ok(assembly)
+    }
+
+    /// Names of all entries, in the order of the text.
+    pub fn entries(&self) -> impl Iterator<Item = &'a str> {
+        self.items
+            .iter()
+            .filter(|item| item.is_entry)
+            .map(|item| item.name)
+    }
+
+    /// The module of one entry, with its launch bounds.
+    ///
+    /// # Errors
+    /// [`AssemblyError::MissingEntry`].
+    pub fn module(&self, entry: &str, bounds: LaunchBounds) -> Result<String, AssemblyError> {
+        let kernel = self
+            .items
+            .iter()
+            .find(|item| item.is_entry && item.name == entry);
+        let kernel = kernel.ok_or_else(|| AssemblyError::MissingEntry {
+            entry: entry.to_owned(),
+            there: self.entries().map(str::to_owned).collect(),
+        })?;
+        let used = self.used_by(kernel);
+        let mut module = self.header.join("\n") + "\n";
+        for item in self.items.iter().filter(|item| used.contains(item.name)) {
+            module += &format!("\n{}\n", item.text);
+        }
+        Ok(module + "\n" + &with_bounds(kernel.text, bounds) + "\n")
+    }
+
+    /// Refuses entries that are not in `requested`.
+    ///
+    /// # Errors
+    /// [`AssemblyError::UnexpectedEntry`].
+    pub fn expect_only(&self, requested: &[&str]) -> Result<(), AssemblyError> {
+        match self.entries().find(|entry| !requested.contains(entry)) {
+            Some(entry) => Err(AssemblyError::UnexpectedEntry {
+                entry: entry.to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Names of the variables and device functions that `kernel` reaches.
+    fn used_by(&self, kernel: &Item<'a>) -> HashSet<&'a str> {
+        let mut used = HashSet::new();
+        let mut unread = vec![kernel.text];
+        while let Some(text) = unread.pop() {
+            let names: HashSet<&str> = names(text).collect();
+            for item in self
+                .items
+                .iter()
+                .filter(|item| !item.is_entry && names.contains(item.name))
+            {
+                if !used.contains(item.name) {
+                    // A prototype and its definition share the name: both belong.
+                    let same_name = self.items.iter().filter(|other| other.name == item.name);
+                    unread.extend(same_name.map(|other| other.text));
+                    used.insert(item.name);
+                }
+            }
+        }
+        used
+    }
+}
+
+impl<'a> Item<'a> {
+    /// `None` when the item is neither a function nor a variable.
+    fn new(text: &'a str) -> Option<Self> {
+        let head = &text[..text.find(['{', '=', ';']).unwrap_or(text.len())];
+        let directives: Vec<&str> = head
+            .split_whitespace()
+            .take_while(|word| word.starts_with('.'))
+            .collect();
+        let is_entry = directives.contains(&".entry");
+        let name = if is_entry || directives.contains(&".func") {
+            function_name(head)?
+        } else if STATE_SPACES.iter().any(|space| directives.contains(space)) {
+            names(head).last()?
+        } else {
+            return None;
+        };
+        Some(Item {
+            text,
+            name,
+            is_entry,
+        })
+    }
+}
+
+/// State spaces of module-scope variables (PTX ISA, "State Spaces").
+const STATE_SPACES: [&str; 3] = [".global", ".const", ".shared"];
+
+/// Directives that end with their line and open every module.
+fn is_header(text: &str) -> bool {
+    [".version", ".target", ".address_size"]
+        .iter()
+        .any(|directive| text.starts_with(directive))
+}
+
+/// The name behind `.entry` or `.func`; a function's return parameter, in parentheses, comes before its name.
+fn function_name(head: &str) -> Option<&str> {
+    let keyword = if head.contains(".entry") {
+        ".entry"
+    } else {
+        ".func"
+    };
+    let mut rest = head[head.find(keyword)? + keyword.len()..].trim_start();
+    if rest.starts_with('(') {
+        rest = &rest[rest.find(')')? + 1..];
+    }
+    names(rest).next()
+}
+
+/// Writes the bounds between an entry's parameter list and its body.
+fn with_bounds(entry: &str, bounds: LaunchBounds) -> String {
+    let (head, body) = entry.split_at(entry.find('{').unwrap_or(entry.len()));
+    let LaunchBounds {
+        threads,
+        blocks_per_sm,
+    } = bounds;
+    format!(
+        "{}\n.reqntid {threads}, 1, 1\n.minnctapersm {blocks_per_sm}\n{body}",
+        head.trim_end()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: LaunchBounds = LaunchBounds {
+        threads: 128,
+        blocks_per_sm: 2,
+    };
+
+    const TEXT: &str = include_str!("../tests/data/two_kernels.s");
+
+    #[test]
+    fn entries_are_listed_in_the_order_of_the_text() {
+        let assembly = Assembly::split(TEXT).unwrap();
+        assert_eq!(assembly.entries().collect::<Vec<_>>(), ["fill", "stage"]);
+    }
+
+    #[test]
+    fn a_module_holds_what_its_entry_reaches_and_nothing_else() {
+        let assembly = Assembly::split(TEXT).unwrap();
+        let fill = assembly.module("fill", BOUNDS).unwrap();
+        for part in [
+            ".version 7.1
+.target sm_80
+.address_size 64
+",
+            "table[8]",
+            "lookup(
+",
+            ".entry fill(",
+        ] {
+            assert!(
+                fill.contains(part),
+                "{part} missing in:
+{fill}"
+            );
+        }
+        for part in ["dyn_smem", "unused", "stage"] {
+            assert!(
+                !fill.contains(part),
+                "{part} is not used in:
+{fill}"
+            );
+        }
+        let stage = assembly.module("stage", BOUNDS).unwrap();
+        assert!(stage.contains(".extern .shared .align 1024 .b8 dyn_smem[];"));
+        assert!(
+            !stage.contains("lookup")
+                && stage.ends_with(
+                    "ret;
+}
+"
+                ),
+            "{stage}"
+        );
+    }
+
+    #[test]
+    fn a_prototype_travels_with_its_definition() {
+        let fill = Assembly::split(TEXT)
+            .unwrap()
+            .module("fill", BOUNDS)
+            .unwrap();
+        assert_eq!(
+            fill.matches(".func (.param .b32 func_retval0) twice")
+                .count(),
+            2
+        );
+    }
+
+    #[test]
+    fn launch_bounds_follow_the_parameter_list() {
+        let assembly = Assembly::split(TEXT).unwrap();
+        let bounds = ".reqntid 128, 1, 1
+.minnctapersm 2
+{";
+        let fill = assembly.module("fill", BOUNDS).unwrap();
+        assert!(
+            fill.contains(&format!(
+                "fill_param_0
+)
+{bounds}"
+            )),
+            "{fill}"
+        );
+        let stage = assembly.module("stage", BOUNDS).unwrap();
+        assert!(
+            stage.contains(&format!(
+                "stage()
+{bounds}"
+            )),
+            "{stage}"
+        );
+    }
+
+    #[test]
+    fn a_missing_entry_is_named_with_those_that_are_there() {
+        let error = Assembly::split(TEXT)
+            .unwrap()
+            .module("drain", BOUNDS)
+            .unwrap_err();
+        let there = vec!["fill".to_owned(), "stage".to_owned()];
+        assert_eq!(
+            error,
+            AssemblyError::MissingEntry {
+                entry: "drain".to_owned(),
+                there
+            }
+        );
+    }
+
+    #[test]
+    fn an_entry_nobody_asked_for_is_refused() {
+        let assembly = Assembly::split(TEXT).unwrap();
+        assert_eq!(assembly.expect_only(&["stage", "fill"]), Ok(()));
+        let error = assembly.expect_only(&["fill"]).unwrap_err();
+        assert_eq!(
+            error,
+            AssemblyError::UnexpectedEntry {
+                entry: "stage".to_owned()
+            }
+        );
+    }
+
+    #[test]
+    fn an_unknown_directive_is_an_error_with_its_line() {
+        let error = Assembly::split(
+            ".version 7.1
+.alias a, b;
+",
+        )
+        .unwrap_err();
+        assert_eq!(
+            error,
+            AssemblyError::UnknownDirective {
+                line: 2,
+                found: ".alias a, b;".to_owned()
+            }
+        );
+    }
+
+    #[test]
+    fn a_body_without_an_end_is_an_error_with_its_line() {
+        let error = Assembly::split(
+            ".version 7.1
+
+.entry k() {
+ ret;",
+        )
+        .unwrap_err();
+        assert_eq!(error, AssemblyError::Unfinished { line: 3 });
+    }
+}

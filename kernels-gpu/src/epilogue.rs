@@ -1,0 +1,91 @@
+//! Writes a block's results: O, rounded to 16 bits, and the log-sum-exp of each row.
+//!
+//! O goes through the Q tile's place in shared memory, so that neighbouring threads write neighbouring chunks of a
+//! global row. A warp overwrites only the Q rows that it alone has read.
+
+use crate::block_info::BlockInfo;
+use crate::copy;
+use crate::flash_fwd::{Place, Variant};
+use crate::fragment::{Acc, ROW_HALF, STRIP_ROWS, acc_col, acc_row};
+use crate::mma::Element;
+use crate::ptx;
+use crate::tile::{ELEMENT_BYTES, Extent, GlobalTile, Queries, Rows, SharedTile};
+use abi::FwdParams;
+
+/// Stores the normalised `acc_o` and the rows' `lse`.
+///
+/// # Safety
+/// `params` describes the launch truthfully; no copy into the Q tile `staging` is pending, and no warp reads rows of
+/// it that are not its own.
+#[inline(always)]
+pub unsafe fn store<V: Variant, const STRIPS: usize, const D: usize>(
+    params: &FwdParams,
+    block: &BlockInfo<V>,
+    place: Place,
+    staging: SharedTile<Queries<V>>,
+    acc_o: &[Acc<D>; STRIPS],
+    lse: [[f32; 2]; STRIPS],
+) {
+    let mut strip = 0;
+    while strip < STRIPS {
+        let first_row = place.warp * V::WARP_ROWS + STRIP_ROWS * strip as u32;
+        // SAFETY: the caller's promise; the rows are this warp's own.
+        unsafe { stage_strip::<V, D>(staging, first_row, place.lane, &acc_o[strip]) };
+        // SAFETY: the caller's promise; the rows are this warp's own.
+        unsafe { store_lse(params, block, first_row, place.lane, lse[strip]) };
+        strip += 1;
+    }
+    ptx::barrier();
+    let to = GlobalTile::new(&params.out, block.batch, block.head, block.first_row);
+    let extent = Extent {
+        rows: Rows::First(block.rows_left()),
+        head_dim: params.head_dim,
+    };
+    // SAFETY: the whole staging tile is written and a barrier has passed; this block alone writes these rows.
+    unsafe { copy::store::<V::Copy, _>(&to, staging, extent) };
+}
+
+/// Rounds one strip of O and writes it to shared memory.
+///
+/// # Safety
+/// No other warp uses the 16 rows from `first_row` on of `staging` before the next barrier.
+#[inline(always)]
+unsafe fn stage_strip<V: Variant, const D: usize>(
+    staging: SharedTile<Queries<V>>,
+    first_row: u32,
+    lane: u32,
+    acc: &Acc<D>,
+) {
+    let word = acc_col(lane, 0) * ELEMENT_BYTES;
+    let mut n = 0;
+    while n < D {
+        let mut half = 0;
+        while half < 2 {
+            let row = first_row + acc_row(lane, 0) + ROW_HALF * half as u32;
+            let pair = V::Element::pack(acc.0[n][2 * half], acc.0[n][2 * half + 1]);
+            // SAFETY: inside the tile, 4-byte aligned, and the rows are the caller's own.
+            unsafe { ptx::store_shared_word(staging.chunk(row, n as u32) + word, pair) };
+            half += 1;
+        }
+        n += 1;
+    }
+}
+
+/// Writes the log-sum-exp of one strip's rows; one lane of each quad does it.
+///
+/// # Safety
+/// `params.lse` is writable as its documentation says, and no other warp writes these rows.
+#[inline(always)]
+unsafe fn store_lse<V: Variant>(params: &FwdParams, block: &BlockInfo<V>, first_row: u32, lane: u32, lse: [f32; 2]) {
+    let head = block.batch as u64 * params.num_heads as u64 + block.head as u64;
+    let mut half = 0;
+    while half < 2 {
+        let row = first_row + acc_row(lane, 0) + ROW_HALF * half as u32;
+        if acc_col(lane, 0) == 0 && row < block.rows_left() {
+            let index = head * params.seqlen_q as u64 + (block.first_row + row) as u64;
+            // SAFETY: the row exists, and this lane alone writes it.
+            unsafe { ptx::store_global_f32(params.lse + 4 * index, lse[half]) };
+        }
+        half += 1;
+    }
+}

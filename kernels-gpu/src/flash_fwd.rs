@@ -1,0 +1,179 @@
+//! Forward attention: O = softmax(scale · Q·Kᵀ) · V and the log-sum-exp L of every row.
+//!
+//! FlashAttention-2, Algorithm 1 (arXiv:2307.08691); line numbers in comments are those of the algorithm. One block
+//! computes BLOCK_M rows of O for one head. Q stays in shared memory, K and V stream through it tile by tile, and
+//! every warp keeps S, P and O of its own rows in registers, so warps never exchange anything but tiles. Keys are
+//! walked from last to first: the tiles cut by the mask come first, and all others run without mask code.
+
+use crate::block_info::BlockInfo;
+use crate::copy::{self, TileCopy};
+use crate::epilogue;
+use crate::fragment::{Acc, STRIP_ROWS, acc_row, chunks_first, rows_first};
+use crate::mask::{Mask, hide_keys};
+use crate::mma::{Element, mma_pv, mma_qk};
+use crate::pipeline::{KvPipeline, Stage};
+use crate::ptx;
+use crate::softmax::{MASKED, OnlineSoftmax, UNMASKED};
+use crate::tile::{Extent, GlobalTile, Keys, LaneAddress, Queries, Rows, Shape, SharedTile};
+use crate::tiling::Tiling;
+use abi::FwdParams;
+
+/// One compiled kernel: sizes and policies. The entry macro in `lib.rs` implements it once per manifest row.
+pub trait Variant: Tiling + Sized {
+    /// Type of Q, K, V and O.
+    type Element: Element;
+    /// Which keys a query sees.
+    type Mask: Mask;
+    /// How tiles travel between global and shared memory.
+    type Copy: TileCopy;
+}
+
+/// Where this thread stands in its block.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// Warp in the block.
+    pub warp: u32,
+    /// Lane in the warp, 0..32.
+    pub lane: u32,
+}
+
+impl Place {
+    /// Of the calling thread.
+    #[inline(always)]
+    fn current() -> Self {
+        Place {
+            warp: ptx::thread_index() / 32,
+            lane: ptx::thread_index() % 32,
+        }
+    }
+}
+
+/// The kernel of variant `V`: STRIPS strips of 16 rows per warp, `8 * N` keys per step, `8 * D` columns.
+///
+/// # Safety
+/// `params` is what its documentation says, every buffer is accessible as `V::Copy` asks, and the launch has
+/// `V::THREADS` threads per block, the grid of `params` and the variant's dynamic shared memory.
+#[inline(always)]
+pub unsafe fn flash_fwd<V: Variant, const STRIPS: usize, const N: usize, const D: usize>(params: &FwdParams) {
+    const {
+        assert!(STRIPS as u32 * STRIP_ROWS == V::WARP_ROWS, "a warp owns whole strips");
+        assert!(N as u32 * 8 == V::BLOCK_N && D as u32 * 8 == V::HEAD_DIM, "fragments count 8-column tiles");
+    }
+    let block = BlockInfo::<V>::new::<V::Mask>(params, ptx::block_index());
+    let place = Place::current();
+    let q = SharedTile::<Queries<V>>::at(ptx::dynamic_shared());
+    let mut acc_o = [Acc::<D>::zero(); STRIPS];
+    let mut softmax = OnlineSoftmax::<STRIPS>::new(positive_scale(params.softmax_scale));
+
+    let mut n_block = block.n_blocks();
+    if n_block > 0 {
+        // SAFETY: the launch is as promised; nothing uses shared memory yet.
+        let kv = unsafe { start_loads(params, &block, q, place, n_block - 1) };
+        let warp = Warp {
+            block: &block,
+            place,
+            q: q.lane(place.warp * V::WARP_ROWS, rows_first(place.lane)),
+        };
+        let full_blocks = block.full_blocks();
+        while n_block > full_blocks {
+            n_block -= 1;
+            warp.step::<MASKED, STRIPS, N, D>(n_block, &kv, &mut softmax, &mut acc_o);
+        }
+        while n_block > 0 {
+            n_block -= 1;
+            warp.step::<UNMASKED, STRIPS, N, D>(n_block, &kv, &mut softmax, &mut acc_o);
+        }
+    }
+
+    // Lines 12 to 15: O = O / l, L = m + ln l.
+    let lse = softmax.finish(&mut acc_o);
+    // SAFETY: every copy into the Q tile was waited for in the first step.
+    unsafe { epilogue::store(params, &block, place, q, &acc_o, lse) };
+}
+
+/// Line 3 and the first half of line 7: starts the loads of Q and of the last K tile.
+///
+/// The softmax needs a positive scale. For another one the sign of the scale moves into Q.
+///
+/// # Safety
+/// As [`flash_fwd`]; no shared memory is in use.
+#[inline(always)]
+unsafe fn start_loads<V: Variant>(
+    params: &FwdParams,
+    block: &BlockInfo<V>,
+    q: SharedTile<Queries<V>>,
+    place: Place,
+    last: u32,
+) -> KvPipeline<V> {
+    let from = GlobalTile::new(&params.q, block.batch, block.head, block.first_row);
+    let extent = Extent {
+        rows: Rows::First(block.rows_left()),
+        head_dim: params.head_dim,
+    };
+    // SAFETY: the caller's promise.
+    unsafe { V::Copy::load(q, &from, extent) };
+
+    let k_tile = SharedTile::at(ptx::dynamic_shared() + Queries::<V>::BYTES);
+    let v_tile = SharedTile::at(ptx::dynamic_shared() + Queries::<V>::BYTES + Keys::<V>::BYTES);
+    let k = Stage::new(&params.k, block, k_tile, chunks_first(place.lane));
+    let v = Stage::new(&params.v, block, v_tile, rows_first(place.lane));
+    let kv = KvPipeline::start(k, v, params.head_dim, last, block.keys_left(last));
+
+    let scale = params.softmax_scale;
+    if scale <= 0.0 {
+        let (keep, flip) = if scale < 0.0 { (!0, V::Element::SIGN_BITS) } else { (0, 0) };
+        V::Copy::wait();
+        // SAFETY: this thread has waited for its loads; the first step begins with a barrier.
+        unsafe { copy::map_loaded(q, |word| word & keep ^ flip) };
+    }
+    kv
+}
+
+/// |scale|, or 1 for 0: what is left of the scale when its sign has moved into Q.
+#[inline(always)]
+fn positive_scale(scale: f32) -> f32 {
+    if scale == 0.0 { 1.0 } else { scale.abs() }
+}
+
+/// What a step of the main loop knows and does not change.
+struct Warp<'a, V: Variant> {
+    block: &'a BlockInfo<V>,
+    place: Place,
+    q: LaneAddress<Queries<V>>,
+}
+
+impl<V: Variant> Warp<'_, V> {
+    /// One key tile: S = Q·Kᵀ (line 8), m, P and l (line 9), O = diag(..) O + P·V (line 10).
+    #[inline(always)]
+    fn step<const MASK: bool, const STRIPS: usize, const N: usize, const D: usize>(
+        &self,
+        n_block: u32,
+        kv: &KvPipeline<V>,
+        softmax: &mut OnlineSoftmax<STRIPS>,
+        acc_o: &mut [Acc<D>; STRIPS],
+    ) {
+        let k = kv.wait_k::<MASK>(n_block, self.block.keys_left(n_block));
+        // SAFETY: `wait_k` has passed the barrier after the copies of Q and K.
+        let mut acc_s = unsafe { mma_qk::<V::Element, _, _, STRIPS, N>(&self.q, k) };
+        let v = kv.wait_v(n_block);
+        if MASK {
+            self.hide_keys(n_block, &mut acc_s);
+        }
+        softmax.update::<MASK, N, D>(&mut acc_s, acc_o);
+        // SAFETY: `wait_v` has passed the barrier after the copy of V.
+        unsafe { mma_pv::<V::Element, _, STRIPS, N, D>(acc_o, &acc_s, v) };
+    }
+
+    /// Masks the scores against tile `n_block`.
+    #[inline(always)]
+    fn hide_keys<const STRIPS: usize, const N: usize>(&self, n_block: u32, acc_s: &mut [Acc<N>; STRIPS]) {
+        let first_row = self.block.first_row + self.place.warp * V::WARP_ROWS;
+        let mut strip = 0;
+        while strip < STRIPS {
+            let strip_row = first_row + STRIP_ROWS * strip as u32;
+            let end = [0, 2].map(|i| self.block.keys.end(strip_row + acc_row(self.place.lane, i)));
+            hide_keys(&mut acc_s[strip], self.place.lane, n_block * V::BLOCK_N, end);
+            strip += 1;
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The two matrix products of attention on one warp's strips: S = Q·Kᵀ and O += P·V.
+//!
+//! Every K and V fragment is loaded once and feeds all strips of the warp.
+
+use crate::fragment::Acc;
+use crate::ptx;
+use crate::tile::{LaneAddress, Shape};
+
+/// A 16-bit element type with a tensor-core product into f32.
+pub trait Element {
+    /// Sign bits of the two elements of a word.
+    const SIGN_BITS: u32 = 0x8000_8000;
+
+    /// c += a * b on a 16 x 8 tile, 16 products per element.
+    ///
+    /// # Safety
+    /// Every lane of the warp calls it together.
+    unsafe fn mma(c: &mut [f32; 4], a: [u32; 4], b: [u32; 2]);
+
+    /// Two values rounded to nearest even, `low` in the low half.
+    fn pack(low: f32, high: f32) -> u32;
+}
+
+/// IEEE binary16.
+pub struct F16;
+
+impl Element for F16 {
+    #[inline(always)]
+    unsafe fn mma(c: &mut [f32; 4], a: [u32; 4], b: [u32; 2]) {
+        // SAFETY: the caller's promise.
+        unsafe { ptx::mma_f16(c, a, b) }
+    }
+
+    #[inline(always)]
+    fn pack(low: f32, high: f32) -> u32 {
+        ptx::pack_f16(low, high)
+    }
+}
+
+/// bfloat16.
+pub struct Bf16;
+
+impl Element for Bf16 {
+    #[inline(always)]
+    unsafe fn mma(c: &mut [f32; 4], a: [u32; 4], b: [u32; 2]) {
+        // SAFETY: the caller's promise.
+        unsafe { ptx::mma_bf16(c, a, b) }
+    }
+
+    #[inline(always)]
+    fn pack(low: f32, high: f32) -> u32 {
+        ptx::pack_bf16(low, high)
+    }
+}
+
+/// S = Q·Kᵀ for the warp's strips against one key tile of `8 * N` keys.
+///
+/// `q` points the lane at the warp's first strip (`rows_first`), `k` at the key tile (`chunks_first`).
+///
+/// # Safety
+/// Called by whole warps; both tiles are written and a barrier has passed since.
+#[inline(always)]
+pub unsafe fn mma_qk<E: Element, Q: Shape, K: Shape, const STRIPS: usize, const N: usize>(
+    q: &LaneAddress<Q>,
+    k: &LaneAddress<K>,
+) -> [Acc<N>; STRIPS] {
+    let mut acc_s = [Acc::zero(); STRIPS];
+    let mut step = 0;
+    while step < Q::COLS / 16 {
+        let mut a = [[0; 4]; STRIPS];
+        let mut strip = 0;
+        while strip < STRIPS {
+            // SAFETY: the caller's promise: a piece of the Q tile.
+            a[strip] = unsafe { ptx::ldmatrix(q.piece(strip as u32, step)) };
+            strip += 1;
+        }
+        let mut pair = 0;
+        while pair < N / 2 {
+            // SAFETY: the caller's promise: a piece of the K tile.
+            let b = unsafe { ptx::ldmatrix(k.piece(pair as u32, step)) };
+            // SAFETY: the caller's promise.
+            unsafe { mma_pair::<E, STRIPS, N>(&mut acc_s, &a, b, pair) };
+            pair += 1;
+        }
+        step += 1;
+    }
+    acc_s
+}
+
+/// O += P·V for the warp's strips; P is `acc_s`, rounded to 16 bits here, V a tile of `8 * N` keys by `8 * D` columns.
+///
+/// `v` points the lane at the V tile (`rows_first`).
+///
+/// # Safety
+/// Called by whole warps; the V tile is written and a barrier has passed since.
+#[inline(always)]
+pub unsafe fn mma_pv<E: Element, V: Shape, const STRIPS: usize, const N: usize, const D: usize>(
+    acc_o: &mut [Acc<D>; STRIPS],
+    acc_s: &[Acc<N>; STRIPS],
+    v: &LaneAddress<V>,
+) {
+    let mut step = 0;
+    while step < N / 2 {
+        let mut a = [[0; 4]; STRIPS];
+        let mut strip = 0;
+        while strip < STRIPS {
+            a[strip] = a_operand::<E>(&acc_s[strip].0[2 * step], &acc_s[strip].0[2 * step + 1]);
+            strip += 1;
+        }
+        let mut pair = 0;
+        while pair < D / 2 {
+            // SAFETY: the caller's promise: a piece of the V tile.
+            let b = unsafe { ptx::ldmatrix_trans(v.piece(step as u32, pair as u32)) };
+            // SAFETY: the caller's promise.
+            unsafe { mma_pair::<E, STRIPS, D>(acc_o, &a, b, pair) };
+            pair += 1;
+        }
+        step += 1;
+    }
+}
+
+/// Multiplies each strip's A operand with two neighbouring B operands into column tiles `2 * pair` and `2 * pair + 1`.
+///
+/// # Safety
+/// Called by whole warps.
+#[inline(always)]
+unsafe fn mma_pair<E: Element, const STRIPS: usize, const N: usize>(
+    acc: &mut [Acc<N>; STRIPS],
+    a: &[[u32; 4]; STRIPS],
+    b: [u32; 4],
+    pair: usize,
+) {
+    let mut strip = 0;
+    while strip < STRIPS {
+        // SAFETY: the caller's promise.
+        unsafe {
+            E::mma(&mut acc[strip].0[2 * pair], a[strip], [b[0], b[1]]);
+            E::mma(&mut acc[strip].0[2 * pair + 1], a[strip], [b[2], b[3]]);
+        }
+        strip += 1;
+    }
+}
+
+/// Two neighbouring accumulator tiles as the A operand of a product: the lane maps agree, nothing moves between lanes.
+#[inline(always)]
+fn a_operand<E: Element>(left: &[f32; 4], right: &[f32; 4]) -> [u32; 4] {
+    [
+        E::pack(left[0], left[1]),
+        E::pack(left[2], left[3]),
+        E::pack(right[0], right[1]),
+        E::pack(right[2], right[3]),
+    ]
+}

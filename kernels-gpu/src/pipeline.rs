@@ -1,0 +1,92 @@
+//! The stream of K and V tiles through shared memory, one tile of each at a time.
+//!
+//! ```text
+//! copies    K3 | V3     | K2          | V2     | K1          | V1     | ...
+//! products     | Q·K3ᵀ  | softmax P·V3 | Q·K2ᵀ  | softmax P·V2 | Q·K1ᵀ  | ...
+//! ```
+//!
+//! Each bar is a wait for the copy on its left and a barrier of the block. The barrier does two things: it shows
+//! every thread's copies to the others, and it ends all reads of the tile that the next copy overwrites.
+
+use crate::block_info::BlockInfo;
+use crate::copy::TileCopy;
+use crate::flash_fwd::Variant;
+use crate::fragment::LanePoint;
+use crate::ptx;
+use crate::tile::{Extent, GlobalTile, Keys, LaneAddress, Rows, Shape, SharedTile};
+use abi::Strided;
+
+/// One shared tile, the matrix that is streamed through it, and where this lane reads it.
+pub struct Stage<V: Variant> {
+    matrix: GlobalTile,
+    tile: SharedTile<Keys<V>>,
+    lane: LaneAddress<Keys<V>>,
+}
+
+impl<V: Variant> Stage<V> {
+    /// Streams `matrix`, K or V, of the block's key head through `tile`; the lane reads it from `point` on.
+    #[inline(always)]
+    pub fn new(matrix: &Strided, block: &BlockInfo<V>, tile: SharedTile<Keys<V>>, point: LanePoint) -> Self {
+        Stage {
+            matrix: GlobalTile::new(matrix, block.batch, block.head_k, 0),
+            tile,
+            lane: tile.lane(0, point),
+        }
+    }
+
+    /// Starts to load tile `n_block`.
+    ///
+    /// # Safety
+    /// All warps have passed a barrier since they last read this stage.
+    #[inline(always)]
+    unsafe fn start(&self, n_block: u32, extent: Extent) {
+        let from = self.matrix.tile_below(n_block, Keys::<V>::ROWS);
+        // SAFETY: the caller's promise; the extent ends where the keys and the head dimension do.
+        unsafe { V::Copy::load(self.tile, &from, extent) }
+    }
+}
+
+/// The two stages. A step is `wait_k`, Q·Kᵀ, `wait_v`, P·V, in this order, for n_block = `last`, `last` - 1, ..., 0.
+pub struct KvPipeline<V: Variant> {
+    k: Stage<V>,
+    v: Stage<V>,
+    head_dim: u32,
+}
+
+impl<V: Variant> KvPipeline<V> {
+    /// Starts to load the K tile of the first step, `last`, of which `keys` keys exist.
+    #[inline(always)]
+    pub fn start(k: Stage<V>, v: Stage<V>, head_dim: u32, last: u32, keys: u32) -> Self {
+        let rows = Rows::First(keys);
+        // SAFETY: nobody has read the stage before.
+        unsafe { k.start(last, Extent { rows, head_dim }) };
+        KvPipeline { k, v, head_dim }
+    }
+
+    /// Waits for K of step `n_block`, of which `keys` keys exist, and starts to load V of the same step.
+    #[inline(always)]
+    pub fn wait_k<const MASK: bool>(&self, n_block: u32, keys: u32) -> &LaneAddress<Keys<V>> {
+        let rows = if MASK { Rows::First(keys) } else { Rows::All };
+        let head_dim = self.head_dim;
+        V::Copy::wait();
+        ptx::barrier();
+        // SAFETY: the reads of V by the previous step are before the barrier.
+        unsafe { self.v.start(n_block, Extent { rows, head_dim }) };
+        &self.k.lane
+    }
+
+    /// Waits for V of step `n_block` and starts to load K of the next step, if there is one.
+    #[inline(always)]
+    pub fn wait_v(&self, n_block: u32) -> &LaneAddress<Keys<V>> {
+        V::Copy::wait();
+        ptx::barrier();
+        if n_block > 0 {
+            // Only the last tile of the keys can be ragged, and that one was the first to be loaded.
+            let (rows, head_dim) = (Rows::All, self.head_dim);
+            // SAFETY: the reads of K by this step are before the barrier.
+            unsafe { self.k.start(n_block - 1, Extent { rows, head_dim }) };
+        }
+        &self.v.lane
+    }
+}
+

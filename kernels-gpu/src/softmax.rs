@@ -1,0 +1,108 @@
+//! Online softmax (Milakov and Gimelshein, arXiv:1805.02867), as FlashAttention-2 uses it (arXiv:2307.08691, 3.1).
+//!
+//! Row maxima m are kept on raw scores; with c = softmax_scale * log2(e) > 0 an element of P is 2^(s·c - m·c): one
+//! fused multiply-add and one ex2. Row sums stay per lane until [`OnlineSoftmax::finish`].
+
+use crate::fragment::Acc;
+use crate::ptx;
+use core::f32::consts::{LN_2, LOG2_E};
+
+/// Compiles the handling of rows that have seen no key yet into an update.
+pub const MASKED: bool = true;
+/// Every row of the warp sees every key of the tile.
+pub const UNMASKED: bool = false;
+
+/// Running maximum and sum of the rows of one warp: per strip, rows g and g + 8 of the lane.
+pub struct OnlineSoftmax<const STRIPS: usize> {
+    scale_log2: f32,
+    row_max: [[f32; 2]; STRIPS],
+    row_sum: [[f32; 2]; STRIPS],
+}
+
+impl<const STRIPS: usize> OnlineSoftmax<STRIPS> {
+    /// No key seen yet. `scale` is positive.
+    #[inline(always)]
+    pub fn new(scale: f32) -> Self {
+        OnlineSoftmax {
+            scale_log2: scale * LOG2_E,
+            row_max: [[f32::NEG_INFINITY; 2]; STRIPS],
+            row_sum: [[0.0; 2]; STRIPS],
+        }
+    }
+
+    /// Takes one tile of raw scores in: `acc_s` becomes P, `acc_o` and the row sums shrink to the new maximum.
+    #[inline(always)]
+    pub fn update<const MASK: bool, const N: usize, const D: usize>(
+        &mut self,
+        acc_s: &mut [Acc<N>; STRIPS],
+        acc_o: &mut [Acc<D>; STRIPS],
+    ) {
+        let c = self.scale_log2;
+        let mut strip = 0;
+        while strip < STRIPS {
+            let old_max = self.row_max[strip];
+            let new_max = row_max(&acc_s[strip], old_max);
+            // -inf - -inf is NaN: a row without a visible key so far is measured from 0 and gets P = 0.
+            let origin = new_max.map(|m| if MASK && m == f32::NEG_INFINITY { 0.0 } else { m });
+            let offset = origin.map(|m| -(m * c));
+            let shrink = [
+                ptx::exp2(ptx::fma(old_max[0], c, offset[0])),
+                ptx::exp2(ptx::fma(old_max[1], c, offset[1])),
+            ];
+            let mut sum = [self.row_sum[strip][0] * shrink[0], self.row_sum[strip][1] * shrink[1]];
+            acc_s[strip].map(|score, half, _| {
+                let p = ptx::exp2(ptx::fma(score, c, offset[half]));
+                sum[half] += p;
+                p
+            });
+            acc_o[strip].map(|x, half, _| x * shrink[half]);
+            self.row_max[strip] = new_max;
+            self.row_sum[strip] = sum;
+            strip += 1;
+        }
+    }
+
+    /// Normalises `acc_o` and returns the log-sum-exp of the scaled scores of the lane's rows.
+    ///
+    /// A row that has seen no key gets zeros and -inf.
+    #[inline(always)]
+    pub fn finish<const D: usize>(self, acc_o: &mut [Acc<D>; STRIPS]) -> [[f32; 2]; STRIPS] {
+        let mut lse = [[f32::NEG_INFINITY; 2]; STRIPS];
+        let mut strip = 0;
+        while strip < STRIPS {
+            let sum = self.row_sum[strip].map(|sum| across_quad(sum, |a, b| a + b));
+            let normaliser = sum.map(|sum| if sum == 0.0 { 0.0 } else { ptx::reciprocal(sum) });
+            acc_o[strip].map(|x, half, _| x * normaliser[half]);
+            let mut half = 0;
+            while half < 2 {
+                if sum[half] != 0.0 {
+                    lse[strip][half] =
+                        ptx::fma(self.row_max[strip][half], self.scale_log2, ptx::log2(sum[half])) * LN_2;
+                }
+                half += 1;
+            }
+            strip += 1;
+        }
+        lse
+    }
+}
+
+/// Maximum of each row over the tile and `start`, the same in all four lanes of the row's quad.
+#[inline(always)]
+fn row_max<const N: usize>(acc_s: &Acc<N>, start: [f32; 2]) -> [f32; 2] {
+    let mut max = start;
+    let mut n = 0;
+    while n < N {
+        let [a, b, c, d] = acc_s.0[n];
+        max = [max[0].max(a).max(b), max[1].max(c).max(d)];
+        n += 1;
+    }
+    max.map(|max| across_quad(max, f32::max))
+}
+
+/// Combines the values of the four lanes that hold one row.
+#[inline(always)]
+fn across_quad(x: f32, combine: impl Fn(f32, f32) -> f32) -> f32 {
+    let x = combine(x, ptx::shuffle_xor(x, 1));
+    combine(x, ptx::shuffle_xor(x, 2))
+}

@@ -1,0 +1,373 @@
+//! Tiles: rectangular pieces of Q, K, V and O, in global and in shared memory.
+//!
+//! A shared tile is stored as pages of 64 columns (32 when the width is not a multiple of 64); a page is row-major
+//! and dense. Inside a page the index of each 16-byte chunk is XORed with the row:
+//!
+//! ```text
+//!           64 columns, 8 chunks of 16 bytes          32 columns, 4 chunks
+//!   row 0   0 1 2 3 4 5 6 7                           row 0   0 1 2 3
+//!   row 1   1 0 3 2 5 4 7 6                           row 1   0 1 2 3
+//!   row 2   2 3 0 1 6 7 4 5                           row 2   1 0 3 2
+//!   row 3   3 2 1 0 7 6 5 4                           row 3   1 0 3 2
+//! ```
+//!
+//! so eight rows of one chunk column (an 8 x 8 matrix of `ldmatrix`) and one row of all chunks (a copy) both touch
+//! every bank once. This file is address arithmetic only; it reads and writes no memory.
+
+use crate::fragment::LanePoint;
+use crate::tiling::Tiling;
+use abi::Strided;
+use core::marker::PhantomData;
+
+/// Bytes of one element: f16 and bf16.
+pub const ELEMENT_BYTES: u32 = 2;
+/// Bytes of one chunk: what one `cp.async.cg` copies and one `ldmatrix` row holds.
+pub const CHUNK_BYTES: u32 = 16;
+/// Columns of one chunk.
+pub const CHUNK_COLS: u32 = CHUNK_BYTES / ELEMENT_BYTES;
+
+/// Extents of a tile and the number of threads that copy it.
+pub trait Shape {
+    /// Rows: sequence positions.
+    const ROWS: u32;
+    /// Columns: the head-dimension class.
+    const COLS: u32;
+    /// Threads of the block.
+    const THREADS: u32;
+
+    /// Columns of one page.
+    const PAGE_COLS: u32 = if Self::COLS % 64 == 0 { 64 } else { 32 };
+    /// Pages side by side.
+    const PAGES: u32 = Self::COLS / Self::PAGE_COLS;
+    /// Chunks in one row of a page.
+    const PAGE_CHUNKS: u32 = Self::PAGE_COLS / CHUNK_COLS;
+    /// Bytes of one row of a page.
+    const ROW_BYTES: u32 = Self::PAGE_COLS * ELEMENT_BYTES;
+    /// Bytes of one page.
+    const PAGE_BYTES: u32 = Self::ROWS * Self::ROW_BYTES;
+    /// Bytes of the tile.
+    const BYTES: u32 = Self::PAGES * Self::PAGE_BYTES;
+    /// Rows that the block copies at once: each thread takes one chunk of one page.
+    const PASS_ROWS: u32 = Self::THREADS / Self::PAGE_CHUNKS;
+    /// Passes over one page.
+    const PASSES: u32 = {
+        // The swizzle repeats every 8 rows: a thread's chunk keeps its place from pass to pass.
+        assert!(Self::PASS_ROWS % 8 == 0);
+        assert!(Self::ROWS % Self::PASS_ROWS == 0, "a pass covers whole rows of the tile");
+        Self::ROWS / Self::PASS_ROWS
+    };
+}
+
+/// Shape of the tiles of Q and O: BLOCK_M query rows.
+pub struct Queries<T>(PhantomData<T>);
+
+impl<T: Tiling> Shape for Queries<T> {
+    const ROWS: u32 = T::BLOCK_M;
+    const COLS: u32 = T::HEAD_DIM;
+    const THREADS: u32 = T::THREADS;
+}
+
+/// Shape of the tiles of K and V: BLOCK_N keys.
+pub struct Keys<T>(PhantomData<T>);
+
+impl<T: Tiling> Shape for Keys<T> {
+    const ROWS: u32 = T::BLOCK_N;
+    const COLS: u32 = T::HEAD_DIM;
+    const THREADS: u32 = T::THREADS;
+}
+
+/// What `row` is XORed into: the chunk index of a page row.
+#[inline(always)]
+const fn swizzle<S: Shape>(row: u32) -> u32 {
+    // A 64-byte page row fills half of the 32 banks: two rows share one value.
+    row / (8 / S::PAGE_CHUNKS) % S::PAGE_CHUNKS
+}
+
+/// Byte offset of chunk `chunk` (counted over the whole tile row) of row `row` from the start of the tile.
+#[inline(always)]
+pub const fn chunk_offset<S: Shape>(row: u32, chunk: u32) -> u32 {
+    let page = chunk / S::PAGE_CHUNKS;
+    let place = chunk % S::PAGE_CHUNKS ^ swizzle::<S>(row);
+    page * S::PAGE_BYTES + row * S::ROW_BYTES + place * CHUNK_BYTES
+}
+
+/// A tile in shared memory: a 128-byte aligned address that carries its shape in its type.
+pub struct SharedTile<S> {
+    base: u32,
+    shape: PhantomData<S>,
+}
+
+impl<S> Clone for SharedTile<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<S> Copy for SharedTile<S> {}
+
+impl<S: Shape> SharedTile<S> {
+    /// The tile whose first byte has the shared-window address `base`, a multiple of 128.
+    #[inline(always)]
+    pub const fn at(base: u32) -> Self {
+        SharedTile {
+            base,
+            shape: PhantomData,
+        }
+    }
+
+    /// Address of the chunk at (`row`, `chunk`).
+    #[inline(always)]
+    pub const fn chunk(self, row: u32, chunk: u32) -> u32 {
+        self.base + chunk_offset::<S>(row, chunk)
+    }
+
+    /// The addresses that one lane gives to `ldmatrix`, starting from its `point` below row `first_row`
+    /// (a multiple of 8).
+    #[inline(always)]
+    pub const fn lane(self, first_row: u32, point: LanePoint) -> LaneAddress<S> {
+        LaneAddress {
+            origin: self.chunk(first_row + point.row, point.chunk),
+            shape: PhantomData,
+        }
+    }
+}
+
+/// Start addresses of `ldmatrix` rows for one lane, one per 16 x 16 piece of a tile.
+///
+/// One XOR per piece column, which does not change from tile to tile, and additions of constants: the assembler turns
+/// the latter into address offsets.
+pub struct LaneAddress<S> {
+    origin: u32,
+    shape: PhantomData<S>,
+}
+
+impl<S: Shape> LaneAddress<S> {
+    /// Address for the piece whose first row is `16 * row_step` below and whose first column is `16 * col_step`.
+    #[inline(always)]
+    pub const fn piece(&self, row_step: u32, col_step: u32) -> u32 {
+        let chunk = 2 * col_step;
+        // The chunk index of a piece is even and the lane's own is 0 or 1, so their sum is their XOR. The tile is
+        // aligned to a page row, so the XOR touches only the chunk bits of the address.
+        let in_page = self.origin ^ (chunk % S::PAGE_CHUNKS * CHUNK_BYTES);
+        in_page + chunk / S::PAGE_CHUNKS * S::PAGE_BYTES + row_step * 16 * S::ROW_BYTES
+    }
+}
+
+/// The chunks of a tile that one thread copies: one per page and pass, [`Shape::PASS_ROWS`] rows apart.
+#[derive(Clone, Copy)]
+pub struct ThreadChunk {
+    /// Row of the first pass.
+    pub row: u32,
+    /// Chunk inside the page.
+    pub chunk: u32,
+}
+
+impl ThreadChunk {
+    /// The chunk of `thread`: neighbouring threads take neighbouring chunks of a row.
+    #[inline(always)]
+    pub const fn of<S: Shape>(thread: u32) -> Self {
+        ThreadChunk {
+            row: thread / S::PAGE_CHUNKS,
+            chunk: thread % S::PAGE_CHUNKS,
+        }
+    }
+}
+
+/// The rows of one head of one batch entry in global memory.
+#[derive(Clone, Copy)]
+pub struct GlobalTile {
+    base: u64,
+    row_bytes: i64,
+}
+
+impl GlobalTile {
+    /// Rows from `first_row` on of head `head` of batch entry `batch`. All offsets are 64 bits wide.
+    #[inline(always)]
+    pub const fn new(matrix: &Strided, batch: u32, head: u32, first_row: u32) -> Self {
+        let elements = (matrix.batch_stride.wrapping_mul(batch as i64))
+            .wrapping_add(matrix.head_stride.wrapping_mul(head as i64))
+            .wrapping_add(matrix.row_stride.wrapping_mul(first_row as i64));
+        GlobalTile {
+            base: matrix.ptr.wrapping_add_signed(elements.wrapping_mul(ELEMENT_BYTES as i64)),
+            row_bytes: matrix.row_stride.wrapping_mul(ELEMENT_BYTES as i64),
+        }
+    }
+
+    /// The tile `index` tiles of `rows` rows further down.
+    #[inline(always)]
+    pub const fn tile_below(&self, index: u32, rows: u32) -> Self {
+        let offset = self.row_bytes.wrapping_mul(index as i64 * rows as i64);
+        GlobalTile {
+            base: self.base.wrapping_add_signed(offset),
+            row_bytes: self.row_bytes,
+        }
+    }
+
+    /// Address of the chunk at (`row`, `chunk`); both relative to this tile.
+    #[inline(always)]
+    pub const fn chunk(&self, row: u32, chunk: u32) -> u64 {
+        self.base
+            .wrapping_add_signed(self.row_bytes.wrapping_mul(row as i64))
+            .wrapping_add((chunk * CHUNK_BYTES) as u64)
+    }
+
+    /// Address `rows` further down than `address`.
+    #[inline(always)]
+    pub const fn below(&self, address: u64, rows: u32) -> u64 {
+        address.wrapping_add_signed(self.row_bytes.wrapping_mul(rows as i64))
+    }
+}
+
+/// Which part of a tile exists in global memory; the rest reads as zero and is not written.
+#[derive(Clone, Copy)]
+pub struct Extent {
+    /// Rows that exist.
+    pub rows: Rows,
+    /// Columns that exist, a multiple of 8: the head dimension of the problem.
+    pub head_dim: u32,
+}
+
+/// Rows of a tile that exist.
+#[derive(Clone, Copy)]
+pub enum Rows {
+    /// The whole tile: no comparison is compiled.
+    All,
+    /// The first so many; the number may exceed the tile.
+    First(u32),
+}
+
+impl Extent {
+    /// Whether the chunk at (`row`, `chunk`) exists.
+    #[inline(always)]
+    pub const fn contains(&self, row: u32, chunk: u32) -> bool {
+        let row_exists = match self.rows {
+            Rows::All => true,
+            Rows::First(rows) => row < rows,
+        };
+        row_exists & (chunk * CHUNK_COLS < self.head_dim)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fragment::{chunks_first, rows_first};
+    use std::collections::HashSet;
+
+    struct Tile<const R: u32, const C: u32, const T: u32>;
+    impl<const R: u32, const C: u32, const T: u32> Shape for Tile<R, C, T> {
+        const ROWS: u32 = R;
+        const COLS: u32 = C;
+        const THREADS: u32 = T;
+    }
+
+    fn layout_is_a_bijection<S: Shape>() {
+        let chunks = S::COLS / CHUNK_COLS;
+        let offsets: HashSet<u32> = (0..S::ROWS)
+            .flat_map(|row| (0..chunks).map(move |chunk| chunk_offset::<S>(row, chunk)))
+            .collect();
+        assert_eq!(offsets.len() as u32, S::ROWS * chunks);
+        assert!(offsets.iter().all(|o| o % CHUNK_BYTES == 0 && *o < S::BYTES));
+    }
+
+    fn matrices_and_rows_touch_every_bank_once<S: Shape>() {
+        let bank = |row, chunk| chunk_offset::<S>(row, chunk) / CHUNK_BYTES % 8;
+        for chunk in 0..S::COLS / CHUNK_COLS {
+            for first in (0..S::ROWS).step_by(8) {
+                let banks: HashSet<u32> = (first..first + 8).map(|row| bank(row, chunk)).collect();
+                assert_eq!(banks.len(), 8, "matrix at row {first}, chunk {chunk}");
+            }
+        }
+        for thread in (0..S::THREADS).step_by(8) {
+            let banks: HashSet<u32> = (thread..thread + 8)
+                .map(|t| ThreadChunk::of::<S>(t))
+                .map(|at| bank(at.row, at.chunk))
+                .collect();
+            assert_eq!(banks.len(), 8, "copies of threads from {thread}");
+        }
+    }
+
+    fn lane_addresses_agree_with_the_layout<S: Shape>() {
+        let tile = SharedTile::<S>::at(4096);
+        for lane in 0..32 {
+            for point in [rows_first(lane), chunks_first(lane)] {
+                for (row_step, first_row) in [(0, 0), (1, 16), (2, 0), (S::ROWS / 16 - 1, 0)] {
+                    for col_step in 0..S::COLS / 16 {
+                        let row = first_row + 16 * row_step + point.row;
+                        if row < S::ROWS {
+                            let got = tile.lane(first_row, point).piece(row_step, col_step);
+                            assert_eq!(got, tile.chunk(row, 2 * col_step + point.chunk));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn copies_cover_the_tile_once_at_a_fixed_place<S: Shape>() {
+        let mut seen = HashSet::new();
+        for thread in 0..S::THREADS {
+            let at = ThreadChunk::of::<S>(thread);
+            let first = chunk_offset::<S>(at.row, at.chunk);
+            for page in 0..S::PAGES {
+                for pass in 0..S::PASSES {
+                    let row = at.row + pass * S::PASS_ROWS;
+                    let chunk = page * S::PAGE_CHUNKS + at.chunk;
+                    let step = page * S::PAGE_BYTES + pass * S::PASS_ROWS * S::ROW_BYTES;
+                    assert_eq!(chunk_offset::<S>(row, chunk), first + step);
+                    assert!(seen.insert((row, chunk)));
+                }
+            }
+        }
+        assert_eq!(seen.len() as u32, S::ROWS * S::COLS / CHUNK_COLS);
+    }
+
+    macro_rules! for_each_shape {
+        ($($test:ident),*) => { $(
+            #[test]
+            fn $test() {
+                super::$test::<Tile<128, 32, 128>>();
+                super::$test::<Tile<128, 64, 128>>();
+                super::$test::<Tile<96, 64, 128>>();
+                super::$test::<Tile<64, 96, 128>>();
+                super::$test::<Tile<64, 128, 128>>();
+                super::$test::<Tile<128, 192, 256>>();
+                super::$test::<Tile<64, 256, 128>>();
+            }
+        )* };
+    }
+    mod every_shape {
+        use super::Tile;
+        for_each_shape!(
+            layout_is_a_bijection,
+            matrices_and_rows_touch_every_bank_once,
+            lane_addresses_agree_with_the_layout,
+            copies_cover_the_tile_once_at_a_fixed_place
+        );
+    }
+
+    #[test]
+    fn global_offsets_do_not_wrap_at_32_bits() {
+        let matrix = Strided {
+            ptr: 1 << 40,
+            batch_stride: 1 << 36,
+            row_stride: -(1 << 33),
+            head_stride: 3,
+        };
+        let tile = GlobalTile::new(&matrix, 5, 7, 2);
+        let elements = 5 * (1_i64 << 36) + 7 * 3 - 2 * (1 << 33) - 9 * (1 << 33) + 8 * 11;
+        assert_eq!(tile.chunk(9, 11), (1_u64 << 40).wrapping_add_signed(2 * elements));
+        assert_eq!(tile.below(tile.chunk(4, 11), 5), tile.chunk(9, 11));
+    }
+
+    #[test]
+    fn extent_ends_at_the_last_row_and_at_head_dim() {
+        let extent = Extent {
+            rows: Rows::First(3),
+            head_dim: 40,
+        };
+        assert!(extent.contains(2, 4));
+        assert!(!extent.contains(3, 4));
+        assert!(!extent.contains(2, 5));
+        assert!(Extent { rows: Rows::All, ..extent }.contains(1000, 4));
+    }
+}
