@@ -53,12 +53,18 @@ impl Attention {
     /// Lets query i see key j only if `j <= i + seqlen_k - seqlen_q`: the last query sees every key (the mask is
     /// aligned to the bottom right corner), and with fewer keys than queries the first rows see none.
     pub fn causal(self) -> Attention {
-        Attention { is_causal: true, ..self }
+        Attention {
+            is_causal: true,
+            ..self
+        }
     }
 
     /// Replaces the factor on Q·Kᵀ by any finite number, negative and zero included.
     pub fn softmax_scale(self, softmax_scale: f32) -> Attention {
-        Attention { softmax_scale: Some(softmax_scale), ..self }
+        Attention {
+            softmax_scale: Some(softmax_scale),
+            ..self
+        }
     }
 
     /// Checks shapes `[batch, seqlen, heads, head_dim]` and the scale as [`forward`](Attention::forward) does, without
@@ -111,7 +117,12 @@ impl Attention {
         lse: &mut Tensor<f32, 3>,
     ) -> Result<Option<&'static FwdVariant>, Error> {
         let device = q.device();
-        let others = [("k", k.device()), ("v", v.device()), ("out", out.device()), ("lse", lse.device())];
+        let others = [
+            ("k", k.device()),
+            ("v", v.device()),
+            ("out", out.device()),
+            ("lse", lse.device()),
+        ];
         if let Some(&(tensor, _)) = others.iter().find(|(_, other)| *other != device) {
             return Err(ProblemError::Device { tensor }.into());
         }
@@ -131,7 +142,10 @@ impl Attention {
 }
 
 /// `args` must describe elements of live tensors on `device`, as those of [`Attention::forward_into`] do.
-fn launch_and_wait(device: &Device, args: &RawForward) -> Result<Option<&'static FwdVariant>, Error> {
+fn launch_and_wait(
+    device: &Device,
+    args: &RawForward,
+) -> Result<Option<&'static FwdVariant>, Error> {
     // SAFETY: a tensor's elements lie in its buffer (its invariant), the buffers outlive this function, and the
     // work is over when it returns. Problem has refused outputs that overlap anything.
     let variant = unsafe { forward_raw(device, args)? };

@@ -75,6 +75,20 @@ pub enum BackendError {
     #[cfg(feature = "cuda")]
     #[error(transparent)]
     Cuda(#[from] crate::cuda::CudaError),
+    /// A GPU was asked for in a build that cannot use one.
+    #[error(
+        "cuda:{ordinal}: built without CUDA; build with the feature `cuda`, or use the emulated device"
+    )]
+    NoCuda {
+        /// The device that was asked for.
+        ordinal: u32,
+    },
+    /// There is no such kind of device.
+    #[error("unknown device {name:?}: expected `emulated` or `cuda:N`")]
+    DeviceName {
+        /// The name that was asked for.
+        name: String,
+    },
     /// Only CUDA devices have streams.
     #[error("the emulated device has no streams, got stream {0:#x}: pass a null stream")]
     NoStreams(usize),

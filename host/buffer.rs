@@ -47,8 +47,18 @@ impl Buffer {
 
     /// New memory whose contents nobody has chosen; for tensors that a kernel is about to overwrite.
     pub(crate) fn unspecified(device: &Device, bytes: usize) -> Result<Buffer, BackendError> {
-        let ptr = if bytes == 0 { 0 } else { device.backend().alloc(bytes)? };
-        Ok(Buffer { allocation: Arc::new(Allocation { device: device.clone(), ptr, bytes }) })
+        let ptr = if bytes == 0 {
+            0
+        } else {
+            device.backend().alloc(bytes)?
+        };
+        Ok(Buffer {
+            allocation: Arc::new(Allocation {
+                device: device.clone(),
+                ptr,
+                bytes,
+            }),
+        })
     }
 
     /// Where the memory is.
@@ -67,14 +77,25 @@ impl Buffer {
     }
 
     /// Copies `data.len()` elements out, starting `offset` elements into the buffer.
-    pub(crate) fn read<T: Element>(&self, offset: usize, data: &mut [T]) -> Result<(), BackendError> {
+    pub(crate) fn read<T: Element>(
+        &self,
+        offset: usize,
+        data: &mut [T],
+    ) -> Result<(), BackendError> {
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(data);
         let start = offset * size_of::<T>();
-        assert!(start + bytes.len() <= self.len_bytes(), "tensors are checked against their buffer when they are made");
+        assert!(
+            start + bytes.len() <= self.len_bytes(),
+            "tensors are checked against their buffer when they are made"
+        );
         if bytes.is_empty() {
             return Ok(());
         }
         // SAFETY: the range was just checked against this live allocation.
-        unsafe { self.device().backend().download(self.device_ptr() + start as u64, bytes) }
+        unsafe {
+            self.device()
+                .backend()
+                .download(self.device_ptr() + start as u64, bytes)
+        }
     }
 }

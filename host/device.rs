@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, BackendError};
 use crate::emulated::{Emulated, EmulatorOptions};
 
 /// Something that executes PTX and owns memory. Cheap to clone; clones are the same device.
@@ -20,17 +20,40 @@ impl Device {
 
     /// An emulated device with a schedule, thread count and rounding of your choice.
     pub fn emulated_with(options: EmulatorOptions) -> Device {
-        Device { backend: Arc::new(Emulated::new(options)) }
+        Device {
+            backend: Arc::new(Emulated::new(options)),
+        }
     }
 
     /// The GPU with this number, in its primary context.
     ///
     /// # Errors
     ///
-    /// [`BackendError::Cuda`](crate::BackendError::Cuda) when there is no driver, no such device, or the driver fails.
-    #[cfg(feature = "cuda")]
-    pub fn cuda(ordinal: u32) -> Result<Device, crate::BackendError> {
-        Ok(Device { backend: Arc::new(crate::cuda::Cuda::new(ordinal)?) })
+    /// [`BackendError::NoCuda`] in a build without the feature `cuda`, [`BackendError::Cuda`] when there is no driver, no
+    /// such device, or the driver fails.
+    pub fn cuda(ordinal: u32) -> Result<Device, BackendError> {
+        #[cfg(feature = "cuda")]
+        return Ok(Device {
+            backend: Arc::new(crate::cuda::Cuda::new(ordinal)?),
+        });
+        #[cfg(not(feature = "cuda"))]
+        return Err(BackendError::NoCuda { ordinal });
+    }
+
+    /// The device of a name as [`name`](Device::name) begins with: `emulated` or `cuda:N`.
+    ///
+    /// # Errors
+    ///
+    /// [`BackendError::DeviceName`] for any other name, and those of [`Device::cuda`].
+    pub fn from_name(name: &str) -> Result<Device, BackendError> {
+        let ordinal = name.strip_prefix("cuda:").and_then(|n| n.parse().ok());
+        match (name, ordinal) {
+            ("emulated", _) => Ok(Device::emulated()),
+            (_, Some(ordinal)) => Device::cuda(ordinal),
+            _ => Err(BackendError::DeviceName {
+                name: name.to_owned(),
+            }),
+        }
     }
 
     /// What to call it in messages: `emulated`, or `cuda:0` and the name of the GPU.

@@ -54,7 +54,11 @@ pub struct DispatchError {
 }
 
 /// Whether `variant` computes `problem` correctly on a device with these limits, and the first rule against it.
-pub(crate) fn eligible(variant: &FwdVariant, problem: &Problem, device: DeviceLimits) -> Result<(), Rule> {
+pub(crate) fn eligible(
+    variant: &FwdVariant,
+    problem: &Problem,
+    device: DeviceLimits,
+) -> Result<(), Rule> {
     let mask_fits = match variant.mask {
         MaskKind::Full => !problem.is_causal,
         MaskKind::Causal => problem.is_causal,
@@ -80,16 +84,29 @@ pub(crate) fn eligible(variant: &FwdVariant, problem: &Problem, device: DeviceLi
 
 /// The eligible variant with the narrowest heads (padding is wasted work), then vector copies, then a mask known at
 /// compile time, then the newest architecture.
-pub(crate) fn preferred(problem: &Problem, device: DeviceLimits) -> Result<&'static FwdVariant, DispatchError> {
+pub(crate) fn preferred(
+    problem: &Problem,
+    device: DeviceLimits,
+) -> Result<&'static FwdVariant, DispatchError> {
     let cost = |v: &FwdVariant| {
-        (v.head_dim, v.copy == CopyKind::Element, v.mask == MaskKind::Either, std::cmp::Reverse(v.arch))
+        (
+            v.head_dim,
+            v.copy == CopyKind::Element,
+            v.mask == MaskKind::Either,
+            std::cmp::Reverse(v.arch),
+        )
     };
-    let (fitting, refused): (Vec<_>, Vec<_>) =
-        FWD_VARIANTS.iter().map(|variant| (variant, eligible(variant, problem, device))).partition(|(_, r)| r.is_ok());
+    let (fitting, refused): (Vec<_>, Vec<_>) = FWD_VARIANTS
+        .iter()
+        .map(|variant| (variant, eligible(variant, problem, device)))
+        .partition(|(_, r)| r.is_ok());
     if let Some((variant, _)) = fitting.into_iter().min_by_key(|(variant, _)| cost(variant)) {
         return Ok(variant);
     }
-    let nearest = refused.into_iter().filter_map(|(variant, r)| Some((r.err()?, variant))).max_by_key(|(rule, _)| *rule);
+    let nearest = refused
+        .into_iter()
+        .filter_map(|(variant, r)| Some((r.err()?, variant)))
+        .max_by_key(|(rule, _)| *rule);
     let (rule, variant) = nearest.expect("the manifest has rows");
     Err(DispatchError {
         dtype: problem.dtype,
@@ -106,17 +123,28 @@ mod tests {
     use super::*;
     use crate::raw::{RawForward, RawTensor};
 
-    const AMPERE: DeviceLimits = DeviceLimits { compute_capability: (8, 0), max_shared_bytes: 99 * 1024 };
+    const AMPERE: DeviceLimits = DeviceLimits {
+        compute_capability: (8, 0),
+        max_shared_bytes: 99 * 1024,
+    };
 
     fn problem(dtype: Dtype, head_dim: usize, is_causal: bool, row_stride: i64) -> Problem {
-        let tensor = |ptr| RawTensor { ptr, shape: [1, 5, 1, head_dim], strides: [0, row_stride, 0, 1] };
+        let tensor = |ptr| RawTensor {
+            ptr,
+            shape: [1, 5, 1, head_dim],
+            strides: [0, row_stride, 0, 1],
+        };
         Problem::new(&RawForward {
             dtype,
             q: tensor(0x1000),
             k: tensor(0x1000),
             v: tensor(0x1000),
             out: tensor(0x8000),
-            lse: RawTensor { ptr: 0x10000, shape: [1, 1, 5], strides: [5, 5, 1] },
+            lse: RawTensor {
+                ptr: 0x10000,
+                shape: [1, 1, 5],
+                strides: [5, 5, 1],
+            },
             is_causal,
             softmax_scale: None,
             stream: std::ptr::null_mut(),
@@ -128,11 +156,18 @@ mod tests {
     fn every_problem_has_a_kernel_and_it_is_the_narrowest() {
         for dtype in [Dtype::F16, Dtype::Bf16] {
             for head_dim in (8..=256).step_by(8) {
-                for (is_causal, row_stride) in [(false, 256), (true, 256), (false, 257), (true, 257)] {
+                for (is_causal, row_stride) in
+                    [(false, 256), (true, 256), (false, 257), (true, 257)]
+                {
                     let problem = problem(dtype, head_dim, is_causal, row_stride);
                     let variant = preferred(&problem, AMPERE).unwrap();
                     assert_eq!(eligible(variant, &problem, AMPERE), Ok(()));
-                    assert_eq!(variant.copy == CopyKind::Vector, row_stride == 256, "{}", variant.entry);
+                    assert_eq!(
+                        variant.copy == CopyKind::Vector,
+                        row_stride == 256,
+                        "{}",
+                        variant.entry
+                    );
                     let narrower = FWD_VARIANTS.iter().find(|v| {
                         v.head_dim < variant.head_dim && eligible(v, &problem, AMPERE).is_ok()
                     });
@@ -145,20 +180,38 @@ mod tests {
     #[test]
     fn every_variant_is_preferred_for_some_problem() {
         for variant in FWD_VARIANTS {
-            let row_stride = if variant.copy == CopyKind::Vector { 256 } else { 257 };
+            let row_stride = if variant.copy == CopyKind::Vector {
+                256
+            } else {
+                257
+            };
             let is_causal = variant.mask == MaskKind::Causal;
-            let problem = problem(variant.dtype, variant.head_dim as usize, is_causal, row_stride);
+            let problem = problem(
+                variant.dtype,
+                variant.head_dim as usize,
+                is_causal,
+                row_stride,
+            );
             assert_eq!(preferred(&problem, AMPERE).unwrap().entry, variant.entry);
         }
     }
 
     #[test]
     fn an_old_device_is_refused_with_the_capability_it_lacks() {
-        let turing = DeviceLimits { compute_capability: (7, 5), ..AMPERE };
+        let turing = DeviceLimits {
+            compute_capability: (7, 5),
+            ..AMPERE
+        };
         let error = preferred(&problem(Dtype::F16, 64, false, 64), turing).unwrap_err();
         assert_eq!(error.rule, Rule::Arch(8, 0));
-        assert!(error.to_string().contains("needs compute capability 8.0"), "{error}");
-        let small = DeviceLimits { max_shared_bytes: 1024, ..AMPERE };
+        assert!(
+            error.to_string().contains("needs compute capability 8.0"),
+            "{error}"
+        );
+        let small = DeviceLimits {
+            max_shared_bytes: 1024,
+            ..AMPERE
+        };
         let error = preferred(&problem(Dtype::F16, 64, false, 64), small).unwrap_err();
         assert!(matches!(error.rule, Rule::SharedMemory(_)), "{error}");
     }

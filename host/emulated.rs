@@ -28,7 +28,12 @@ pub struct EmulatorOptions {
 
 impl Default for EmulatorOptions {
     fn default() -> EmulatorOptions {
-        EmulatorOptions { schedule: Schedule::InOrder, threads: None, mma: MmaNumerics::F32, progress: None }
+        EmulatorOptions {
+            schedule: Schedule::InOrder,
+            threads: None,
+            mma: MmaNumerics::F32,
+            progress: None,
+        }
     }
 }
 
@@ -51,7 +56,10 @@ pub(crate) struct Emulated {
 
 impl Emulated {
     pub(crate) fn new(options: EmulatorOptions) -> Emulated {
-        Emulated { memory: GlobalMemory::new(), options }
+        Emulated {
+            memory: GlobalMemory::new(),
+            options,
+        }
     }
 }
 
@@ -64,8 +72,10 @@ fn module(variant: &'static FwdVariant) -> Result<Arc<Module>, BackendError> {
     if let Some(module) = modules.get(variant.entry) {
         return Ok(Arc::clone(module));
     }
-    let module = Module::parse(kernels::ptx(variant))
-        .map_err(|source| BackendError::Ptx { entry: variant.entry, source })?;
+    let module = Module::parse(kernels::ptx(variant)).map_err(|source| BackendError::Ptx {
+        entry: variant.entry,
+        source,
+    })?;
     let module = Arc::new(module);
     modules.insert(variant.entry, Arc::clone(&module));
     Ok(module)
@@ -77,7 +87,10 @@ impl Backend for Emulated {
     }
 
     fn limits(&self) -> DeviceLimits {
-        DeviceLimits { compute_capability: (8, 0), max_shared_bytes: abi::variants::MAX_SHARED_BYTES }
+        DeviceLimits {
+            compute_capability: (8, 0),
+            max_shared_bytes: abi::variants::MAX_SHARED_BYTES,
+        }
     }
 
     fn alloc(&self, bytes: usize) -> Result<u64, BackendError> {
@@ -108,8 +121,12 @@ impl Backend for Emulated {
             return Err(BackendError::NoStreams(stream.addr()));
         }
         let module = module(variant)?;
-        let kernel =
-            module.kernel(variant.entry).map_err(|source| BackendError::Ptx { entry: variant.entry, source })?;
+        let kernel = module
+            .kernel(variant.entry)
+            .map_err(|source| BackendError::Ptx {
+                entry: variant.entry,
+                source,
+            })?;
         let launch = Launch {
             grid: [blocks, 1, 1],
             block: [variant.threads(), 1, 1],
@@ -120,7 +137,11 @@ impl Backend for Emulated {
             schedule: self.options.schedule,
             threads: self.options.threads,
             mma: self.options.mma,
-            progress: self.options.progress.as_deref().map(|f| f as &(dyn Fn(u64, u64) + Sync)),
+            progress: self
+                .options
+                .progress
+                .as_deref()
+                .map(|f| f as &(dyn Fn(u64, u64) + Sync)),
         };
         match ptx_emulator::launch(kernel, &self.memory, &launch, &options) {
             Ok(_) => Ok(()),

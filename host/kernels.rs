@@ -15,7 +15,10 @@ pub struct Kernel {
 
 /// Every kernel, in manifest order.
 pub fn kernels() -> impl Iterator<Item = Kernel> {
-    FWD_VARIANTS.iter().map(|variant| Kernel { variant, ptx: ptx(variant) })
+    FWD_VARIANTS.iter().map(|variant| Kernel {
+        variant,
+        ptx: ptx(variant),
+    })
 }
 
 /// The text of one variant.

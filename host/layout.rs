@@ -7,7 +7,8 @@ pub(crate) fn span(shape: &[usize], strides: &[i64]) -> Option<(i128, i128)> {
     if shape.contains(&0) {
         return None;
     }
-    let reach = |(&extent, &stride): (&usize, &i64)| (extent as i128 - 1).saturating_mul(stride as i128);
+    let reach =
+        |(&extent, &stride): (&usize, &i64)| (extent as i128 - 1).saturating_mul(stride as i128);
     let (mut low, mut high) = (0i128, 0i128);
     for step in shape.iter().zip(strides).map(reach) {
         if step < 0 {
@@ -56,7 +57,9 @@ pub(crate) fn num_elements(shape: &[usize]) -> Option<usize> {
     if shape.contains(&0) {
         return Some(0);
     }
-    shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent))
+    shape
+        .iter()
+        .try_fold(1usize, |product, &extent| product.checked_mul(extent))
 }
 
 /// How many of the last dimensions lie in memory as one run, and the elements of that run.

@@ -17,7 +17,9 @@ const MAX_EXTENT: usize = i32::MAX as usize;
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum ProblemError {
     /// Two tensors disagree about an extent that they share.
-    #[error("{tensor} and {other} must have the same {dimension}: {tensor} has {got}, {other} has {want}")]
+    #[error(
+        "{tensor} and {other} must have the same {dimension}: {tensor} has {got}, {other} has {want}"
+    )]
     Mismatch {
         /// The tensor found wrong.
         tensor: &'static str,
@@ -37,7 +39,9 @@ pub enum ProblemError {
     )]
     HeadDimNotMultipleOf8(usize),
     /// head_dim is beyond the largest kernel.
-    #[error("head_dim {0} is not supported: at most {MAX_HEAD_DIM}; split wider heads into several")]
+    #[error(
+        "head_dim {0} is not supported: at most {MAX_HEAD_DIM}; split wider heads into several"
+    )]
     HeadDimTooLarge(usize),
     /// Query heads cannot be shared out evenly.
     #[error(
@@ -50,11 +54,15 @@ pub enum ProblemError {
         /// Heads of k and v.
         num_heads_k: usize,
     },
-    /// softmax_scale is NaN or infinite.
-    #[error("softmax_scale {0} must be a finite number; leave it out for 1/sqrt(head_dim)")]
+    /// softmax_scale is NaN or infinite, or so large that its base-2 form is.
+    #[error(
+        "softmax_scale {0} must be a finite number of at most 2.35e38; leave it out for 1/sqrt(head_dim)"
+    )]
     ScaleNotFinite(f32),
     /// Kernels read rows as runs of memory.
-    #[error("the last dimension of {tensor} must be contiguous (stride 1), got stride {stride}: copy it row-major")]
+    #[error(
+        "the last dimension of {tensor} must be contiguous (stride 1), got stride {stride}: copy it row-major"
+    )]
     LastStride {
         /// Whose.
         tensor: &'static str,
@@ -70,7 +78,9 @@ pub enum ProblemError {
         want: [i64; 3],
     },
     /// A device pointer no element can have.
-    #[error("{tensor} is at {ptr:#x}, which must be a multiple of its element size, {bytes} bytes, and not null")]
+    #[error(
+        "{tensor} is at {ptr:#x}, which must be a multiple of its element size, {bytes} bytes, and not null"
+    )]
     Pointer {
         /// Whose.
         tensor: &'static str,
@@ -80,7 +90,9 @@ pub enum ProblemError {
         bytes: u64,
     },
     /// An extent or the number of blocks is beyond what one launch can hold.
-    #[error("{what} {value} is not supported: at most {limit} in one call; split the batch or the sequence")]
+    #[error(
+        "{what} {value} is not supported: at most {limit} in one call; split the batch or the sequence"
+    )]
     TooLarge {
         /// What was counted.
         what: &'static str,
@@ -90,7 +102,9 @@ pub enum ProblemError {
         limit: u128,
     },
     /// Elements would lie outside the 64-bit address space.
-    #[error("{tensor} with shape {shape:?} and strides {strides:?} leaves the 64-bit address space: check the strides")]
+    #[error(
+        "{tensor} with shape {shape:?} and strides {strides:?} leaves the 64-bit address space: check the strides"
+    )]
     AddressRange {
         /// Whose.
         tensor: &'static str,
@@ -100,7 +114,9 @@ pub enum ProblemError {
         strides: Vec<i64>,
     },
     /// Two elements of the output share an address.
-    #[error("elements of out with shape {shape:?} and strides {strides:?} may share memory: use larger strides")]
+    #[error(
+        "elements of out with shape {shape:?} and strides {strides:?} may share memory: use larger strides"
+    )]
     OutOverlapsItself {
         /// Shape of out.
         shape: [usize; 4],
@@ -139,7 +155,8 @@ pub(crate) struct Problem {
 impl Problem {
     /// Checks every rule; see [`ProblemError`] for them.
     pub(crate) fn new(args: &RawForward) -> Result<Problem, ProblemError> {
-        let softmax_scale = check_inputs(args.q.shape, args.k.shape, args.v.shape, args.softmax_scale)?;
+        let softmax_scale =
+            check_inputs(args.q.shape, args.k.shape, args.v.shape, args.softmax_scale)?;
         check_output_shapes(args)?;
         let [batch, seqlen_q, num_heads, head_dim] = args.q.shape;
         let [_, seqlen_k, num_heads_k, _] = args.k.shape;
@@ -177,15 +194,29 @@ impl Problem {
     }
 
     /// What a variant is launched with: its parameters and the number of blocks.
-    pub(crate) fn launch_params(&self, variant: &FwdVariant) -> Result<(FwdParams, u32), ProblemError> {
+    pub(crate) fn launch_params(
+        &self,
+        variant: &FwdVariant,
+    ) -> Result<(FwdParams, u32), ProblemError> {
         let m_blocks = self.params.seqlen_q.div_ceil(variant.block_m);
-        let value = u128::from(m_blocks) * u128::from(self.params.num_heads) * u128::from(self.batch);
+        let value =
+            u128::from(m_blocks) * u128::from(self.params.num_heads) * u128::from(self.batch);
         // CUDA's limit on the x extent of a grid.
         let limit = i32::MAX as u128;
         if value > limit {
-            return Err(ProblemError::TooLarge { what: "number of blocks", value, limit });
+            return Err(ProblemError::TooLarge {
+                what: "number of blocks",
+                value,
+                limit,
+            });
         }
-        Ok((FwdParams { m_blocks, ..self.params }, value as u32))
+        Ok((
+            FwdParams {
+                m_blocks,
+                ..self.params
+            },
+            value as u32,
+        ))
     }
 }
 
@@ -212,16 +243,29 @@ pub(crate) fn check_inputs(
     }
     // `is_multiple_of(0)` holds for 0 only: no key heads are fine without query heads.
     if !num_heads.is_multiple_of(num_heads_k) {
-        return Err(ProblemError::HeadGroups { num_heads, num_heads_k });
+        return Err(ProblemError::HeadGroups {
+            num_heads,
+            num_heads_k,
+        });
     }
-    let extents = [("batch", batch), ("seqlen_q", seqlen_q), ("seqlen_k", seqlen_k), ("num_heads", num_heads)];
+    let extents = [
+        ("batch", batch),
+        ("seqlen_q", seqlen_q),
+        ("seqlen_k", seqlen_k),
+        ("num_heads", num_heads),
+    ];
     for (what, value) in extents {
         if value > MAX_EXTENT {
-            return Err(ProblemError::TooLarge { what, value: value as u128, limit: MAX_EXTENT as u128 });
+            return Err(ProblemError::TooLarge {
+                what,
+                value: value as u128,
+                limit: MAX_EXTENT as u128,
+            });
         }
     }
     let softmax_scale = softmax_scale.unwrap_or_else(|| 1.0 / (head_dim as f32).sqrt());
-    match softmax_scale.is_finite() {
+    // The kernels fold log2(e) into the scale.
+    match (softmax_scale * std::f32::consts::LOG2_E).is_finite() {
         true => Ok(softmax_scale),
         false => Err(ProblemError::ScaleNotFinite(softmax_scale)),
     }
@@ -248,12 +292,23 @@ fn same(
 ) -> Result<(), ProblemError> {
     match got == want {
         true => Ok(()),
-        false => Err(ProblemError::Mismatch { tensor, other, dimension, got, want }),
+        false => Err(ProblemError::Mismatch {
+            tensor,
+            other,
+            dimension,
+            got,
+            want,
+        }),
     }
 }
 
 fn check_memory(args: &RawForward) -> Result<(), ProblemError> {
-    let named = [("q", args.q), ("k", args.k), ("v", args.v), ("out", args.out)];
+    let named = [
+        ("q", args.q),
+        ("k", args.k),
+        ("v", args.v),
+        ("out", args.out),
+    ];
     let mut ranges = Vec::with_capacity(5);
     for (tensor, raw) in named {
         ranges.push((tensor, byte_range(tensor, &raw, 2)?));
@@ -263,13 +318,22 @@ fn check_memory(args: &RawForward) -> Result<(), ProblemError> {
         }
     }
     let want = layout::contiguous_strides(&args.lse.shape);
-    let (want_strides, got_strides) = (significant(&args.lse.shape, want), significant(&args.lse.shape, args.lse.strides));
+    let (want_strides, got_strides) = (
+        significant(&args.lse.shape, want),
+        significant(&args.lse.shape, args.lse.strides),
+    );
     if want_strides != got_strides {
-        return Err(ProblemError::LseStrides { got: args.lse.strides, want });
+        return Err(ProblemError::LseStrides {
+            got: args.lse.strides,
+            want,
+        });
     }
     ranges.push(("lse", byte_range("lse", &args.lse, 4)?));
     if !layout::elements_are_distinct(&args.out.shape, &args.out.strides) {
-        return Err(ProblemError::OutOverlapsItself { shape: args.out.shape, strides: args.out.strides });
+        return Err(ProblemError::OutOverlapsItself {
+            shape: args.out.shape,
+            strides: args.out.strides,
+        });
     }
     for &(output, written) in &ranges[3..] {
         for &(other, range) in ranges.iter().filter(|(other, _)| *other != output) {
@@ -292,14 +356,29 @@ fn byte_range<const N: usize>(
         return Ok(None);
     };
     if raw.ptr == 0 || raw.ptr % bytes != 0 {
-        return Err(ProblemError::Pointer { tensor, ptr: raw.ptr, bytes });
+        return Err(ProblemError::Pointer {
+            tensor,
+            ptr: raw.ptr,
+            bytes,
+        });
     }
-    let address = |offset: i128| offset.saturating_mul(bytes.into()).saturating_add(raw.ptr.into());
-    match (u64::try_from(address(low)), u64::try_from(address(high).saturating_add(i128::from(bytes) - 1))) {
+    let address = |offset: i128| {
+        offset
+            .saturating_mul(bytes.into())
+            .saturating_add(raw.ptr.into())
+    };
+    match (
+        u64::try_from(address(low)),
+        u64::try_from(address(high).saturating_add(i128::from(bytes) - 1)),
+    ) {
         (Ok(first), Ok(last)) => Ok(Some((first, last))),
         _ => {
             let (shape, strides) = (raw.shape.to_vec(), raw.strides.to_vec());
-            Err(ProblemError::AddressRange { tensor, shape, strides })
+            Err(ProblemError::AddressRange {
+                tensor,
+                shape,
+                strides,
+            })
         }
     }
 }
@@ -311,9 +390,17 @@ fn significant<const N: usize>(shape: &[usize; N], strides: [i64; N]) -> [i64; N
 
 fn strided(raw: RawTensor) -> Strided {
     let [batch_stride, row_stride, head_stride, _] = significant(&raw.shape, raw.strides);
-    Strided { ptr: raw.ptr, batch_stride, row_stride, head_stride }
+    Strided {
+        ptr: raw.ptr,
+        batch_stride,
+        row_stride,
+        head_stride,
+    }
 }
 
 fn is_vectorizable(tensor: &Strided) -> bool {
-    tensor.ptr % 16 == 0 && [tensor.batch_stride, tensor.row_stride, tensor.head_stride].iter().all(|s| s % 8 == 0)
+    tensor.ptr % 16 == 0
+        && [tensor.batch_stride, tensor.row_stride, tensor.head_stride]
+            .iter()
+            .all(|s| s % 8 == 0)
 }

@@ -83,7 +83,10 @@ pub struct RawForward {
 /// # Ok(())
 /// # }
 /// ```
-pub unsafe fn forward_raw(device: &Device, args: &RawForward) -> Result<Option<&'static FwdVariant>, Error> {
+pub unsafe fn forward_raw(
+    device: &Device,
+    args: &RawForward,
+) -> Result<Option<&'static FwdVariant>, Error> {
     let problem = Problem::new(args)?;
     if problem.is_empty() {
         return Ok(None);

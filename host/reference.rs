@@ -54,7 +54,9 @@ pub enum ReferenceError {
     #[error("num_heads {0} must be a multiple of num_heads_k {1}")]
     HeadGroups(usize, usize),
     /// There is no such head.
-    #[error("batch entry {0}, head {1} does not exist: the shape has {2} batch entries of {3} heads")]
+    #[error(
+        "batch entry {0}, head {1} does not exist: the shape has {2} batch entries of {3} heads"
+    )]
     NoSuchHead(usize, usize, usize, usize),
 }
 
@@ -76,7 +78,12 @@ pub enum ReferenceError {
 /// assert_eq!(result.lse, [2f64.ln()]);
 /// # Ok::<(), flash_attention::reference::ReferenceError>(())
 /// ```
-pub fn forward<T: AttentionElement>(spec: &Spec, q: &[T], k: &[T], v: &[T]) -> Result<Reference, ReferenceError> {
+pub fn forward<T: AttentionElement>(
+    spec: &Spec,
+    q: &[T],
+    k: &[T],
+    v: &[T],
+) -> Result<Reference, ReferenceError> {
     attend(spec, q, k, v, |exact| exact)
 }
 
@@ -110,10 +117,21 @@ pub fn attention_weights<T: AttentionElement>(
 ) -> Result<Vec<f64>, ReferenceError> {
     spec.check(q.len(), k.len(), k.len())?;
     if batch >= spec.batch || head >= spec.num_heads {
-        return Err(ReferenceError::NoSuchHead(batch, head, spec.batch, spec.num_heads));
+        return Err(ReferenceError::NoSuchHead(
+            batch,
+            head,
+            spec.batch,
+            spec.num_heads,
+        ));
     }
-    let (q, k) = (spec.query_head(q, batch, head), spec.scaled_keys(k, batch, head, |exact| exact));
-    Ok(q.iter().enumerate().flat_map(|(i, q)| spec.softmax_row(q, &k, i, |exact| exact).0).collect())
+    let (q, k) = (
+        spec.query_head(q, batch, head),
+        spec.scaled_keys(k, batch, head, |exact| exact),
+    );
+    Ok(q.iter()
+        .enumerate()
+        .flat_map(|(i, q)| spec.softmax_row(q, &k, i, |exact| exact).0)
+        .collect())
 }
 
 fn attend<T: AttentionElement>(
@@ -135,7 +153,9 @@ fn attend<T: AttentionElement>(
                 let at = ((batch * spec.seqlen_q + i) * spec.num_heads + head) * spec.head_dim;
                 let row = &mut out[at..at + spec.head_dim];
                 for (weight, value) in weights.iter().zip(&values) {
-                    row.iter_mut().zip(value).for_each(|(o, v)| *o += weight * v);
+                    row.iter_mut()
+                        .zip(value)
+                        .for_each(|(o, v)| *o += weight * v);
                 }
                 row.iter_mut().for_each(|o| *o = round(*o));
                 lse.push(row_lse);
@@ -147,7 +167,13 @@ fn attend<T: AttentionElement>(
 
 impl Spec {
     /// Probabilities of all keys for query row `i`, and the row's log-sum-exp.
-    fn softmax_row(&self, q: &[f64], keys: &[Vec<f64>], i: usize, round: impl Fn(f64) -> f64) -> (Vec<f64>, f64) {
+    fn softmax_row(
+        &self,
+        q: &[f64],
+        keys: &[Vec<f64>],
+        i: usize,
+        round: impl Fn(f64) -> f64,
+    ) -> (Vec<f64>, f64) {
         let scores: Vec<f64> = keys
             .iter()
             .enumerate()
@@ -161,7 +187,13 @@ impl Spec {
             return (vec![0.0; keys.len()], max);
         }
         let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
-        (scores.iter().map(|s| round((s - max).exp() / sum)).collect(), max + sum.ln())
+        (
+            scores
+                .iter()
+                .map(|s| round((s - max).exp() / sum))
+                .collect(),
+            max + sum.ln(),
+        )
     }
 
     fn is_visible(&self, i: usize, j: usize) -> bool {
@@ -176,30 +208,57 @@ impl Spec {
         head: usize,
         round: impl Fn(f64) -> f64,
     ) -> Vec<Vec<f64>> {
-        let scale = self.softmax_scale.unwrap_or_else(|| 1.0 / (self.head_dim as f64).sqrt());
+        let scale = self
+            .softmax_scale
+            .unwrap_or_else(|| 1.0 / (self.head_dim as f64).sqrt());
         let mut keys = self.key_head(k, batch, head);
-        keys.iter_mut().flatten().for_each(|x| *x = round(*x * scale));
+        keys.iter_mut()
+            .flatten()
+            .for_each(|x| *x = round(*x * scale));
         keys
     }
 
     fn key_head<T: AttentionElement>(&self, k: &[T], batch: usize, head: usize) -> Vec<Vec<f64>> {
         let head = head / (self.num_heads / self.num_heads_k);
-        rows(k, batch * self.seqlen_k, self.seqlen_k, self.num_heads_k, head, self.head_dim)
+        rows(
+            k,
+            batch * self.seqlen_k,
+            self.seqlen_k,
+            self.num_heads_k,
+            head,
+            self.head_dim,
+        )
     }
 
     fn query_head<T: AttentionElement>(&self, q: &[T], batch: usize, head: usize) -> Vec<Vec<f64>> {
-        rows(q, batch * self.seqlen_q, self.seqlen_q, self.num_heads, head, self.head_dim)
+        rows(
+            q,
+            batch * self.seqlen_q,
+            self.seqlen_q,
+            self.num_heads,
+            head,
+            self.head_dim,
+        )
     }
 
     fn check(&self, q: usize, k: usize, v: usize) -> Result<(), ReferenceError> {
-        let elements = |seqlen, heads| [self.batch, seqlen, heads, self.head_dim].iter().fold(1usize, |p, &n| p.saturating_mul(n));
+        let elements = |seqlen, heads| {
+            [self.batch, seqlen, heads, self.head_dim]
+                .iter()
+                .fold(1usize, |p, &n| p.saturating_mul(n))
+        };
         let keys = elements(self.seqlen_k, self.num_heads_k);
-        for (tensor, got, want) in [("q", q, elements(self.seqlen_q, self.num_heads)), ("k", k, keys), ("v", v, keys)] {
+        for (tensor, got, want) in [
+            ("q", q, elements(self.seqlen_q, self.num_heads)),
+            ("k", k, keys),
+            ("v", v, keys),
+        ] {
             if got != want {
                 return Err(ReferenceError::Length { tensor, got, want });
             }
         }
-        let groups_are_even = self.num_heads == 0 || (self.num_heads_k > 0 && self.num_heads % self.num_heads_k == 0);
+        let groups_are_even =
+            self.num_heads == 0 || (self.num_heads_k > 0 && self.num_heads % self.num_heads_k == 0);
         if !groups_are_even {
             return Err(ReferenceError::HeadGroups(self.num_heads, self.num_heads_k));
         }
@@ -208,7 +267,16 @@ impl Spec {
 }
 
 /// Rows `first .. first + len` of one head of a `[.., heads, head_dim]` tensor, widened.
-fn rows<T: AttentionElement>(x: &[T], first: usize, len: usize, heads: usize, head: usize, head_dim: usize) -> Vec<Vec<f64>> {
+fn rows<T: AttentionElement>(
+    x: &[T],
+    first: usize,
+    len: usize,
+    heads: usize,
+    head: usize,
+    head_dim: usize,
+) -> Vec<Vec<f64>> {
     let row = |i: usize| &x[(i * heads + head) * head_dim..][..head_dim];
-    (first..first + len).map(|i| row(i).iter().map(|x| x.to_f64()).collect()).collect()
+    (first..first + len)
+        .map(|i| row(i).iter().map(|x| x.to_f64()).collect())
+        .collect()
 }

@@ -54,7 +54,16 @@ impl fmt::Display for ErrorReport {
             f,
             "out: error {:.3e}, bound {:.3e} (worst at {:?}: got {}, want {}); lse: error {:.3e}, bound {:.0e} (worst at \
              {:?}: got {}, want {})",
-            out.error, self.bound, out.at, out.got, out.want, lse.error, LSE_TOLERANCE, lse.at, lse.got, lse.want
+            out.error,
+            self.bound,
+            out.at,
+            out.got,
+            out.want,
+            lse.error,
+            LSE_TOLERANCE,
+            lse.at,
+            lse.got,
+            lse.want
         )
     }
 }
@@ -96,30 +105,54 @@ pub fn compare<T: AttentionElement>(
         return Err(ReferenceError::Length { tensor, got, want });
     }
     let rounded = || exact.out.iter().map(|&x| T::from_f64(x).to_f64());
-    let low_error = low.out.iter().zip(rounded()).map(|(&l, r)| distance(l, r)).fold(0.0, f64::max);
+    let low_error = low
+        .out
+        .iter()
+        .zip(rounded())
+        .map(|(&l, r)| distance(l, r))
+        .fold(0.0, f64::max);
     let out_shape = [spec.batch, spec.seqlen_q, spec.num_heads, spec.head_dim];
     let lse_shape = [spec.batch, spec.num_heads, spec.seqlen_q];
     Ok(ErrorReport {
         out: worst(out_shape, out.iter().map(|x| x.to_f64()).zip(rounded())),
         bound: 2.0 * low_error + 1e-5,
-        lse: worst(lse_shape, lse.iter().map(|&x| f64::from(x)).zip(exact.lse.iter().copied())),
+        lse: worst(
+            lse_shape,
+            lse.iter()
+                .map(|&x| f64::from(x))
+                .zip(exact.lse.iter().copied()),
+        ),
     })
 }
 
 /// |a - b|, where equal infinities are at distance 0 and anything else that is not finite is at distance infinity.
 fn distance(a: f64, b: f64) -> f64 {
     let difference = if a == b { 0.0 } else { (a - b).abs() };
-    if difference.is_nan() { f64::INFINITY } else { difference }
+    if difference.is_nan() {
+        f64::INFINITY
+    } else {
+        difference
+    }
 }
 
 fn worst<const N: usize>(shape: [usize; N], pairs: impl Iterator<Item = (f64, f64)>) -> Worst<N> {
-    let mut worst = Worst { at: [0; N], got: 0.0, want: 0.0, error: 0.0 };
+    let mut worst = Worst {
+        at: [0; N],
+        got: 0.0,
+        want: 0.0,
+        error: 0.0,
+    };
     let mut worst_index = None;
     for (index, (got, want)) in pairs.enumerate() {
         let error = distance(got, want);
         if worst_index.is_none() || error > worst.error {
             worst_index = Some(index);
-            worst = Worst { at: [0; N], got, want, error };
+            worst = Worst {
+                at: [0; N],
+                got,
+                want,
+                error,
+            };
         }
     }
     let mut rest = worst_index.unwrap_or(0);
@@ -149,8 +182,14 @@ mod tests {
     };
 
     fn report(out: [f32; 4], lse: [f32; 2]) -> ErrorReport {
-        let exact = Reference { out: vec![0.0, 1.0, 2.0, 3.0], lse: vec![0.5, f64::NEG_INFINITY] };
-        let low = Reference { out: vec![0.0, 1.0, 2.0, 3.0625], lse: exact.lse.clone() };
+        let exact = Reference {
+            out: vec![0.0, 1.0, 2.0, 3.0],
+            lse: vec![0.5, f64::NEG_INFINITY],
+        };
+        let low = Reference {
+            out: vec![0.0, 1.0, 2.0, 3.0625],
+            lse: exact.lse.clone(),
+        };
         compare(&SPEC, &out.map(bf16::from_f32), &lse, &exact, &low).unwrap()
     }
 
@@ -161,7 +200,10 @@ mod tests {
         assert!(report([0.0, 1.0, 2.125, 3.0], lse).passed());
         let failed = report([0.0, 1.0, 2.25, 3.0], lse);
         assert!(!failed.passed());
-        assert_eq!((failed.out.at, failed.out.got, failed.out.want), ([0, 1, 0, 0], 2.25, 2.0));
+        assert_eq!(
+            (failed.out.at, failed.out.got, failed.out.want),
+            ([0, 1, 0, 0], 2.25, 2.0)
+        );
     }
 
     #[test]

@@ -102,24 +102,54 @@ impl<T: Element, const N: usize> Tensor<T, N> {
     ) -> Result<Self, TensorError> {
         let len = buffer.len_bytes() / size_of::<T>();
         if let Some((low, high)) = layout::span(&shape, &strides) {
-            let (low, high) = (low.saturating_add(offset as i128), high.saturating_add(offset as i128));
+            let (low, high) = (
+                low.saturating_add(offset as i128),
+                high.saturating_add(offset as i128),
+            );
             if low < 0 || high >= len as i128 {
                 let (shape, strides) = (shape.to_vec(), strides.to_vec());
-                return Err(TensorError::OutsideBuffer { shape, strides, low, high, len });
+                return Err(TensorError::OutsideBuffer {
+                    shape,
+                    strides,
+                    low,
+                    high,
+                    len,
+                });
             }
-            return Ok(Tensor { buffer: buffer.clone(), offset, shape, strides, element: PhantomData });
+            return Ok(Tensor {
+                buffer: buffer.clone(),
+                offset,
+                shape,
+                strides,
+                element: PhantomData,
+            });
         }
-        Ok(Tensor { buffer: buffer.clone(), offset: 0, shape, strides, element: PhantomData })
+        Ok(Tensor {
+            buffer: buffer.clone(),
+            offset: 0,
+            shape,
+            strides,
+            element: PhantomData,
+        })
     }
 
     /// Row-major memory with unspecified contents, for a kernel to fill.
     pub(crate) fn unspecified(device: &Device, shape: [usize; N]) -> Result<Self, TensorError> {
         let len = checked_len(&shape, 0)?;
-        Ok(Tensor::contiguous(Buffer::unspecified(device, len * size_of::<T>())?, shape))
+        Ok(Tensor::contiguous(
+            Buffer::unspecified(device, len * size_of::<T>())?,
+            shape,
+        ))
     }
 
     fn contiguous(buffer: Buffer, shape: [usize; N]) -> Self {
-        Tensor { buffer, offset: 0, shape, strides: layout::contiguous_strides(&shape), element: PhantomData }
+        Tensor {
+            buffer,
+            offset: 0,
+            shape,
+            strides: layout::contiguous_strides(&shape),
+            element: PhantomData,
+        }
     }
 
     /// Copies the elements to the host in row-major order, whatever the strides.
@@ -173,7 +203,11 @@ impl<T: Element, const N: usize> Tensor<T, N> {
 
     /// Address, shape and strides, without the owner.
     pub fn as_raw(&self) -> RawTensor<N> {
-        RawTensor { ptr: self.device_ptr(), shape: self.shape, strides: self.strides }
+        RawTensor {
+            ptr: self.device_ptr(),
+            shape: self.shape,
+            strides: self.strides,
+        }
     }
 }
 
@@ -185,7 +219,11 @@ fn checked_len(shape: &[usize], got: usize) -> Result<usize, TensorError> {
 }
 
 fn length_error(shape: &[usize], needed: String, got: usize) -> TensorError {
-    TensorError::Length { shape: shape.to_vec(), needed, got }
+    TensorError::Length {
+        shape: shape.to_vec(),
+        needed,
+        got,
+    }
 }
 
 #[cfg(test)]
@@ -195,30 +233,43 @@ mod tests {
     #[test]
     fn a_view_outside_its_buffer_is_refused() {
         let buffer = Buffer::from_slice(&Device::emulated(), &[0f32; 24]).unwrap();
-        let view = |offset, shape, strides| Tensor::<f32, 2>::from_buffer(&buffer, offset, shape, strides);
+        let view =
+            |offset, shape, strides| Tensor::<f32, 2>::from_buffer(&buffer, offset, shape, strides);
         assert!(view(0, [3, 8], [8, 1]).is_ok());
         assert!(view(1, [3, 8], [8, 1]).is_err());
         assert!(view(0, [4, 8], [8, 1]).is_err());
         assert!(view(15, [3, 8], [-8, 1]).is_err());
         assert!(view(16, [3, 8], [-8, 1]).is_ok());
         assert!(view(0, [usize::MAX, usize::MAX], [i64::MAX, i64::MAX]).is_err());
-        assert!(view(99, [0, 8], [8, 1]).is_ok(), "a view without elements reaches nothing");
+        assert!(
+            view(99, [0, 8], [8, 1]).is_ok(),
+            "a view without elements reaches nothing"
+        );
     }
 
     #[test]
     fn to_vec_reads_in_row_major_order_whatever_the_strides() {
         let data: Vec<f32> = (0..24u8).map(f32::from).collect();
         let buffer = Buffer::from_slice(&Device::emulated(), &data).unwrap();
-        let view = |offset, shape, strides| Tensor::<f32, 3>::from_buffer(&buffer, offset, shape, strides).unwrap();
+        let view = |offset, shape, strides| {
+            Tensor::<f32, 3>::from_buffer(&buffer, offset, shape, strides).unwrap()
+        };
         assert_eq!(view(0, [2, 3, 4], [12, 4, 1]).to_vec().unwrap(), data);
-        assert_eq!(view(5, [2, 1, 2], [8, 0, 1]).to_vec().unwrap(), [5., 6., 13., 14.]);
-        assert_eq!(view(20, [2, 1, 2], [-20, 0, 2]).to_vec().unwrap(), [20., 22., 0., 2.]);
+        assert_eq!(
+            view(5, [2, 1, 2], [8, 0, 1]).to_vec().unwrap(),
+            [5., 6., 13., 14.]
+        );
+        assert_eq!(
+            view(20, [2, 1, 2], [-20, 0, 2]).to_vec().unwrap(),
+            [20., 22., 0., 2.]
+        );
         assert_eq!(view(3, [2, 2, 1], [0, 0, 1]).to_vec().unwrap(), [3.; 4]);
     }
 
     #[test]
     fn a_slice_of_the_wrong_length_is_refused_with_both_numbers() {
-        let error = Tensor::<f32, 2>::from_slice(&Device::emulated(), [3, 8], &[0.; 23]).unwrap_err();
+        let error =
+            Tensor::<f32, 2>::from_slice(&Device::emulated(), [3, 8], &[0.; 23]).unwrap_err();
         assert!(error.to_string().contains("24 elements, got 23"), "{error}");
         let huge = Tensor::<f32, 2>::zeros(&Device::emulated(), [usize::MAX, 8]).unwrap_err();
         assert!(huge.to_string().contains("more than 2^60"), "{huge}");

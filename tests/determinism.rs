@@ -8,8 +8,15 @@ use flash_attention::{Device, Dtype, EmulatorOptions, Schedule, f16};
 
 fn cases() -> Vec<Case> {
     let classes = [32, 64, 96, 128, 192, 256];
-    let case = |head_dim| Case::new(Dtype::F16, 150, 200, head_dim).heads(2, 1).seed(7);
-    classes.into_iter().flat_map(|head_dim| [case(head_dim), case(head_dim).causal(true)]).collect()
+    let case = |head_dim| {
+        Case::new(Dtype::F16, 150, 200, head_dim)
+            .heads(2, 1)
+            .seed(7)
+    };
+    classes
+        .into_iter()
+        .flat_map(|head_dim| [case(head_dim), case(head_dim).causal(true)])
+        .collect()
 }
 
 fn bits(case: &Case, options: EmulatorOptions) -> (Vec<f16>, Vec<f32>) {
@@ -30,8 +37,14 @@ fn no_schedule_changes_a_bit() {
     for case in cases() {
         let in_order = bits(&case, EmulatorOptions::default());
         for seed in 1..=4 {
-            let options = EmulatorOptions { schedule: Schedule::Seeded(seed), ..EmulatorOptions::default() };
-            assert!(bits(&case, options) == in_order, "{case:?}, schedule seed {seed}");
+            let options = EmulatorOptions {
+                schedule: Schedule::Seeded(seed),
+                ..EmulatorOptions::default()
+            };
+            assert!(
+                bits(&case, options) == in_order,
+                "{case:?}, schedule seed {seed}"
+            );
         }
     }
 }
@@ -39,7 +52,15 @@ fn no_schedule_changes_a_bit() {
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     for case in cases() {
-        let on = |threads| bits(&case, EmulatorOptions { threads: Some(threads), ..EmulatorOptions::default() });
+        let on = |threads| {
+            bits(
+                &case,
+                EmulatorOptions {
+                    threads: Some(threads),
+                    ..EmulatorOptions::default()
+                },
+            )
+        };
         assert!(on(1) == on(3), "{case:?}");
     }
 }

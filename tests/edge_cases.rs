@@ -20,14 +20,26 @@ fn lengths_from_0_to_3_are_exact_with_and_without_mask() {
 #[test]
 fn lengths_around_tile_multiples_are_exact() {
     let device = Device::emulated();
-    for length in [15, 16, 17, 31, 33, 63, 64, 65, 97, 127, 128, 129, 191, 193, 255, 256, 257] {
+    for length in [
+        15, 16, 17, 31, 33, 63, 64, 65, 97, 127, 128, 129, 191, 193, 255, 256, 257,
+    ] {
         Case::new(Bf16, length, 129, 64).assert_exact(&device);
         Case::new(F16, 129, length, 64).assert_exact(&device);
-        Case::new(Bf16, length, length, 32).causal(true).assert_exact(&device);
-        Case::new(F16, length, length, 256).heads(1, 1).causal(true).assert_exact(&device);
+        Case::new(Bf16, length, length, 32)
+            .causal(true)
+            .assert_exact(&device);
+        Case::new(F16, length, length, 256)
+            .heads(1, 1)
+            .causal(true)
+            .assert_exact(&device);
     }
-    Case::new(F16, 513, 511, 128).heads(1, 1).causal(true).assert_exact(&device);
-    Case::new(Bf16, 1025, 513, 64).heads(1, 1).assert_exact(&device);
+    Case::new(F16, 513, 511, 128)
+        .heads(1, 1)
+        .causal(true)
+        .assert_exact(&device);
+    Case::new(Bf16, 1025, 513, 64)
+        .heads(1, 1)
+        .assert_exact(&device);
 }
 
 #[test]
@@ -35,25 +47,41 @@ fn every_head_dim_that_is_a_multiple_of_8_is_exact() {
     let device = Device::emulated();
     for head_dim in (8..=256).step_by(8) {
         Case::new(F16, 70, 131, head_dim).assert_exact(&device);
-        Case::new(Bf16, 131, 133, head_dim).heads(2, 1).causal(true).assert_exact(&device);
+        Case::new(Bf16, 131, 133, head_dim)
+            .heads(2, 1)
+            .causal(true)
+            .assert_exact(&device);
     }
 }
 
 #[test]
 fn one_query_decodes_against_many_keys() {
     let device = Device::emulated();
-    Case::new(F16, 1, 1000, 128).heads(8, 2).batch(2).assert_exact(&device);
-    Case::new(Bf16, 1, 777, 64).heads(8, 1).causal(true).assert_exact(&device);
+    Case::new(F16, 1, 1000, 128)
+        .heads(8, 2)
+        .batch(2)
+        .assert_exact(&device);
+    Case::new(Bf16, 1, 777, 64)
+        .heads(8, 1)
+        .causal(true)
+        .assert_exact(&device);
 }
 
 #[test]
 fn large_logits_do_not_overflow() {
     let device = Device::emulated();
     for head_dim in [16, 32, 64, 128] {
-        Case::new(F16, 128, 128, head_dim).spread(5.0, 3.0).assert_exact(&device);
-        Case::new(Bf16, 100, 200, head_dim).spread(5.0, 3.0).causal(true).assert_exact(&device);
+        Case::new(F16, 128, 128, head_dim)
+            .spread(5.0, 3.0)
+            .assert_exact(&device);
+        Case::new(Bf16, 100, 200, head_dim)
+            .spread(5.0, 3.0)
+            .causal(true)
+            .assert_exact(&device);
     }
-    Case::new(F16, 65, 130, 64).spread(30.0, 30.0).assert_exact(&device);
+    Case::new(F16, 65, 130, 64)
+        .spread(30.0, 30.0)
+        .assert_exact(&device);
 }
 
 #[test]
@@ -65,10 +93,19 @@ fn rows_without_keys_give_zero_and_minus_infinity() {
         let (out, lse, entry) = case.run::<f16>(&device);
         let hidden = seqlen_q - seqlen_k;
         let row = case.num_heads * case.head_dim;
-        assert!(out[..hidden * row].iter().all(|&x| x == f16::ZERO), "{entry} {case:?}");
+        assert!(
+            out[..hidden * row].iter().all(|&x| x == f16::ZERO),
+            "{entry} {case:?}"
+        );
         for head in lse.chunks(seqlen_q) {
-            assert!(head[..hidden].iter().all(|&x| x == f32::NEG_INFINITY), "{entry} {case:?}");
-            assert!(head[hidden..].iter().all(|x| x.is_finite()), "{entry} {case:?}");
+            assert!(
+                head[..hidden].iter().all(|&x| x == f32::NEG_INFINITY),
+                "{entry} {case:?}"
+            );
+            assert!(
+                head[hidden..].iter().all(|x| x.is_finite()),
+                "{entry} {case:?}"
+            );
         }
     }
 }
@@ -78,11 +115,19 @@ fn causal_mask_is_bottom_right_aligned() {
     // Values are the key's number and scores are equal, so each output is the mean number of the visible keys.
     let device = Device::emulated();
     let (seqlen_q, seqlen_k) = (3, 5);
-    let values: Vec<bf16> = (0..seqlen_k).flat_map(|j| [bf16::from_f32(j as f32); 8]).collect();
+    let values: Vec<bf16> = (0..seqlen_k)
+        .flat_map(|j| [bf16::from_f32(j as f32); 8])
+        .collect();
     let zeros = Tensor::<bf16>::zeros(&device, [1, seqlen_q, 1, 8]).unwrap();
     let k = Tensor::<bf16>::zeros(&device, [1, seqlen_k, 1, 8]).unwrap();
     let v = Tensor::from_slice(&device, [1, seqlen_k, 1, 8], &values).unwrap();
-    let out = Attention::new().causal().forward(&zeros, &k, &v).unwrap().out.to_vec().unwrap();
+    let out = Attention::new()
+        .causal()
+        .forward(&zeros, &k, &v)
+        .unwrap()
+        .out
+        .to_vec()
+        .unwrap();
     let means: Vec<f32> = out.chunks(8).map(|row| row[7].to_f32()).collect();
     assert_eq!(means, [1.0, 1.5, 2.0]);
 }
@@ -104,14 +149,26 @@ fn more_than_65535_blocks_compute_every_head() {
     let device = Device::emulated();
     let mut shapes = vec![[300, 1, 220, 8]];
     if is_full_run() {
-        shapes.extend([[66_000, 1, 1, 8], [1, 1, 66_000, 8], [1, 128 * 65_600, 1, 8]]);
+        shapes.extend([
+            [66_000, 1, 1, 8],
+            [1, 1, 66_000, 8],
+            [1, 128 * 65_600, 1, 8],
+        ]);
     }
     for [batch, seqlen_q, heads, head_dim] in shapes {
-        let case = Case::new(F16, seqlen_q, 1, head_dim).batch(batch).heads(heads, heads);
+        let case = Case::new(F16, seqlen_q, 1, head_dim)
+            .batch(batch)
+            .heads(heads, heads);
         let (out, lse, _) = case.run::<f16>(&device);
         let [_, _, v] = case.inputs::<f16>();
-        for (rows, v) in out.chunks(seqlen_q * heads * head_dim).zip(v.chunks(heads * head_dim)) {
-            assert!(rows.chunks(heads * head_dim).all(|row| row == v), "{case:?}");
+        for (rows, v) in out
+            .chunks(seqlen_q * heads * head_dim)
+            .zip(v.chunks(heads * head_dim))
+        {
+            assert!(
+                rows.chunks(heads * head_dim).all(|row| row == v),
+                "{case:?}"
+            );
         }
         assert!(lse.iter().all(|x| x.is_finite()), "{case:?}");
     }
@@ -119,10 +176,14 @@ fn more_than_65535_blocks_compute_every_head() {
 
 #[test]
 fn hardware_rounding_of_mma_is_exact_too() {
-    let device =
-        Device::emulated_with(EmulatorOptions { mma: MmaNumerics::Hardware, ..EmulatorOptions::default() });
+    let device = Device::emulated_with(EmulatorOptions {
+        mma: MmaNumerics::Hardware,
+        ..EmulatorOptions::default()
+    });
     for head_dim in [32, 64, 128] {
         Case::new(F16, 128, 300, head_dim).assert_exact(&device);
-        Case::new(Bf16, 200, 190, head_dim).causal(true).assert_exact(&device);
+        Case::new(Bf16, 200, 190, head_dim)
+            .causal(true)
+            .assert_exact(&device);
     }
 }

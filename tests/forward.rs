@@ -67,7 +67,10 @@ fn causal_grid(head_dim: usize) {
     let swapped = CAUSAL_LENGTHS.map(|(seqlen_q, seqlen_k)| (seqlen_k, seqlen_q));
     for (length, (seqlen_q, seqlen_k)) in CAUSAL_LENGTHS.into_iter().chain(swapped).enumerate() {
         for (combination, dtype) in DTYPES.into_iter().enumerate() {
-            let case = Case::new(dtype, seqlen_q, seqlen_k, head_dim).heads(3, 3).causal(true).seed(1);
+            let case = Case::new(dtype, seqlen_q, seqlen_k, head_dim)
+                .heads(3, 3)
+                .causal(true)
+                .seed(1);
             if is_selected(&case, combination, length + head_dim / 8, 4) {
                 case.assert_exact(&device);
             }

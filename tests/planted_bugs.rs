@@ -6,7 +6,9 @@ mod common;
 use abi::{FwdParams, FwdVariant, Strided};
 use common::Case;
 use flash_attention::{Dtype, Kernel, f16, kernels, rule};
-use ptx_emulator::{Fault, FaultKind, GlobalMemory, Launch, MmaNumerics, Module, Options, Schedule, launch};
+use ptx_emulator::{
+    Fault, FaultKind, GlobalMemory, Launch, MmaNumerics, Module, Options, Schedule, launch,
+};
 
 /// How a mistake came to light.
 #[derive(Debug)]
@@ -16,7 +18,9 @@ enum Caught {
 }
 
 fn kernel(entry: &str) -> Kernel {
-    kernels().find(|kernel| kernel.variant.entry == entry).unwrap()
+    kernels()
+        .find(|kernel| kernel.variant.entry == entry)
+        .unwrap()
 }
 
 /// Ragged and whole tiles, with the sign flip of negative scales and without.
@@ -24,7 +28,14 @@ fn cases(variant: &FwdVariant) -> [Case; 3] {
     let case = Case::new(Dtype::F16, 200, 301, variant.head_dim as usize)
         .heads(1, 1)
         .causal(variant.mask == abi::MaskKind::Causal);
-    [case, case.scale(-0.1), Case { seqlen_k: 256, ..case }]
+    [
+        case,
+        case.scale(-0.1),
+        Case {
+            seqlen_k: 256,
+            ..case
+        },
+    ]
 }
 
 /// Runs a text in the place of a variant's own, on every case in several orders.
@@ -34,7 +45,12 @@ fn run(variant: &FwdVariant, ptx: &str) -> Option<Caught> {
     let schedules = [0, 1, 2, 3].map(Schedule::Seeded);
     for case in cases(variant) {
         for schedule in [Schedule::InOrder].into_iter().chain(schedules) {
-            let options = Options { schedule, threads: None, mma: MmaNumerics::F32, progress: None };
+            let options = Options {
+                schedule,
+                threads: None,
+                mma: MmaNumerics::F32,
+                progress: None,
+            };
             let memory = GlobalMemory::new();
             let (params, blocks) = upload(&memory, &case, variant);
             let launch_of = Launch {
@@ -61,7 +77,12 @@ fn upload(memory: &GlobalMemory, case: &Case, variant: &FwdVariant) -> (FwdParam
         ptr
     });
     let row_stride = case.head_dim as i64;
-    let strided = |ptr| Strided { ptr, batch_stride: 0, row_stride, head_stride: 0 };
+    let strided = |ptr| Strided {
+        ptr,
+        batch_stride: 0,
+        row_stride,
+        head_stride: 0,
+    };
     let m_blocks = (case.seqlen_q as u32).div_ceil(variant.block_m);
     let params = FwdParams {
         q: strided(q),
@@ -69,7 +90,9 @@ fn upload(memory: &GlobalMemory, case: &Case, variant: &FwdVariant) -> (FwdParam
         v: strided(v),
         out: strided(memory.alloc(case.seqlen_q * case.head_dim * 2).unwrap()),
         lse: memory.alloc(case.seqlen_q * 4).unwrap(),
-        softmax_scale: case.softmax_scale.unwrap_or(1.0 / (case.head_dim as f32).sqrt()),
+        softmax_scale: case
+            .softmax_scale
+            .unwrap_or(1.0 / (case.head_dim as f32).sqrt()),
         seqlen_q: case.seqlen_q as u32,
         seqlen_k: case.seqlen_k as u32,
         head_dim: case.head_dim as u32,
@@ -86,10 +109,22 @@ fn holds_the_rule(memory: &GlobalMemory, case: &Case, params: &FwdParams) -> boo
     let mut lse = vec![0; case.seqlen_q * 4];
     memory.read(params.out.ptr, &mut out).unwrap();
     memory.read(params.lse, &mut lse).unwrap();
-    let out: Vec<f16> = out.as_chunks().0.iter().map(|&bytes| f16::from_le_bytes(bytes)).collect();
-    let lse: Vec<f32> = lse.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+    let out: Vec<f16> = out
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&bytes| f16::from_le_bytes(bytes))
+        .collect();
+    let lse: Vec<f32> = lse
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&bytes| f32::from_le_bytes(bytes))
+        .collect();
     let [q, k, v] = case.inputs::<f16>();
-    rule::check(&case.spec(), [&q, &k, &v], &out, &lse).unwrap().passed()
+    rule::check(&case.spec(), [&q, &k, &v], &out, &lse)
+        .unwrap()
+        .passed()
 }
 
 /// The text with its `nth` occurrence of `from` replaced; `None` when there are fewer.
@@ -98,7 +133,10 @@ fn replace_nth(text: &str, from: &str, to: &str, nth: usize) -> Option<String> {
     Some(format!("{}{to}{}", &text[..at], &text[at + from.len()..]))
 }
 
-const VICTIMS: [&str; 2] = ["flash_fwd_sm80_f16_hdim64", "flash_fwd_sm80_f16_hdim128_causal"];
+const VICTIMS: [&str; 2] = [
+    "flash_fwd_sm80_f16_hdim64",
+    "flash_fwd_sm80_f16_hdim128_causal",
+];
 
 /// Plants the same mistake at every place where `from` occurs, one place at a time.
 fn assert_caught_everywhere(from: &str, to: &str) {
@@ -107,7 +145,11 @@ fn assert_caught_everywhere(from: &str, to: &str) {
         assert!(places > 0, "{} has no {from}", variant.entry);
         for nth in 0..places {
             let caught = run(variant, &replace_nth(ptx, from, to, nth).unwrap());
-            assert!(caught.is_some(), "{}: {from} number {nth} replaced by {to:?} went unnoticed", variant.entry);
+            assert!(
+                caught.is_some(),
+                "{}: {from} number {nth} replaced by {to:?} went unnoticed",
+                variant.entry
+            );
         }
     }
 }
@@ -135,7 +177,11 @@ fn a_wrong_swizzle_is_caught() {
     for Kernel { variant, ptx } in VICTIMS.map(kernel) {
         let first_copy = ptx.find("cp.async.cg").unwrap();
         let swizzle = ptx.find("xor.b32").unwrap();
-        assert!(swizzle < first_copy, "{}: the first xor swizzles the destination of the first copy", variant.entry);
+        assert!(
+            swizzle < first_copy,
+            "{}: the first xor swizzles the destination of the first copy",
+            variant.entry
+        );
         let caught = run(variant, &replace_nth(ptx, "xor.b32", "or.b32", 0).unwrap());
         assert!(caught.is_some(), "{}", variant.entry);
     }
@@ -145,7 +191,11 @@ fn a_wrong_swizzle_is_caught() {
 fn a_tile_that_reaches_out_of_bounds_is_caught_as_such() {
     for Kernel { variant, ptx } in VICTIMS.map(kernel) {
         let caught = run(variant, &ptx.replace("setp.lt.u32", "setp.le.u32"));
-        let Some(Caught::ByFault(Fault { kind: FaultKind::OutOfBounds { .. }, .. })) = caught else {
+        let Some(Caught::ByFault(Fault {
+            kind: FaultKind::OutOfBounds { .. },
+            ..
+        })) = caught
+        else {
             panic!("{}: {caught:?}", variant.entry);
         };
     }
@@ -157,8 +207,15 @@ fn a_barrier_that_half_the_warp_skips_is_caught_at_every_place() {
                 @%half bar.sync 0; }";
     for Kernel { variant, ptx } in VICTIMS.map(kernel) {
         for nth in 0..ptx.matches("bar.sync \t0;").count() {
-            let caught = run(variant, &replace_nth(ptx, "bar.sync \t0;", half, nth).unwrap());
-            assert!(matches!(caught, Some(Caught::ByFault(_))), "{}, barrier {nth}: {caught:?}", variant.entry);
+            let caught = run(
+                variant,
+                &replace_nth(ptx, "bar.sync \t0;", half, nth).unwrap(),
+            );
+            assert!(
+                matches!(caught, Some(Caught::ByFault(_))),
+                "{}, barrier {nth}: {caught:?}",
+                variant.entry
+            );
         }
     }
 }

@@ -3,8 +3,8 @@
 mod common;
 
 use common::{Case, randn};
-use flash_attention::{Buffer, Device, Dtype, Tensor, bf16, f16, rule};
 use flash_attention::{AttentionElement, EmulatorOptions, Schedule};
+use flash_attention::{Buffer, Device, Dtype, Tensor, bf16, f16, rule};
 use proptest::prelude::*;
 
 /// Memory order of a tensor's dimensions and unused elements between rows.
@@ -18,7 +18,11 @@ struct Layout {
 fn layouts() -> impl Strategy<Value = Layout> {
     // Multiples of 8 keep the vector kernels in play; the others select the element kernels.
     let gap = prop_oneof![Just(0usize), Just(8), 0..12usize];
-    (any::<bool>(), gap.clone(), gap).prop_map(|(is_head_major, gap, offset)| Layout { is_head_major, gap, offset })
+    (any::<bool>(), gap.clone(), gap).prop_map(|(is_head_major, gap, offset)| Layout {
+        is_head_major,
+        gap,
+        offset,
+    })
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -26,25 +30,49 @@ fn cases() -> impl Strategy<Value = Case> {
     let lengths = (0..200usize, 0..200usize);
     let heads = (1..4usize, 1..4usize);
     let scale = prop_oneof![Just(None), (-1.0..1.0f32).prop_map(Some)];
-    (dtype, 1..3usize, lengths, heads, 1..33usize, any::<bool>(), scale, 0..1000u64).prop_map(
-        |(dtype, batch, (seqlen_q, seqlen_k), (num_heads_k, group), eighths, is_causal, softmax_scale, seed)| Case {
-            dtype,
-            batch,
-            seqlen_q,
-            seqlen_k,
-            num_heads: num_heads_k * group,
-            num_heads_k,
-            head_dim: 8 * eighths,
-            is_causal,
-            softmax_scale,
-            spread: [1.0; 2],
-            seed,
-        },
+    (
+        dtype,
+        1..3usize,
+        lengths,
+        heads,
+        1..33usize,
+        any::<bool>(),
+        scale,
+        0..1000u64,
     )
+        .prop_map(
+            |(
+                dtype,
+                batch,
+                (seqlen_q, seqlen_k),
+                (num_heads_k, group),
+                eighths,
+                is_causal,
+                softmax_scale,
+                seed,
+            )| Case {
+                dtype,
+                batch,
+                seqlen_q,
+                seqlen_k,
+                num_heads: num_heads_k * group,
+                num_heads_k,
+                head_dim: 8 * eighths,
+                is_causal,
+                softmax_scale,
+                spread: [1.0; 2],
+                seed,
+            },
+        )
 }
 
 /// A view with the given layout whose elements are `data`, surrounded by NaN.
-fn place<T: AttentionElement>(device: &Device, shape: [usize; 4], data: &[T], layout: Layout) -> Tensor<T> {
+fn place<T: AttentionElement>(
+    device: &Device,
+    shape: [usize; 4],
+    data: &[T],
+    layout: Layout,
+) -> Tensor<T> {
     let [batch, seqlen, heads, head_dim] = shape;
     let row = head_dim + layout.gap;
     let strides = match layout.is_head_major {
@@ -54,25 +82,47 @@ fn place<T: AttentionElement>(device: &Device, shape: [usize; 4], data: &[T], la
     let mut memory = vec![T::from_f64(f64::NAN); layout.offset + batch * seqlen * heads * row];
     for (index, values) in data.chunks(head_dim).enumerate() {
         let (head, rest) = (index % heads, index / heads);
-        let at = layout.offset + rest / seqlen * strides[0] + rest % seqlen * strides[1] + head * strides[2];
+        let at = layout.offset
+            + rest / seqlen * strides[0]
+            + rest % seqlen * strides[1]
+            + head * strides[2];
         memory[at..at + head_dim].copy_from_slice(values);
     }
     let buffer = Buffer::from_slice(device, &memory).unwrap();
-    Tensor::from_buffer(&buffer, layout.offset, shape, strides.map(|stride| stride as i64)).unwrap()
+    Tensor::from_buffer(
+        &buffer,
+        layout.offset,
+        shape,
+        strides.map(|stride| stride as i64),
+    )
+    .unwrap()
 }
 
-fn holds_the_rule<T: AttentionElement>(case: &Case, layouts: [Layout; 4]) -> Result<(), TestCaseError> {
+fn holds_the_rule<T: AttentionElement>(
+    case: &Case,
+    layouts: [Layout; 4],
+) -> Result<(), TestCaseError> {
     let schedule = Schedule::Seeded(case.seed);
-    let device = Device::emulated_with(EmulatorOptions { schedule, ..EmulatorOptions::default() });
+    let device = Device::emulated_with(EmulatorOptions {
+        schedule,
+        ..EmulatorOptions::default()
+    });
     let data = case.inputs::<T>();
     let [q, k, v] = [0, 1, 2].map(|i| {
-        let shape = if i == 0 { case.q_shape() } else { case.k_shape() };
+        let shape = if i == 0 {
+            case.q_shape()
+        } else {
+            case.k_shape()
+        };
         place(&device, shape, &data[i], layouts[i])
     });
     let unset = randn::<T>(1, data[0].len(), 1.0);
     let mut out = place(&device, case.q_shape(), &unset, layouts[3]);
     let mut lse = Tensor::zeros(&device, [case.batch, case.num_heads, case.seqlen_q]).unwrap();
-    let variant = case.attention().forward_into(&q, &k, &v, &mut out, &mut lse).unwrap();
+    let variant = case
+        .attention()
+        .forward_into(&q, &k, &v, &mut out, &mut lse)
+        .unwrap();
     let entry = variant.map_or("no kernel", |variant| variant.entry);
     let (out, lse) = (out.to_vec().unwrap(), lse.to_vec().unwrap());
     let report = rule::check(&case.spec(), [&data[0], &data[1], &data[2]], &out, &lse).unwrap();

@@ -8,26 +8,41 @@ use flash_attention::{Attention, Buffer, Device, Forward, Tensor, f16, rule};
 use safetensors::SafeTensors;
 
 const PARAGRAPH: &[u8] = include_bytes!("../examples/data/minilm_layer3_paragraph.safetensors");
-const SENTENCES: &[u8] = include_bytes!("../examples/data/minilm_layer5_sentences_varlen.safetensors");
+const SENTENCES: &[u8] =
+    include_bytes!("../examples/data/minilm_layer5_sentences_varlen.safetensors");
 
 fn bytes<const N: usize>(file: &[u8], name: &str) -> Vec<[u8; N]> {
     let file = SafeTensors::deserialize(file).unwrap();
-    file.tensor(name).unwrap().data().as_chunks::<N>().0.to_vec()
+    file.tensor(name)
+        .unwrap()
+        .data()
+        .as_chunks::<N>()
+        .0
+        .to_vec()
 }
 
 fn halves(file: &[u8], name: &str) -> Vec<f16> {
-    bytes(file, name).into_iter().map(f16::from_le_bytes).collect()
+    bytes(file, name)
+        .into_iter()
+        .map(f16::from_le_bytes)
+        .collect()
 }
 
 fn floats(file: &[u8], name: &str) -> Vec<f64> {
-    bytes(file, name).into_iter().map(|x| f64::from(f32::from_le_bytes(x))).collect()
+    bytes(file, name)
+        .into_iter()
+        .map(|x| f64::from(f32::from_le_bytes(x)))
+        .collect()
 }
 
 /// The stored log-sum-exp, head by head. The bytes in the files run over heads fastest, `[seqlen, 12]`, although the
 /// headers say `[12, seqlen]`: they were written from a transposed array.
 fn lse_by_head(file: &[u8], name: &str, rows: Range<usize>) -> Vec<f64> {
     let stored = floats(file, name);
-    (0..12).flat_map(|head| rows.clone().map(move |row| row * 12 + head)).map(|at| stored[at]).collect()
+    (0..12)
+        .flat_map(|head| rows.clone().map(move |row| row * 12 + head))
+        .map(|at| stored[at])
+        .collect()
 }
 
 fn spec(seqlen: usize, is_causal: bool) -> Spec {
@@ -44,7 +59,11 @@ fn spec(seqlen: usize, is_causal: bool) -> Spec {
 }
 
 fn attention(is_causal: bool) -> Attention {
-    if is_causal { Attention::new().causal() } else { Attention::new() }
+    if is_causal {
+        Attention::new().causal()
+    } else {
+        Attention::new()
+    }
 }
 
 fn assert_rule(spec: &Spec, [q, k, v]: [&[f16]; 3], result: &Forward<f16>, stored: &Reference) {
@@ -55,8 +74,15 @@ fn assert_rule(spec: &Spec, [q, k, v]: [&[f16]; 3], result: &Forward<f16>, store
 }
 
 fn stored_paragraph(is_causal: bool) -> Reference {
-    let (out, lse) = if is_causal { ("out_causal", "lse_causal") } else { ("out", "lse") };
-    Reference { out: floats(PARAGRAPH, out), lse: lse_by_head(PARAGRAPH, lse, 0..165) }
+    let (out, lse) = if is_causal {
+        ("out_causal", "lse_causal")
+    } else {
+        ("out", "lse")
+    };
+    Reference {
+        out: floats(PARAGRAPH, out),
+        lse: lse_by_head(PARAGRAPH, lse, 0..165),
+    }
 }
 
 #[test]
@@ -65,8 +91,16 @@ fn the_reference_agrees_with_the_stored_answers() {
     for is_causal in [false, true] {
         let stored = stored_paragraph(is_causal);
         let computed = reference::forward(&spec(165, is_causal), &q, &k, &v).unwrap();
-        assert_abs_diff_eq!(computed.out.as_slice(), stored.out.as_slice(), epsilon = 1e-6);
-        assert_abs_diff_eq!(computed.lse.as_slice(), stored.lse.as_slice(), epsilon = 1e-5);
+        assert_abs_diff_eq!(
+            computed.out.as_slice(),
+            stored.out.as_slice(),
+            epsilon = 1e-6
+        );
+        assert_abs_diff_eq!(
+            computed.lse.as_slice(),
+            stored.lse.as_slice(),
+            epsilon = 1e-5
+        );
     }
 }
 
@@ -74,10 +108,17 @@ fn the_reference_agrees_with_the_stored_answers() {
 fn a_paragraph_is_exact_with_and_without_mask() {
     let device = Device::emulated();
     let data = ["q", "k", "v"].map(|name| halves(PARAGRAPH, name));
-    let [q, k, v] = data.each_ref().map(|x| Tensor::from_slice(&device, [1, 165, 12, 32], x).unwrap());
+    let [q, k, v] = data
+        .each_ref()
+        .map(|x| Tensor::from_slice(&device, [1, 165, 12, 32], x).unwrap());
     for is_causal in [false, true] {
         let result = attention(is_causal).forward(&q, &k, &v).unwrap();
-        assert_rule(&spec(165, is_causal), data.each_ref().map(Vec::as_slice), &result, &stored_paragraph(is_causal));
+        assert_rule(
+            &spec(165, is_causal),
+            data.each_ref().map(Vec::as_slice),
+            &result,
+            &stored_paragraph(is_causal),
+        );
     }
 }
 
@@ -85,16 +126,26 @@ fn a_paragraph_is_exact_with_and_without_mask() {
 fn sentences_packed_one_after_the_other_are_exact_as_views() {
     let device = Device::emulated();
     let data = ["q", "k", "v"].map(|name| halves(SENTENCES, name));
-    let buffers = data.each_ref().map(|x| Buffer::from_slice(&device, x).unwrap());
+    let buffers = data
+        .each_ref()
+        .map(|x| Buffer::from_slice(&device, x).unwrap());
     let out = floats(SENTENCES, "out");
-    let ends: Vec<usize> =
-        bytes(SENTENCES, "cu_seqlens").into_iter().map(|x| i32::from_le_bytes(x) as usize).collect();
+    let ends: Vec<usize> = bytes(SENTENCES, "cu_seqlens")
+        .into_iter()
+        .map(|x| i32::from_le_bytes(x) as usize)
+        .collect();
     let row = 12 * 32;
     for sentence in ends.windows(2) {
         let (start, end) = (sentence[0], sentence[1]);
         let (seqlen, elements) = (end - start, start * row..end * row);
         let view = |buffer| {
-            Tensor::<f16>::from_buffer(buffer, start * row, [1, seqlen, 12, 32], [0, row as i64, 32, 1]).unwrap()
+            Tensor::<f16>::from_buffer(
+                buffer,
+                start * row,
+                [1, seqlen, 12, 32],
+                [0, row as i64, 32, 1],
+            )
+            .unwrap()
         };
         let [q, k, v] = buffers.each_ref().map(view);
         let result = Attention::new().forward(&q, &k, &v).unwrap();

@@ -5,17 +5,30 @@ mod common;
 use common::{Case, randn};
 use flash_attention::Dtype::{self, Bf16, F16};
 use flash_attention::{
-    Attention, AttentionElement, Buffer, CopyKind, Device, RawForward, RawTensor, Tensor, bf16, f16, forward_raw,
+    Attention, AttentionElement, Buffer, CopyKind, Device, RawForward, RawTensor, Tensor, bf16,
+    f16, forward_raw,
 };
 
 /// Attention of three views equals attention of their contiguous copies, bit for bit.
-fn assert_equals_copies<T: AttentionElement>(attention: Attention, q: &Tensor<T>, k: &Tensor<T>, v: &Tensor<T>) -> CopyKind {
+fn assert_equals_copies<T: AttentionElement>(
+    attention: Attention,
+    q: &Tensor<T>,
+    k: &Tensor<T>,
+    v: &Tensor<T>,
+) -> CopyKind {
     let viewed = attention.forward(q, k, v).unwrap();
-    let copy = |x: &Tensor<T>| Tensor::from_slice(x.device(), x.shape(), &x.to_vec().unwrap()).unwrap();
+    let copy =
+        |x: &Tensor<T>| Tensor::from_slice(x.device(), x.shape(), &x.to_vec().unwrap()).unwrap();
     let copied = attention.forward(&copy(q), &copy(k), &copy(v)).unwrap();
     let context = format!("{:?} against {:?}", viewed.variant, copied.variant);
-    assert!(viewed.out.to_vec().unwrap() == copied.out.to_vec().unwrap(), "out of {context}");
-    assert!(viewed.lse.to_vec().unwrap() == copied.lse.to_vec().unwrap(), "lse of {context}");
+    assert!(
+        viewed.out.to_vec().unwrap() == copied.out.to_vec().unwrap(),
+        "out of {context}"
+    );
+    assert!(
+        viewed.lse.to_vec().unwrap() == copied.lse.to_vec().unwrap(),
+        "lse of {context}"
+    );
     viewed.variant.unwrap().copy
 }
 
@@ -23,13 +36,26 @@ fn assert_equals_copies<T: AttentionElement>(attention: Attention, q: &Tensor<T>
 fn views_of_a_packed_qkv_buffer_need_no_copy() {
     let device = Device::emulated();
     let (batch, seqlen, heads, head_dim) = (2, 70, 3, 40);
-    let packed = Buffer::from_slice(&device, &randn::<bf16>(1, batch * seqlen * 3 * heads * head_dim, 1.0)).unwrap();
+    let packed = Buffer::from_slice(
+        &device,
+        &randn::<bf16>(1, batch * seqlen * 3 * heads * head_dim, 1.0),
+    )
+    .unwrap();
     let row = (3 * heads * head_dim) as i64;
     let strides = [seqlen as i64 * row, row, head_dim as i64, 1];
     let [q, k, v] = [0, 1, 2].map(|part| {
-        Tensor::<bf16>::from_buffer(&packed, part * heads * head_dim, [batch, seqlen, heads, head_dim], strides).unwrap()
+        Tensor::<bf16>::from_buffer(
+            &packed,
+            part * heads * head_dim,
+            [batch, seqlen, heads, head_dim],
+            strides,
+        )
+        .unwrap()
     });
-    assert_eq!(assert_equals_copies(Attention::new().causal(), &q, &k, &v), CopyKind::Vector);
+    assert_eq!(
+        assert_equals_copies(Attention::new().causal(), &q, &k, &v),
+        CopyKind::Vector
+    );
 }
 
 #[test]
@@ -37,9 +63,19 @@ fn head_major_tensors_are_views_too() {
     let device = Device::emulated();
     let (batch, seqlen, heads, head_dim) = (2, 65, 2, 64);
     let view = |seed| {
-        let buffer = Buffer::from_slice(&device, &randn::<f16>(seed, batch * seqlen * heads * head_dim, 1.0)).unwrap();
+        let buffer = Buffer::from_slice(
+            &device,
+            &randn::<f16>(seed, batch * seqlen * heads * head_dim, 1.0),
+        )
+        .unwrap();
         let [s, h, d] = [seqlen, heads, head_dim].map(|extent| extent as i64);
-        Tensor::<f16>::from_buffer(&buffer, 0, [batch, seqlen, heads, head_dim], [h * s * d, d, s * d, 1]).unwrap()
+        Tensor::<f16>::from_buffer(
+            &buffer,
+            0,
+            [batch, seqlen, heads, head_dim],
+            [h * s * d, d, s * d, 1],
+        )
+        .unwrap()
     };
     assert_equals_copies(Attention::new(), &view(1), &view(2), &view(3));
 }
@@ -50,13 +86,24 @@ fn unaligned_strides_and_offsets_take_the_element_kernels() {
     for head_dim in [8, 32, 64, 96, 128, 192, 256] {
         let view = |seed, offset, seqlen: usize, gap: usize| {
             let row = (head_dim + gap) as i64;
-            let buffer = Buffer::from_slice(&device, &randn::<bf16>(seed, offset + 2 * seqlen * row as usize, 1.0)).unwrap();
+            let buffer = Buffer::from_slice(
+                &device,
+                &randn::<bf16>(seed, offset + 2 * seqlen * row as usize, 1.0),
+            )
+            .unwrap();
             let strides = [0, 2 * row, row, 1];
             Tensor::<bf16>::from_buffer(&buffer, offset, [1, seqlen, 2, head_dim], strides).unwrap()
         };
-        for attention in [Attention::new(), Attention::new().causal(), Attention::new().softmax_scale(-0.2)] {
+        for attention in [
+            Attention::new(),
+            Attention::new().causal(),
+            Attention::new().softmax_scale(-0.2),
+        ] {
             let (q, k, v) = (view(1, 0, 67, 3), view(2, 0, 140, 0), view(3, 1, 140, 8));
-            assert_eq!(assert_equals_copies(attention, &q, &k, &v), CopyKind::Element);
+            assert_eq!(
+                assert_equals_copies(attention, &q, &k, &v),
+                CopyKind::Element
+            );
         }
     }
 }
@@ -66,11 +113,15 @@ fn broadcast_and_reversed_inputs_are_read_as_their_strides_say() {
     let device = Device::emulated();
     let (seqlen, heads, head_dim) = (50, 2, 32);
     let row = (heads * head_dim) as i64;
-    let buffer = Buffer::from_slice(&device, &randn::<f16>(4, seqlen * heads * head_dim, 1.0)).unwrap();
+    let buffer =
+        Buffer::from_slice(&device, &randn::<f16>(4, seqlen * heads * head_dim, 1.0)).unwrap();
     let shape = [3, seqlen, heads, head_dim];
-    let shared = Tensor::<f16>::from_buffer(&buffer, 0, shape, [0, row, head_dim as i64, 1]).unwrap();
+    let shared =
+        Tensor::<f16>::from_buffer(&buffer, 0, shape, [0, row, head_dim as i64, 1]).unwrap();
     let last_row = (seqlen - 1) * heads * head_dim;
-    let reversed = Tensor::<f16>::from_buffer(&buffer, last_row, shape, [0, -row, head_dim as i64, 1]).unwrap();
+    let reversed =
+        Tensor::<f16>::from_buffer(&buffer, last_row, shape, [0, -row, head_dim as i64, 1])
+            .unwrap();
     assert_equals_copies(Attention::new().causal(), &shared, &reversed, &shared);
 }
 
@@ -86,14 +137,34 @@ fn a_strided_output_leaves_the_gaps_alone() {
         let row = case.head_dim + gap;
         let untouched = f16::from_f32(7.0);
         let buffer = Buffer::from_slice(&device, &vec![untouched; 2 * 37 * row]).unwrap();
-        let mut out =
-            Tensor::from_buffer(&buffer, 0, case.q_shape(), [0, 2 * row as i64, row as i64, 1]).unwrap();
+        let mut out = Tensor::from_buffer(
+            &buffer,
+            0,
+            case.q_shape(),
+            [0, 2 * row as i64, row as i64, 1],
+        )
+        .unwrap();
         let mut lse = Tensor::zeros(&device, [1, 2, 37]).unwrap();
-        let variant = case.attention().forward_into(&q, &k, &v, &mut out, &mut lse).unwrap().unwrap();
-        case.assert_rule(variant.entry, &out.to_vec().unwrap(), &lse.to_vec().unwrap());
-        let whole = Tensor::<f16, 1>::from_buffer(&buffer, 0, [2 * 37 * row], [1]).unwrap().to_vec().unwrap();
+        let variant = case
+            .attention()
+            .forward_into(&q, &k, &v, &mut out, &mut lse)
+            .unwrap()
+            .unwrap();
+        case.assert_rule(
+            variant.entry,
+            &out.to_vec().unwrap(),
+            &lse.to_vec().unwrap(),
+        );
+        let whole = Tensor::<f16, 1>::from_buffer(&buffer, 0, [2 * 37 * row], [1])
+            .unwrap()
+            .to_vec()
+            .unwrap();
         for stored in whole.chunks(row) {
-            assert!(stored[case.head_dim..].iter().all(|&x| x == untouched), "gap {gap}, {}", variant.entry);
+            assert!(
+                stored[case.head_dim..].iter().all(|&x| x == untouched),
+                "gap {gap}, {}",
+                variant.entry
+            );
         }
     }
 }
@@ -103,8 +174,20 @@ fn two_allocations(first: u64, second: u64, shape: [usize; 4]) -> RawTensor {
     let [_, seqlen, heads, head_dim] = shape;
     assert_eq!(seqlen, 1, "the test has one row per batch entry");
     let elements_apart = (second as i64 - first as i64) / 2;
-    assert!(elements_apart.unsigned_abs() > 1 << 31, "emulated allocations are more than 32 bits apart");
-    RawTensor { ptr: first, shape, strides: [elements_apart, (heads * head_dim) as i64, head_dim as i64, 1] }
+    assert!(
+        elements_apart.unsigned_abs() > 1 << 31,
+        "emulated allocations are more than 32 bits apart"
+    );
+    RawTensor {
+        ptr: first,
+        shape,
+        strides: [
+            elements_apart,
+            (heads * head_dim) as i64,
+            head_dim as i64,
+            1,
+        ],
+    }
 }
 
 #[test]
@@ -114,10 +197,15 @@ fn offsets_beyond_32_bits_reach_the_right_elements() {
         let device = Device::emulated();
         let shape = [2, 1, 2, 64];
         let row = 2 * 64;
-        let place = |seed| Buffer::from_slice(&device, &randn::<f16>(seed, row + gap, 1.0)).unwrap();
+        let place =
+            |seed| Buffer::from_slice(&device, &randn::<f16>(seed, row + gap, 1.0)).unwrap();
         let [q, k, v, out] = [10, 20, 30, 40].map(|seed| [place(seed), place(seed + 1)]);
         let raw = |[a, b]: &[Buffer; 2]| {
-            two_allocations(a.device_ptr() + 2 * gap as u64, b.device_ptr() + 2 * gap as u64, shape)
+            two_allocations(
+                a.device_ptr() + 2 * gap as u64,
+                b.device_ptr() + 2 * gap as u64,
+                shape,
+            )
         };
         let lse = Tensor::<f32, 3>::zeros(&device, [2, 2, 1]).unwrap();
         let args = RawForward {
@@ -135,8 +223,18 @@ fn offsets_beyond_32_bits_reach_the_right_elements() {
         let variant = unsafe { forward_raw(&device, &args) }.unwrap().unwrap();
         assert_eq!(variant.copy == CopyKind::Element, gap == 1);
         for (out, v) in out.iter().zip(&v) {
-            let read = |buffer| Tensor::<f16, 1>::from_buffer(buffer, gap, [row], [1]).unwrap().to_vec().unwrap();
-            assert_eq!(read(out), read(v), "{}: one key, so the output is its value", variant.entry);
+            let read = |buffer| {
+                Tensor::<f16, 1>::from_buffer(buffer, gap, [row], [1])
+                    .unwrap()
+                    .to_vec()
+                    .unwrap()
+            };
+            assert_eq!(
+                read(out),
+                read(v),
+                "{}: one key, so the output is its value",
+                variant.entry
+            );
         }
     }
 }
@@ -144,7 +242,10 @@ fn offsets_beyond_32_bits_reach_the_right_elements() {
 #[test]
 fn raw_pointers_give_the_same_bits_as_tensors() {
     let device = Device::emulated();
-    let case = Case::new(Bf16, 33, 47, 72).heads(4, 2).causal(true).scale(0.3);
+    let case = Case::new(Bf16, 33, 47, 72)
+        .heads(4, 2)
+        .causal(true)
+        .scale(0.3);
     let (want_out, want_lse, _) = case.run::<bf16>(&device);
     let [q, k, v] = case.inputs::<bf16>();
     let q = Tensor::from_slice(&device, case.q_shape(), &q).unwrap();

@@ -38,7 +38,7 @@ pub struct FwdParams {
     pub out: Strided,
     /// Device address of the log-sum-exp of each row, f32 `[batch, num_heads, seqlen_q]`, contiguous.
     pub lse: u64,
-    /// Factor on Q·Kᵀ before the softmax; finite, any sign, zero allowed.
+    /// Factor on Q·Kᵀ before the softmax; any sign, zero allowed, finite also when multiplied by log2(e).
     pub softmax_scale: f32,
     /// Query rows per batch entry, 1 ..= 2^31 - 1.
     pub seqlen_q: u32,

@@ -46,7 +46,10 @@ pub fn run(args: &AttendArgs) -> Result<Outcome> {
     if let Some(path) = &args.picture
         && path.extension().is_none_or(|extension| extension != "svg")
     {
-        bail!("{} must end in .svg, the only format of pictures", path.display());
+        bail!(
+            "{} must end in .svg, the only format of pictures",
+            path.display()
+        );
     }
     match input::read(&args.input)? {
         AnyInputs::F16(inputs) => attend(args, &inputs),
@@ -78,7 +81,11 @@ fn attend<T: AttentionElement>(args: &AttendArgs, inputs: &Inputs<T>) -> Result<
         picture::check_head(&spec, args.head)?;
     }
     let output = args.output.as_deref().map(OutputFile::create).transpose()?;
-    let picture = args.picture.as_deref().map(OutputFile::create).transpose()?;
+    let picture = args
+        .picture
+        .as_deref()
+        .map(OutputFile::create)
+        .transpose()?;
 
     let computed = match args.device.open()? {
         Some(device) => on_device(&device, attention, inputs)?,
@@ -93,11 +100,19 @@ fn attend<T: AttentionElement>(args: &AttendArgs, inputs: &Inputs<T>) -> Result<
 
     let mut outcome = Outcome::Done;
     if args.check {
-        let report = rule::check(&spec, [&q.data, &k.data, &v.data], &computed.out, &computed.lse)?;
+        let report = rule::check(
+            &spec,
+            [&q.data, &k.data, &v.data],
+            &computed.out,
+            &computed.lse,
+        )?;
         if !report.passed() {
             outcome = Outcome::CheckFailed;
         }
-        println!("check    {}: {report}", if report.passed() { "passed" } else { "FAILED" });
+        println!(
+            "check    {}: {report}",
+            if report.passed() { "passed" } else { "FAILED" }
+        );
     }
     if let (Some(file), Some(path)) = (output, &args.output) {
         file.commit(&output::safetensors(q.shape, &computed.out, &computed.lse)?)?;
@@ -106,7 +121,11 @@ fn attend<T: AttentionElement>(args: &AttendArgs, inputs: &Inputs<T>) -> Result<
     if let (Some(file), Some(path)) = (picture, &args.picture) {
         let weights = reference::attention_weights(&spec, &q.data, &k.data, 0, args.head)?;
         file.commit(picture::svg(&spec, args.head, &weights).as_bytes())?;
-        println!("wrote    {} (weights of head {}, computed by the reference)", path.display(), args.head);
+        println!(
+            "wrote    {} (weights of head {}, computed by the reference)",
+            path.display(),
+            args.head
+        );
     }
     Ok(outcome)
 }
@@ -126,7 +145,11 @@ fn spec<T>(args: &AttendArgs, inputs: &Inputs<T>) -> Spec {
     }
 }
 
-fn on_device<T: AttentionElement>(device: &Device, attention: Attention, inputs: &Inputs<T>) -> Result<Computed<T>> {
+fn on_device<T: AttentionElement>(
+    device: &Device,
+    attention: Attention,
+    inputs: &Inputs<T>,
+) -> Result<Computed<T>> {
     let Inputs { q, k, v } = inputs;
     let q = Tensor::from_slice(device, q.shape, &q.data)?;
     let k = Tensor::from_slice(device, k.shape, &k.data)?;
@@ -138,7 +161,9 @@ fn on_device<T: AttentionElement>(device: &Device, attention: Attention, inputs:
         out: result.out.to_vec()?,
         lse: result.lse.to_vec()?,
         device: device.name().to_owned(),
-        kernel: result.variant.map_or("none, the output is empty", |variant| variant.entry),
+        kernel: result
+            .variant
+            .map_or("none, the output is empty", |variant| variant.entry),
         time,
     })
 }

@@ -18,7 +18,7 @@ pub enum DeviceChoice {
     /// The f64 reference on the host: no kernel at all.
     Reference,
     /// A GPU by number.
-    Cuda(usize),
+    Cuda(u32),
 }
 
 impl FromStr for DeviceChoice {
@@ -45,21 +45,18 @@ impl DeviceChoice {
         match self {
             DeviceChoice::Reference => Ok(None),
             DeviceChoice::Emulated => Ok(Some(emulated())),
-            DeviceChoice::Auto => Ok(Some(open_cuda(0).unwrap_or_else(|_| emulated()))),
-            DeviceChoice::Cuda(ordinal) => open_cuda(ordinal).map(Some),
+            DeviceChoice::Auto => Ok(Some(Device::cuda(0).unwrap_or_else(|_| emulated()))),
+            DeviceChoice::Cuda(ordinal) => Ok(Some(Device::cuda(ordinal)?)),
         }
     }
-}
-
-fn open_cuda(ordinal: usize) -> Result<Device> {
-    anyhow::bail!("cuda:{ordinal}: this command was built without CUDA; use --device emulated")
 }
 
 fn emulated() -> Device {
     let started = Instant::now();
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} blocks, {eta} left");
     // Hidden by indicatif itself when stderr is no terminal.
-    let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let bar =
+        ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let progress = move |done, total| {
         // Short runs finish before a bar would help.
         if started.elapsed() < Duration::from_secs(1) {
@@ -71,5 +68,8 @@ fn emulated() -> Device {
             bar.finish_and_clear();
         }
     };
-    Device::emulated_with(EmulatorOptions { progress: Some(Arc::new(progress)), ..EmulatorOptions::default() })
+    Device::emulated_with(EmulatorOptions {
+        progress: Some(Arc::new(progress)),
+        ..EmulatorOptions::default()
+    })
 }

@@ -21,7 +21,9 @@ pub fn run() -> Result<Outcome> {
     for tool in ["ptxas", "nvdisasm"] {
         match kernel_builder::tools::find(tool) {
             Some(path) => println!("ok       {tool}: {}", path.display()),
-            None => println!("missing  {tool}: register and spill checks are skipped; `cargo xtask setup` installs it"),
+            None => println!(
+                "missing  {tool}: register and spill checks are skipped; `cargo xtask setup` installs it"
+            ),
         }
     }
     driver();
@@ -33,11 +35,20 @@ pub fn run() -> Result<Outcome> {
 fn compilers() {
     let candidates = kernel_builder::probe();
     for candidate in &candidates {
-        let verdict = if candidate.verdict.is_ok() { "ok     " } else { "skipped" };
+        let verdict = if candidate.verdict.is_ok() {
+            "ok     "
+        } else {
+            "skipped"
+        };
         println!("{verdict}  kernel compiler {candidate}");
     }
-    if candidates.iter().all(|candidate| candidate.verdict.is_err()) {
-        println!("missing  kernel compiler: this command works, building from source does not; run one of");
+    if candidates
+        .iter()
+        .all(|candidate| candidate.verdict.is_err())
+    {
+        println!(
+            "missing  kernel compiler: this command works, building from source does not; run one of"
+        );
         for fix in kernel_builder::FIXES {
             println!("           {fix}");
         }
@@ -47,14 +58,18 @@ fn compilers() {
 fn driver() {
     match driver_library() {
         Some(path) => println!("ok       NVIDIA driver library: {}", path.display()),
-        None => println!("missing  NVIDIA driver library libcuda.so.1: no GPU can be used; install NVIDIA's driver"),
+        None => println!(
+            "missing  NVIDIA driver library libcuda.so.1: no GPU can be used; install NVIDIA's driver"
+        ),
     }
     let version = std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
     if let Some(line) = version.lines().next() {
         println!("ok       NVIDIA kernel module: {line}");
     }
-    let gpus: Vec<PathBuf> =
-        (0..64).map(|i| PathBuf::from(format!("/dev/nvidia{i}"))).filter(|path| path.exists()).collect();
+    let gpus: Vec<PathBuf> = (0..64)
+        .map(|i| PathBuf::from(format!("/dev/nvidia{i}")))
+        .filter(|path| path.exists())
+        .collect();
     match gpus.len() {
         0 => println!("missing  GPU: no /dev/nvidia0; attention runs on the emulated device"),
         n => println!("ok       GPUs: {n}"),
@@ -64,6 +79,12 @@ fn driver() {
 fn driver_library() -> Option<PathBuf> {
     let variable = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let named = std::env::split_paths(&variable);
-    let folders = named.chain(DRIVER_FOLDERS.iter().map(|folder| Path::new(folder).to_owned()));
-    folders.map(|folder| folder.join("libcuda.so.1")).find(|path| path.exists())
+    let folders = named.chain(
+        DRIVER_FOLDERS
+            .iter()
+            .map(|folder| Path::new(folder).to_owned()),
+    );
+    folders
+        .map(|folder| folder.join("libcuda.so.1"))
+        .find(|path| path.exists())
 }

@@ -31,7 +31,11 @@ pub fn read(path: &Path) -> Result<AnyInputs> {
     let file = SafeTensors::deserialize(&bytes)
         .with_context(|| format!("{} is not a safetensors file", path.display()))?;
     match file.tensor("q").ok().map(|q| q.dtype()) {
-        None => bail!("{} has no tensor q; it needs q, k and v, has {:?}", path.display(), names(&file)),
+        None => bail!(
+            "{} has no tensor q; it needs q, k and v, has {:?}",
+            path.display(),
+            names(&file)
+        ),
         Some(Dtype::F16) => Ok(AnyInputs::F16(inputs(&file, Dtype::F16)?)),
         Some(Dtype::BF16) => Ok(AnyInputs::Bf16(inputs(&file, Dtype::BF16)?)),
         Some(other) => bail!("q has dtype {other:?}, must be F16 or BF16: convert the tensors"),
@@ -41,10 +45,16 @@ pub fn read(path: &Path) -> Result<AnyInputs> {
 fn inputs<T: AttentionElement>(file: &SafeTensors, dtype: Dtype) -> Result<Inputs<T>> {
     let matrix = |name: &str| -> Result<Matrix<T>> {
         let Ok(tensor) = file.tensor(name) else {
-            bail!("the file has no tensor {name}; it needs q, k and v, has {:?}", names(file));
+            bail!(
+                "the file has no tensor {name}; it needs q, k and v, has {:?}",
+                names(file)
+            );
         };
         if tensor.dtype() != dtype {
-            bail!("{name} has dtype {:?}, q has {dtype:?}: convert them to one type", tensor.dtype());
+            bail!(
+                "{name} has dtype {:?}, q has {dtype:?}: convert them to one type",
+                tensor.dtype()
+            );
         }
         let Ok(shape) = <[usize; 4]>::try_from(tensor.shape()) else {
             bail!(
@@ -53,10 +63,18 @@ fn inputs<T: AttentionElement>(file: &SafeTensors, dtype: Dtype) -> Result<Input
                 tensor.shape()
             );
         };
-        let data = tensor.data().chunks_exact(2).map(|pair| T::from_bits(u16::from_le_bytes([pair[0], pair[1]]))).collect();
+        let data = tensor
+            .data()
+            .chunks_exact(2)
+            .map(|pair| T::from_bits(u16::from_le_bytes([pair[0], pair[1]])))
+            .collect();
         Ok(Matrix { shape, data })
     };
-    Ok(Inputs { q: matrix("q")?, k: matrix("k")?, v: matrix("v")? })
+    Ok(Inputs {
+        q: matrix("q")?,
+        k: matrix("k")?,
+        v: matrix("v")?,
+    })
 }
 
 fn names(file: &SafeTensors) -> Vec<String> {

@@ -8,7 +8,8 @@ use crate::Outcome;
 
 pub fn run(emit_ptx: Option<&Path>) -> Result<Outcome> {
     if let Some(folder) = emit_ptx {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
     }
     println!(
         "{:40} {:5} {:5} {:6} {:7} {:>8} {:>9} {:>7} {:>12}",
@@ -30,7 +31,8 @@ pub fn run(emit_ptx: Option<&Path>) -> Result<Outcome> {
         );
         if let Some(folder) = emit_ptx {
             let path = folder.join(v.entry).with_extension("ptx");
-            std::fs::write(&path, kernel.ptx).with_context(|| format!("cannot write {}", path.display()))?;
+            std::fs::write(&path, kernel.ptx)
+                .with_context(|| format!("cannot write {}", path.display()))?;
         }
     }
     println!(
@@ -39,7 +41,11 @@ pub fn run(emit_ptx: Option<&Path>) -> Result<Outcome> {
         flash_attention::KERNEL_BUILD_SECONDS
     );
     if let Some(folder) = emit_ptx {
-        println!("wrote {} files to {}", flash_attention::kernels().count(), folder.display());
+        println!(
+            "wrote {} files to {}",
+            flash_attention::kernels().count(),
+            folder.display()
+        );
     }
     Ok(Outcome::Done)
 }

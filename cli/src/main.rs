@@ -63,12 +63,18 @@ fn main() -> ExitCode {
 }
 
 fn fail(message: &str) -> ExitCode {
-    eprintln!("{}", message.split_whitespace().collect::<Vec<_>>().join(" "));
+    eprintln!(
+        "{}",
+        message.split_whitespace().collect::<Vec<_>>().join(" ")
+    );
     ExitCode::from(2)
 }
 
 /// The first paragraph of clap's message says what is wrong; usage and hints follow.
 fn usage_line(error: &clap::Error) -> String {
     let text = error.to_string();
-    format!("{} (see --help)", text.split("\n\n").next().unwrap_or(&text))
+    format!(
+        "{} (see --help)",
+        text.split("\n\n").next().unwrap_or(&text)
+    )
 }

@@ -36,7 +36,12 @@ impl OutputFile {
             .create_new(true)
             .open(&temporary)
             .with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(OutputFile { file, temporary, path: path.to_owned(), is_committed: false })
+        Ok(OutputFile {
+            file,
+            temporary,
+            path: path.to_owned(),
+            is_committed: false,
+        })
     }
 
     pub fn commit(mut self, contents: &[u8]) -> Result<()> {
@@ -58,7 +63,11 @@ impl Drop for OutputFile {
 }
 
 /// The safetensors file of a forward pass: `out` shaped as q, `lse` f32 `[batch, num_heads, seqlen_q]`.
-pub fn safetensors<T: AttentionElement>(q_shape: [usize; 4], out: &[T], lse: &[f32]) -> Result<Vec<u8>> {
+pub fn safetensors<T: AttentionElement>(
+    q_shape: [usize; 4],
+    out: &[T],
+    lse: &[f32],
+) -> Result<Vec<u8>> {
     let [batch, seqlen_q, num_heads, _] = q_shape;
     let dtype = match T::DTYPE {
         ElementType::F16 => Dtype::F16,
@@ -68,7 +77,10 @@ pub fn safetensors<T: AttentionElement>(q_shape: [usize; 4], out: &[T], lse: &[f
     let lse: Vec<u8> = lse.iter().flat_map(|x| x.to_le_bytes()).collect();
     let tensors = [
         ("out", TensorView::new(dtype, q_shape.to_vec(), &out)?),
-        ("lse", TensorView::new(Dtype::F32, vec![batch, num_heads, seqlen_q], &lse)?),
+        (
+            "lse",
+            TensorView::new(Dtype::F32, vec![batch, num_heads, seqlen_q], &lse)?,
+        ),
     ];
     Ok(safetensors::serialize(tensors, None)?)
 }

@@ -18,13 +18,21 @@ const TOP: f64 = 76.0;
 const STEPS: usize = 64;
 const HIDDEN: &str = "#e6e6e6";
 /// Dark blue over green to yellow: distinguishable without colour vision, monotonous in brightness.
-const COLOURS: [[f64; 3]; 5] =
-    [[68.0, 1.0, 84.0], [59.0, 82.0, 139.0], [33.0, 145.0, 140.0], [94.0, 201.0, 98.0], [253.0, 231.0, 37.0]];
+const COLOURS: [[f64; 3]; 5] = [
+    [68.0, 1.0, 84.0],
+    [59.0, 82.0, 139.0],
+    [33.0, 145.0, 140.0],
+    [94.0, 201.0, 98.0],
+    [253.0, 231.0, 37.0],
+];
 
 /// Whether there is something to draw.
 pub fn check_head(spec: &Spec, head: usize) -> Result<()> {
     if head >= spec.num_heads {
-        bail!("head {head} does not exist: q has {} heads, numbered from 0", spec.num_heads);
+        bail!(
+            "head {head} does not exist: q has {} heads, numbered from 0",
+            spec.num_heads
+        );
     }
     if spec.batch == 0 || spec.seqlen_q == 0 || spec.seqlen_k == 0 {
         bail!("there are no attention weights to draw: leave --picture out");
@@ -37,8 +45,10 @@ pub fn svg(spec: &Spec, head: usize, weights: &[f64]) -> String {
     let (rows, columns) = (spec.seqlen_q, spec.seqlen_k);
     let longer = rows.max(columns) as f64;
     // Very thin matrices stay visible.
-    let (width, height) =
-        ((SIDE * columns as f64 / longer).max(24.0), (SIDE * rows as f64 / longer).max(24.0));
+    let (width, height) = (
+        (SIDE * columns as f64 / longer).max(24.0),
+        (SIDE * rows as f64 / longer).max(24.0),
+    );
     let max = weights.iter().copied().fold(0.0, f64::max);
     let mut svg = String::new();
     header(&mut svg, spec, head, width, height);
@@ -50,7 +60,10 @@ pub fn svg(spec: &Spec, head: usize, weights: &[f64]) -> String {
 }
 
 fn header(svg: &mut String, spec: &Spec, head: usize, width: f64, height: f64) {
-    let (total_width, total_height) = ((LEFT + width + 130.0).max(480.0), TOP + height.max(160.0) + 64.0);
+    let (total_width, total_height) = (
+        (LEFT + width + 130.0).max(480.0),
+        TOP + height.max(160.0) + 64.0,
+    );
     let mask = if spec.is_causal { ", causal" } else { "" };
     let _ = write!(
         svg,
@@ -75,7 +88,9 @@ fn cells(svg: &mut String, spec: &Spec, weights: &[f64], max: f64, width: f64, h
             if spec.is_causal && keys.start + spec.seqlen_q > queries.end - 1 + spec.seqlen_k {
                 return HIDDEN.to_owned();
             }
-            let pairs = queries.clone().flat_map(|i| keys.clone().map(move |j| i * spec.seqlen_k + j));
+            let pairs = queries
+                .clone()
+                .flat_map(|i| keys.clone().map(move |j| i * spec.seqlen_k + j));
             colour(pairs.map(|at| weights[at]).fold(0.0, f64::max), max)
         };
         let colours: Vec<String> = (0..columns).map(cell).collect();
@@ -103,14 +118,24 @@ fn axes(svg: &mut String, spec: &Spec, width: f64, height: f64) {
     for tick in ticks(spec.seqlen_k) {
         let x = LEFT + (tick as f64 + 0.5) * width / spec.seqlen_k as f64;
         let y = TOP + height + 18.0;
-        let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{tick}</text>");
+        let _ = writeln!(
+            svg,
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{tick}</text>"
+        );
     }
     for tick in ticks(spec.seqlen_q) {
         let y = TOP + (tick as f64 + 0.5) * height / spec.seqlen_q as f64 + 4.5;
-        let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{y:.1}\" text-anchor=\"end\">{tick}</text>", LEFT - 8.0);
+        let _ = writeln!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{y:.1}\" text-anchor=\"end\">{tick}</text>",
+            LEFT - 8.0
+        );
     }
     let (x, y) = (LEFT + width / 2.0, TOP + height + 42.0);
-    let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">key position</text>");
+    let _ = writeln!(
+        svg,
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">key position</text>"
+    );
     let y = TOP + height / 2.0;
     let _ = writeln!(
         svg,
@@ -133,13 +158,26 @@ fn colour_bar(svg: &mut String, max: f64, x: f64, height: f64) {
     for quarter in 0..=4 {
         let share = f64::from(quarter) / 4.0;
         let y = TOP + height * (1.0 - share) + 4.5;
-        let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{y:.1}\">{:.3}</text>", x + 22.0, max * share.powi(3));
+        let _ = writeln!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{y:.1}\">{:.3}</text>",
+            x + 22.0,
+            max * share.powi(3)
+        );
     }
-    let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{:.1}\">weight</text>", TOP - 12.0);
+    let _ = writeln!(
+        svg,
+        "<text x=\"{x:.1}\" y=\"{:.1}\">weight</text>",
+        TOP - 12.0
+    );
 }
 
 fn colour(weight: f64, max: f64) -> String {
-    let share = if max > 0.0 { (weight / max).cbrt() } else { 0.0 };
+    let share = if max > 0.0 {
+        (weight / max).cbrt()
+    } else {
+        0.0
+    };
     let step = ((share * STEPS as f64) as usize).min(STEPS - 1);
     let position = step as f64 / (STEPS - 1) as f64 * (COLOURS.len() - 1) as f64;
     let low = (position as usize).min(COLOURS.len() - 2);
@@ -152,7 +190,11 @@ fn colour(weight: f64, max: f64) -> String {
 
 /// At most eight positions at round distances.
 fn ticks(extent: usize) -> impl Iterator<Item = usize> {
-    let rounds = (0..).flat_map(|power| [1, 2, 5].map(|digit| digit * 10usize.saturating_pow(power)));
-    let distance = rounds.into_iter().find(|distance| extent.div_ceil(*distance) <= 8).unwrap_or(extent);
+    let rounds =
+        (0..).flat_map(|power| [1, 2, 5].map(|digit| digit * 10usize.saturating_pow(power)));
+    let distance = rounds
+        .into_iter()
+        .find(|distance| extent.div_ceil(*distance) <= 8)
+        .unwrap_or(extent);
     (0..extent).step_by(distance)
 }

@@ -7,12 +7,20 @@ use std::process::{Command, Output};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-const PARAGRAPH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/minilm_layer3_paragraph.safetensors");
-const SENTENCES: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/minilm_layer5_sentences_varlen.safetensors");
+const PARAGRAPH: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../examples/data/minilm_layer3_paragraph.safetensors"
+);
+const SENTENCES: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../examples/data/minilm_layer5_sentences_varlen.safetensors"
+);
 
 fn flash_attention(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_flash-attention")).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_flash-attention"))
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 /// An empty folder of this test's own.
@@ -28,8 +36,15 @@ fn text(path: &Path) -> &str {
 }
 
 fn assert_code(output: &Output, code: i32) {
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "stdout: {stdout}\nstderr: {stderr}");
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "stdout: {stdout}\nstderr: {stderr}"
+    );
 }
 
 /// Writes q, k and v of one shape and type, filled with the byte 0x11.
@@ -41,7 +56,12 @@ fn write_inputs(path: &Path, tensors: &[(&str, Dtype, &[usize])]) {
     let views = tensors
         .iter()
         .zip(&data)
-        .map(|((name, dtype, shape), data)| (*name, TensorView::new(*dtype, shape.to_vec(), data).unwrap()));
+        .map(|((name, dtype, shape), data)| {
+            (
+                *name,
+                TensorView::new(*dtype, shape.to_vec(), data).unwrap(),
+            )
+        });
     fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
 }
 
@@ -50,15 +70,33 @@ fn attend_writes_out_and_lse_and_passes_the_check_on_every_device() {
     let folder = folder("attend_writes");
     for device in ["auto", "emulated", "reference"] {
         let out = folder.join(format!("{device}.safetensors"));
-        let run = flash_attention(&["attend", PARAGRAPH, "-o", text(&out), "--device", device, "--check", "--causal"]);
+        let run = flash_attention(&[
+            "attend",
+            PARAGRAPH,
+            "-o",
+            text(&out),
+            "--device",
+            device,
+            "--check",
+            "--causal",
+        ]);
         assert_code(&run, 0);
         let stdout = String::from_utf8(run.stdout).unwrap();
-        assert!(stdout.contains("passed") && stdout.contains("bound"), "{stdout}");
+        assert!(
+            stdout.contains("passed") && stdout.contains("bound"),
+            "{stdout}"
+        );
         let bytes = fs::read(&out).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
         let (out, lse) = (file.tensor("out").unwrap(), file.tensor("lse").unwrap());
-        assert_eq!((out.dtype(), out.shape()), (Dtype::F16, [1, 165, 12, 32].as_slice()));
-        assert_eq!((lse.dtype(), lse.shape()), (Dtype::F32, [1, 12, 165].as_slice()));
+        assert_eq!(
+            (out.dtype(), out.shape()),
+            (Dtype::F16, [1, 165, 12, 32].as_slice())
+        );
+        assert_eq!(
+            (lse.dtype(), lse.shape()),
+            (Dtype::F32, [1, 12, 165].as_slice())
+        );
     }
 }
 
@@ -73,7 +111,14 @@ fn options_change_the_output_and_negative_scales_need_no_equals_sign() {
         ("equals", &["--softmax-scale=-0.1"]),
     ] {
         let out = folder.join(name);
-        let mut arguments = vec!["attend", PARAGRAPH, "-o", text(&out), "--device", "reference"];
+        let mut arguments = vec![
+            "attend",
+            PARAGRAPH,
+            "-o",
+            text(&out),
+            "--device",
+            "reference",
+        ];
         arguments.extend(options);
         assert_code(&flash_attention(&arguments), 0);
         outputs.push(fs::read(out).unwrap());
@@ -88,27 +133,67 @@ fn bad_input_exits_2_with_one_line_and_no_output() {
     let input = folder.join("in.safetensors");
     let output = folder.join("out.safetensors");
     let good: &[usize] = &[1, 4, 2, 16];
-    let of = |q: (Dtype, &'static [usize]), k: (Dtype, &'static [usize])| vec![("q", q.0, q.1), ("k", k.0, k.1), ("v", k.0, k.1)];
+    let of = |q: (Dtype, &'static [usize]), k: (Dtype, &'static [usize])| {
+        vec![("q", q.0, q.1), ("k", k.0, k.1), ("v", k.0, k.1)]
+    };
     for (tensors, message) in [
-        (vec![("q", Dtype::F16, good), ("k", Dtype::F16, good)], "no tensor v"),
+        (
+            vec![("q", Dtype::F16, good), ("k", Dtype::F16, good)],
+            "no tensor v",
+        ),
         (vec![("k", Dtype::F16, good)], "no tensor q"),
-        (of((Dtype::F32, &[1, 4, 2, 16]), (Dtype::F32, &[1, 4, 2, 16])), "q has dtype F32, must be F16 or BF16"),
-        (of((Dtype::F16, &[1, 4, 2, 16]), (Dtype::BF16, &[1, 4, 2, 16])), "k has dtype BF16, q has F16"),
-        (of((Dtype::F16, &[1, 4, 2, 16]), (Dtype::F16, &[2, 4, 2, 16])), "k and q must have the same batch"),
-        (of((Dtype::F16, &[1, 4, 2, 20]), (Dtype::F16, &[1, 4, 2, 20])), "head_dim 20 is not supported"),
-        (of((Dtype::BF16, &[1, 4, 3, 16]), (Dtype::BF16, &[1, 4, 2, 16])), "num_heads 3 must be a multiple"),
-        (of((Dtype::F16, &[4, 2, 16]), (Dtype::F16, &[4, 2, 16])), "must have 4 dimensions"),
+        (
+            of((Dtype::F32, &[1, 4, 2, 16]), (Dtype::F32, &[1, 4, 2, 16])),
+            "q has dtype F32, must be F16 or BF16",
+        ),
+        (
+            of((Dtype::F16, &[1, 4, 2, 16]), (Dtype::BF16, &[1, 4, 2, 16])),
+            "k has dtype BF16, q has F16",
+        ),
+        (
+            of((Dtype::F16, &[1, 4, 2, 16]), (Dtype::F16, &[2, 4, 2, 16])),
+            "k and q must have the same batch",
+        ),
+        (
+            of((Dtype::F16, &[1, 4, 2, 20]), (Dtype::F16, &[1, 4, 2, 20])),
+            "head_dim 20 is not supported",
+        ),
+        (
+            of((Dtype::BF16, &[1, 4, 3, 16]), (Dtype::BF16, &[1, 4, 2, 16])),
+            "num_heads 3 must be a multiple",
+        ),
+        (
+            of((Dtype::F16, &[4, 2, 16]), (Dtype::F16, &[4, 2, 16])),
+            "must have 4 dimensions",
+        ),
     ] {
         write_inputs(&input, &tensors);
         for device in ["emulated", "reference"] {
-            let run = flash_attention(&["attend", text(&input), "-o", text(&output), "--device", device]);
+            let run = flash_attention(&[
+                "attend",
+                text(&input),
+                "-o",
+                text(&output),
+                "--device",
+                device,
+            ]);
             assert_refused(&run, message);
         }
     }
     fs::write(&input, b"this is no safetensors file").unwrap();
-    assert_refused(&flash_attention(&["attend", text(&input), "-o", text(&output)]), "is not a safetensors file");
-    let left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["in.safetensors"], "nothing but the input is left in the folder");
+    assert_refused(
+        &flash_attention(&["attend", text(&input), "-o", text(&output)]),
+        "is not a safetensors file",
+    );
+    let left: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(
+        left,
+        ["in.safetensors"],
+        "nothing but the input is left in the folder"
+    );
 }
 
 fn assert_refused(run: &Output, message: &str) {
@@ -122,20 +207,41 @@ fn assert_refused(run: &Output, message: &str) {
 #[test]
 fn bad_arguments_exit_2_with_one_line() {
     let missing = ["attend", "no-such-file.safetensors"];
-    assert_refused(&flash_attention(&missing), "cannot read no-such-file.safetensors");
+    assert_refused(
+        &flash_attention(&missing),
+        "cannot read no-such-file.safetensors",
+    );
     for (arguments, message) in [
-        (&["--softmax-scale", "NaN"][..], "softmax_scale NaN must be a finite number"),
-        (&["--softmax-scale", "abc"], "invalid value 'abc' for '--softmax-scale"),
-        (&["--device", "tpu"], "expected auto, emulated, reference or cuda:N"),
+        (
+            &["--softmax-scale", "NaN"][..],
+            "softmax_scale NaN must be a finite number",
+        ),
+        (
+            &["--softmax-scale", "abc"],
+            "invalid value 'abc' for '--softmax-scale",
+        ),
+        (
+            &["--device", "tpu"],
+            "expected auto, emulated, reference or cuda:N",
+        ),
         (&["--picture", "weights.bmp"], "must end in .svg"),
-        (&["--picture", "weights.svg", "--head", "12"], "head 12 does not exist: q has 12 heads"),
+        (
+            &["--picture", "weights.svg", "--head", "12"],
+            "head 12 does not exist: q has 12 heads",
+        ),
         (&["--head", "1"], "--picture"),
-        (&["-o", "no-such-folder/out.safetensors"], "cannot write no-such-folder/out.safetensors"),
+        (
+            &["-o", "no-such-folder/out.safetensors"],
+            "cannot write no-such-folder/out.safetensors",
+        ),
     ] {
         let run = flash_attention(&[&["attend", PARAGRAPH], arguments].concat());
         assert_refused(&run, message);
     }
-    assert_refused(&flash_attention(&["attend", SENTENCES]), "q has shape [175, 12, 32]");
+    assert_refused(
+        &flash_attention(&["attend", SENTENCES]),
+        "q has shape [175, 12, 32]",
+    );
     assert_refused(&flash_attention(&["dance"]), "dance");
 }
 
@@ -151,11 +257,24 @@ fn a_picture_shows_the_weights_of_the_chosen_head() {
     let mut pictures = Vec::new();
     for head in ["0", "7"] {
         let picture = folder.join(format!("{head}.svg"));
-        let arguments = ["attend", PARAGRAPH, "--device", "reference", "--causal", "--picture", text(&picture), "--head", head];
+        let arguments = [
+            "attend",
+            PARAGRAPH,
+            "--device",
+            "reference",
+            "--causal",
+            "--picture",
+            text(&picture),
+            "--head",
+            head,
+        ];
         assert_code(&flash_attention(&arguments), 0);
         let svg = fs::read_to_string(&picture).unwrap();
         assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
-        assert!(svg.contains(&format!("Attention weights of head {head}, causal")) && svg.contains("key position"));
+        assert!(
+            svg.contains(&format!("Attention weights of head {head}, causal"))
+                && svg.contains("key position")
+        );
         pictures.push(svg);
     }
     assert_ne!(pictures[0].lines().nth(6), None);
@@ -172,7 +291,10 @@ fn kernels_lists_and_writes_every_entry() {
         let entry = kernel.variant.entry;
         assert!(stdout.contains(entry), "{entry}");
         let written = fs::read_to_string(folder.join(format!("{entry}.ptx"))).unwrap();
-        assert!(written == kernel.ptx && written.contains(&format!(".entry {entry}")), "{entry}");
+        assert!(
+            written == kernel.ptx && written.contains(&format!(".entry {entry}")),
+            "{entry}"
+        );
     }
 }
 
@@ -181,7 +303,13 @@ fn doctor_reports_every_part_and_succeeds_on_any_machine() {
     let run = flash_attention(&["doctor"]);
     assert_code(&run, 0);
     let stdout = String::from_utf8(run.stdout).unwrap();
-    for part in ["kernel compiler", "ptxas", "nvdisasm", "libcuda.so.1", "device emulated"] {
+    for part in [
+        "kernel compiler",
+        "ptxas",
+        "nvdisasm",
+        "libcuda.so.1",
+        "device emulated",
+    ] {
         // A driver that was found is named by its path, which ends in the library's name.
         assert!(stdout.contains(part), "{part} is missing in {stdout}");
     }

@@ -25,6 +25,7 @@ mod movement;
 mod multiply;
 mod opcodes;
 mod operands;
+mod propagate;
 mod scope;
 mod slots;
 mod special;
@@ -62,6 +63,7 @@ fn kernel<'t, 'a>(
         param_bytes,
         ..
     } = Unit::decode(tree, symbols, entry)?;
+    propagate::preloads(&mut builder);
     let slots = slots::assign(&mut builder)?;
     slots::rename(&mut builder, &slots);
     let block_shape = match (entry.reqntid, entry.maxntid) {

@@ -152,6 +152,7 @@ impl GlobalMemory {
     fn locate(&self, ptr: u64, bytes: usize) -> Result<(Arc<Allocation>, usize), MemoryError> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let allocation = find(&state.allocations, ptr)
+            .map(|index| &state.allocations[index])
             .filter(|a| ptr - a.base <= a.bytes && bytes as u64 <= a.bytes - (ptr - a.base))
             .ok_or(MemoryError::OutOfBounds {
                 address: ptr,
@@ -209,10 +210,11 @@ impl GlobalMemory {
     }
 }
 
-/// The allocation with the highest base at or below `address`.
-pub(crate) fn find(allocations: &[Arc<Allocation>], address: u64) -> Option<&Arc<Allocation>> {
-    let after = allocations.partition_point(|a| a.base <= address);
-    allocations[..after].last()
+/// Index of the allocation with the highest base at or below `address`.
+pub(crate) fn find(allocations: &[Arc<Allocation>], address: u64) -> Option<usize> {
+    allocations
+        .partition_point(|a| a.base <= address)
+        .checked_sub(1)
 }
 
 /// Bytes until the next word boundary, at most `len`.

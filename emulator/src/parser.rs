@@ -71,6 +71,11 @@ impl<'a> Parser<'a> {
         PtxError::syntax(self.line(), what, got)
     }
 
+    fn colon_follows(&self) -> bool {
+        let next = self.tokens.get(self.at + 1);
+        next.is_some_and(|token| token.kind == TokenKind::Punct(':'))
+    }
+
     /// Takes the punctuation mark if it is next.
     fn accept(&mut self, mark: char) -> bool {
         let found = self.kind() == TokenKind::Punct(mark);
@@ -202,6 +207,13 @@ impl<'a> Parser<'a> {
     }
 
     fn module_item(&mut self, tree: &mut ModuleTree<'a>) -> Result<(), PtxError> {
+        if let TokenKind::Word(_) = self.kind()
+            && self.colon_follows()
+        {
+            // A label between debug sections.
+            self.at += 2;
+            return Ok(());
+        }
         let mut is_extern = false;
         let line = self.line();
         loop {

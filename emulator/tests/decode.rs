@@ -35,7 +35,7 @@ fn run(scope: &str, body: &str, inputs: &[u64; LANES]) -> [u64; LANES] {
     let shape = Launch {
         grid: [1; 3],
         block: [32, 1, 1],
-        dynamic_shared_bytes: 64,
+        dynamic_shared_bytes: 0,
         params: &params,
     };
     launch(
@@ -105,10 +105,10 @@ fn set_and_slct_select_by_comparison() {
 
 #[test]
 fn carries_chain_over_words() {
-    let inputs = std::array::from_fn(|lane| 0xffff_ffff_ffff_fff0 + lane as u64);
-    let results = run("", "add.cc.u64 %rd1, %x, 8; addc.u64 %y, 0, 0;", &inputs);
+    let inputs = std::array::from_fn(|lane| 0xffff_ffff_ffff_ffe0 + lane as u64);
+    let results = run("", "add.cc.u64 %rd1, %x, 16; addc.u64 %y, 0, 0;", &inputs);
     for (input, result) in inputs.iter().zip(results) {
-        assert_eq!(result, u64::from(input.checked_add(8).is_none()));
+        assert_eq!(result, u64::from(input.checked_add(16).is_none()));
     }
     let body = "mov.b64 {%r1,%r2}, %x; mul.lo.u32 %r3, %r1, 0x87654321; mul.hi.u32 %r4, %r1, 0x87654321;\n\
          mad.lo.cc.u32 %r4, %r2, 0x87654321, %r4; madc.hi.u32 %r5, %r2, 0x87654321, 0; mov.b64 %y, {%r4,%r5};";

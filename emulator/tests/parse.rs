@@ -408,6 +408,8 @@ $L__func_end0:
 .b8 1 // code
 .b8 17, 0x11
 	}
+$L__sec_end0:
+	.section	.debug_aranges { }
 "#;
     let module = Module::parse(text).unwrap();
     assert_eq!(module.entries().collect::<Vec<_>>(), ["k"]);

@@ -29,7 +29,9 @@ pub fn load() -> Result<(), DriverError> {
 
 fn resolve() -> Result<(), DriverError> {
     let not_found = |error: libloading::Error| DriverError {
-        reason: std::error::Error::source(&error).unwrap_or(&error).to_string(),
+        reason: std::error::Error::source(&error)
+            .unwrap_or(&error)
+            .to_string(),
     };
     // SAFETY: loading runs the initialisers of the NVIDIA driver, which may run in any thread at any time.
     let library = unsafe { libloading::Library::new("libcuda.so.1") }.map_err(not_found)?;

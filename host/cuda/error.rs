@@ -11,7 +11,9 @@ pub enum CudaError {
     #[error(transparent)]
     Driver(#[from] DriverError),
     /// There are fewer devices than that.
-    #[error("cuda:{ordinal} does not exist: this machine has {count} CUDA device(s); use a lower number or Device::emulated()")]
+    #[error(
+        "cuda:{ordinal} does not exist: this machine has {count} CUDA device(s); use a lower number or Device::emulated()"
+    )]
     NoSuchDevice {
         /// The device that was asked for.
         ordinal: u32,
@@ -40,13 +42,19 @@ pub enum CudaError {
 
 /// Turns a failure of `cust` into ours, told what was going on.
 pub(super) fn during(action: &'static str) -> impl Fn(cust::error::CudaError) -> CudaError {
-    move |code| CudaError::Call { action, code: format!("{code:?}") }
+    move |code| CudaError::Call {
+        action,
+        code: format!("{code:?}"),
+    }
 }
 
 /// The outcome of a driver call.
 pub(super) fn returned(result: CUresult, action: &'static str) -> Result<(), CudaError> {
     match result {
         cudaError_enum::CUDA_SUCCESS => Ok(()),
-        code => Err(CudaError::Call { action, code: format!("{code:?}") }),
+        code => Err(CudaError::Call {
+            action,
+            code: format!("{code:?}"),
+        }),
     }
 }

@@ -41,7 +41,9 @@ impl Cuda {
         let device = Device::get_device(ordinal).map_err(during("open the device"))?;
         let gpu = device.name().map_err(during("read the device's name"))?;
         let attribute = |attribute| {
-            device.get_attribute(attribute).map_err(during("read the device's attributes"))
+            device
+                .get_attribute(attribute)
+                .map_err(during("read the device's attributes"))
         };
         let major = attribute(DeviceAttribute::ComputeCapabilityMajor)?;
         let minor = attribute(DeviceAttribute::ComputeCapabilityMinor)?;
@@ -69,7 +71,8 @@ impl Cuda {
         if let Some(kernel) = kernels.get(variant.entry) {
             return Ok(kernel.function());
         }
-        let kernel = LoadedKernel::new(variant.entry, kernels::ptx(variant), variant.shared_bytes())?;
+        let kernel =
+            LoadedKernel::new(variant.entry, kernels::ptx(variant), variant.shared_bytes())?;
         let function = kernel.function();
         kernels.insert(variant.entry, kernel);
         Ok(function)
@@ -121,7 +124,8 @@ impl Backend for Cuda {
     unsafe fn free(&self, ptr: u64) {
         // SAFETY: the caller hands back what `alloc` gave; the driver finishes pending work on it first.
         let freed = self.enter().and_then(|()| {
-            unsafe { cuda_free(DevicePointer::<u8>::from_raw(ptr)) }.map_err(during("free device memory"))
+            unsafe { cuda_free(DevicePointer::<u8>::from_raw(ptr)) }
+                .map_err(during("free device memory"))
         });
         debug_assert!(freed.is_ok(), "{freed:?}");
     }

@@ -95,7 +95,9 @@ impl TileCopy for Element {
         while i < CHUNK_COLS {
             let element = (words[i as usize / 2] >> (16 * (i % 2))) as u16;
             // SAFETY: the caller's promise, element by element.
-            unsafe { ptx::store_global_element(to.wrapping_add((i * ELEMENT_BYTES) as u64), element) };
+            unsafe {
+                ptx::store_global_element(to.wrapping_add((i * ELEMENT_BYTES) as u64), element)
+            };
             i += 1;
         }
     }
@@ -111,7 +113,8 @@ unsafe fn load_elements(from: u64) -> [u32; 4] {
     let mut i = 0;
     while i < CHUNK_COLS {
         // SAFETY: the caller's promise.
-        let element = unsafe { ptx::load_global_element(from.wrapping_add((i * ELEMENT_BYTES) as u64)) };
+        let element =
+            unsafe { ptx::load_global_element(from.wrapping_add((i * ELEMENT_BYTES) as u64)) };
         words[i as usize / 2] |= (element as u32) << (16 * (i % 2));
         i += 1;
     }
@@ -158,7 +161,12 @@ pub unsafe fn store<C: TileCopy, S: Shape>(to: &GlobalTile, from: SharedTile<S>,
     for_each_chunk::<S>(|row, chunk| {
         if extent.contains(row, chunk) {
             // SAFETY: the chunk exists in both tiles and belongs to this thread.
-            unsafe { C::store_chunk(to.chunk(row, chunk), ptx::load_shared(from.chunk(row, chunk))) };
+            unsafe {
+                C::store_chunk(
+                    to.chunk(row, chunk),
+                    ptx::load_shared(from.chunk(row, chunk)),
+                )
+            };
         }
     });
 }

@@ -76,7 +76,13 @@ unsafe fn stage_strip<V: Variant, const D: usize>(
 /// # Safety
 /// `params.lse` is writable as its documentation says, and no other warp writes these rows.
 #[inline(always)]
-unsafe fn store_lse<V: Variant>(params: &FwdParams, block: &BlockInfo<V>, first_row: u32, lane: u32, lse: [f32; 2]) {
+unsafe fn store_lse<V: Variant>(
+    params: &FwdParams,
+    block: &BlockInfo<V>,
+    first_row: u32,
+    lane: u32,
+    lse: [f32; 2],
+) {
     let head = block.batch as u64 * params.num_heads as u64 + block.head as u64;
     let mut half = 0;
     while half < 2 {

@@ -54,10 +54,18 @@ impl Place {
 /// `params` is what its documentation says, every buffer is accessible as `V::Copy` asks, and the launch has
 /// `V::THREADS` threads per block, the grid of `params` and the variant's dynamic shared memory.
 #[inline(always)]
-pub unsafe fn flash_fwd<V: Variant, const STRIPS: usize, const N: usize, const D: usize>(params: &FwdParams) {
+pub unsafe fn flash_fwd<V: Variant, const STRIPS: usize, const N: usize, const D: usize>(
+    params: &FwdParams,
+) {
     const {
-        assert!(STRIPS as u32 * STRIP_ROWS == V::WARP_ROWS, "a warp owns whole strips");
-        assert!(N as u32 * 8 == V::BLOCK_N && D as u32 * 8 == V::HEAD_DIM, "fragments count 8-column tiles");
+        assert!(
+            STRIPS as u32 * STRIP_ROWS == V::WARP_ROWS,
+            "a warp owns whole strips"
+        );
+        assert!(
+            N as u32 * 8 == V::BLOCK_N && D as u32 * 8 == V::HEAD_DIM,
+            "fragments count 8-column tiles"
+        );
     }
     let block = BlockInfo::<V>::new::<V::Mask>(params, ptx::block_index());
     let place = Place::current();
@@ -87,7 +95,7 @@ pub unsafe fn flash_fwd<V: Variant, const STRIPS: usize, const N: usize, const D
 
     // Lines 12 to 15: O = O / l, L = m + ln l.
     let lse = softmax.finish(&mut acc_o);
-    // SAFETY: every copy into the Q tile was waited for in the first step.
+    // SAFETY: the first step has waited for the copy into the Q tile; without a step there was none.
     unsafe { epilogue::store(params, &block, place, q, &acc_o, lse) };
 }
 
@@ -121,7 +129,11 @@ unsafe fn start_loads<V: Variant>(
 
     let scale = params.softmax_scale;
     if scale <= 0.0 {
-        let (keep, flip) = if scale < 0.0 { (!0, V::Element::SIGN_BITS) } else { (0, 0) };
+        let (keep, flip) = if scale < 0.0 {
+            (!0, V::Element::SIGN_BITS)
+        } else {
+            (0, 0)
+        };
         V::Copy::wait();
         // SAFETY: this thread has waited for its loads; the first step begins with a barrier.
         unsafe { copy::map_loaded(q, |word| word & keep ^ flip) };
@@ -166,13 +178,22 @@ impl<V: Variant> Warp<'_, V> {
 
     /// Masks the scores against tile `n_block`.
     #[inline(always)]
-    fn hide_keys<const STRIPS: usize, const N: usize>(&self, n_block: u32, acc_s: &mut [Acc<N>; STRIPS]) {
+    fn hide_keys<const STRIPS: usize, const N: usize>(
+        &self,
+        n_block: u32,
+        acc_s: &mut [Acc<N>; STRIPS],
+    ) {
         let first_row = self.block.first_row + self.place.warp * V::WARP_ROWS;
         let mut strip = 0;
         while strip < STRIPS {
             let strip_row = first_row + STRIP_ROWS * strip as u32;
             let end = [0, 2].map(|i| self.block.keys.end(strip_row + acc_row(self.place.lane, i)));
-            hide_keys(&mut acc_s[strip], self.place.lane, n_block * V::BLOCK_N, end);
+            hide_keys(
+                &mut acc_s[strip],
+                self.place.lane,
+                n_block * V::BLOCK_N,
+                end,
+            );
             strip += 1;
         }
     }

@@ -106,7 +106,11 @@ mod tests {
     /// What `ldmatrix.x4` puts into register r, half h of `lane`: (row, column) of the stored piece.
     fn ldmatrix(point: fn(u32) -> LanePoint, trans: bool, lane: u32, r: u32, h: u32) -> (u32, u32) {
         let (in_row, in_col) = (lane / 4, 2 * (lane % 4) + h);
-        let (in_row, in_col) = if trans { (in_col, in_row) } else { (in_row, in_col) };
+        let (in_row, in_col) = if trans {
+            (in_col, in_row)
+        } else {
+            (in_row, in_col)
+        };
         let from = point(8 * r + in_row);
         (from.row, 8 * from.chunk + in_col)
     }
@@ -134,7 +138,8 @@ mod tests {
             });
             for (n, tile) in acc.0.iter().enumerate() {
                 for (i, &x) in tile.iter().enumerate() {
-                    let want = acc_row(lane, i as u32) * 100 + 8 * n as u32 + acc_col(lane, i as u32);
+                    let want =
+                        acc_row(lane, i as u32) * 100 + 8 * n as u32 + acc_col(lane, i as u32);
                     assert_eq!(x, want as f32);
                 }
             }
@@ -153,7 +158,10 @@ mod tests {
     #[test]
     fn ldmatrix_rows_first_yields_the_a_operand() {
         for (lane, r, h) in every_register_half() {
-            assert_eq!(ldmatrix(rows_first, false, lane, r, h), a_operand(lane, r, h));
+            assert_eq!(
+                ldmatrix(rows_first, false, lane, r, h),
+                a_operand(lane, r, h)
+            );
         }
     }
 
@@ -161,7 +169,10 @@ mod tests {
     fn ldmatrix_chunks_first_yields_two_b_operands_of_k() {
         for (lane, r, h) in every_register_half() {
             let (k, column) = b_operand(lane, r % 2, h);
-            assert_eq!(ldmatrix(chunks_first, false, lane, r, h), (column + 8 * (r / 2), k));
+            assert_eq!(
+                ldmatrix(chunks_first, false, lane, r, h),
+                (column + 8 * (r / 2), k)
+            );
         }
     }
 
@@ -169,7 +180,10 @@ mod tests {
     fn transposed_ldmatrix_rows_first_yields_two_b_operands_of_v() {
         for (lane, r, h) in every_register_half() {
             let (k, column) = b_operand(lane, r % 2, h);
-            assert_eq!(ldmatrix(rows_first, true, lane, r, h), (k, column + 8 * (r / 2)));
+            assert_eq!(
+                ldmatrix(rows_first, true, lane, r, h),
+                (k, column + 8 * (r / 2))
+            );
         }
     }
 }

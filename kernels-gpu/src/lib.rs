@@ -2,27 +2,33 @@
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | [`flash_fwd`](mod@flash_fwd) | the forward kernel: prologue, main loop, epilogue |
-//! | [`softmax`] | running maximum, running sum, log-sum-exp |
-//! | [`mma`] | the two matrix products, element types |
-//! | [`pipeline`] | when K and V tiles are copied and waited for |
-//! | [`copy`] | how a tile is copied: `cp.async` or element by element |
-//! | [`epilogue`] | O and log-sum-exp to global memory |
-//! | [`block_info`] | which rows, head and key tiles a block works on |
-//! | [`mask`] | which keys a row sees |
-//! | [`tile`] | addresses inside tiles, swizzle |
-//! | [`fragment`] | which lane owns which element |
-//! | [`tiling`] | the sizes of a kernel as a trait |
-//! | [`ptx`] | one function per PTX instruction |
+//! | `flash_fwd` | the forward kernel: prologue, main loop, epilogue |
+//! | `softmax` | running maximum, running sum, log-sum-exp |
+//! | `mma` | the two matrix products, element types |
+//! | `pipeline` | when K and V tiles are copied and waited for |
+//! | `copy` | how a tile is copied: `cp.async` or element by element |
+//! | `epilogue` | O and log-sum-exp to global memory |
+//! | `block_info` | which rows, head and key tiles a block works on |
+//! | `mask` | which keys a row sees |
+//! | `tile` | addresses inside tiles, swizzle |
+//! | `fragment` | which lane owns which element |
+//! | `tiling` | the sizes of a kernel as a trait |
+//! | `ptx` | one function per PTX instruction |
 //!
 //! Kernel entries are generated from the manifest, `abi::variants`. The modules that are pure arithmetic
 //! (`block_info`, `fragment`, `mask`, `tile`, `tiling`) also compile for the host, where their tests run; the others
 //! exist only for `nvptx64`.
 #![cfg_attr(not(test), no_std)]
-#![cfg_attr(target_arch = "nvptx64", feature(abi_ptx, abi_unadjusted, asm_experimental_arch, link_llvm_intrinsics))]
 #![cfg_attr(
     target_arch = "nvptx64",
-    allow(internal_features, reason = "warp instructions are LLVM intrinsics, see ptx.rs")
+    feature(abi_ptx, abi_unadjusted, asm_experimental_arch, link_llvm_intrinsics)
+)]
+#![cfg_attr(
+    target_arch = "nvptx64",
+    allow(
+        internal_features,
+        reason = "warp instructions are LLVM intrinsics, see ptx.rs"
+    )
 )]
 
 pub mod block_info;

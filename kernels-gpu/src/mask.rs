@@ -87,7 +87,13 @@ pub fn hide_keys<const N: usize>(acc_s: &mut Acc<N>, lane: u32, first_key: u32, 
         let in_tile = if in_tile < width { in_tile } else { width };
         in_tile as i32 - acc_col(lane, 0) as i32
     });
-    acc_s.map(|score, half, column| if (column as i32) < visible[half] { score } else { f32::NEG_INFINITY });
+    acc_s.map(|score, half, column| {
+        if (column as i32) < visible[half] {
+            score
+        } else {
+            f32::NEG_INFINITY
+        }
+    });
 }
 
 #[cfg(test)]
@@ -104,8 +110,13 @@ mod tests {
                 is_causal: true,
             };
             for i in 0..seqlen_q {
-                let visible = (0..seqlen_k).filter(|&j| j as i64 <= i as i64 + seqlen_k as i64 - seqlen_q as i64);
-                assert_eq!(keys.end(i), visible.count() as u32, "{seqlen_q} x {seqlen_k}, row {i}");
+                let visible = (0..seqlen_k)
+                    .filter(|&j| j as i64 <= i as i64 + seqlen_k as i64 - seqlen_q as i64);
+                assert_eq!(
+                    keys.end(i),
+                    visible.count() as u32,
+                    "{seqlen_q} x {seqlen_k}, row {i}"
+                );
             }
         }
     }
@@ -133,7 +144,11 @@ mod tests {
         assert_eq!(keys.end(longest + 126), longest);
         let mut acc = Acc::<2>::zero();
         hide_keys(&mut acc, 3, longest - 1, [0, longest]);
-        assert!(acc.0.iter().all(|tile| tile[0] == f32::NEG_INFINITY && tile[1] == f32::NEG_INFINITY));
+        assert!(
+            acc.0
+                .iter()
+                .all(|tile| tile[0] == f32::NEG_INFINITY && tile[1] == f32::NEG_INFINITY)
+        );
     }
 
     #[test]
@@ -154,7 +169,11 @@ mod tests {
                     for (i, &score) in tile.iter().enumerate() {
                         let row = first_row + acc_row(lane, i as u32);
                         let key = first_key + 8 * n as u32 + acc_col(lane, i as u32);
-                        let want = if key < keys.end(row) { 0.0 } else { f32::NEG_INFINITY };
+                        let want = if key < keys.end(row) {
+                            0.0
+                        } else {
+                            f32::NEG_INFINITY
+                        };
                         assert_eq!(score, want, "row {row}, key {key}");
                     }
                 }

@@ -26,7 +26,12 @@ pub struct Stage<V: Variant> {
 impl<V: Variant> Stage<V> {
     /// Streams `matrix`, K or V, of the block's key head through `tile`; the lane reads it from `point` on.
     #[inline(always)]
-    pub fn new(matrix: &Strided, block: &BlockInfo<V>, tile: SharedTile<Keys<V>>, point: LanePoint) -> Self {
+    pub fn new(
+        matrix: &Strided,
+        block: &BlockInfo<V>,
+        tile: SharedTile<Keys<V>>,
+        point: LanePoint,
+    ) -> Self {
         Stage {
             matrix: GlobalTile::new(matrix, block.batch, block.head_k, 0),
             tile,
@@ -89,4 +94,3 @@ impl<V: Variant> KvPipeline<V> {
         &self.v.lane
     }
 }
-

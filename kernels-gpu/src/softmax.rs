@@ -43,13 +43,22 @@ impl<const STRIPS: usize> OnlineSoftmax<STRIPS> {
             let old_max = self.row_max[strip];
             let new_max = row_max(&acc_s[strip], old_max);
             // -inf - -inf is NaN: a row without a visible key so far is measured from 0 and gets P = 0.
-            let origin = new_max.map(|m| if MASK && m == f32::NEG_INFINITY { 0.0 } else { m });
+            let origin = new_max.map(|m| {
+                if MASK && m == f32::NEG_INFINITY {
+                    0.0
+                } else {
+                    m
+                }
+            });
             let offset = origin.map(|m| -(m * c));
             let shrink = [
                 ptx::exp2(ptx::fma(old_max[0], c, offset[0])),
                 ptx::exp2(ptx::fma(old_max[1], c, offset[1])),
             ];
-            let mut sum = [self.row_sum[strip][0] * shrink[0], self.row_sum[strip][1] * shrink[1]];
+            let mut sum = [
+                self.row_sum[strip][0] * shrink[0],
+                self.row_sum[strip][1] * shrink[1],
+            ];
             acc_s[strip].map(|score, half, _| {
                 let p = ptx::exp2(ptx::fma(score, c, offset[half]));
                 sum[half] += p;
@@ -71,13 +80,22 @@ impl<const STRIPS: usize> OnlineSoftmax<STRIPS> {
         let mut strip = 0;
         while strip < STRIPS {
             let sum = self.row_sum[strip].map(|sum| across_quad(sum, |a, b| a + b));
-            let normaliser = sum.map(|sum| if sum == 0.0 { 0.0 } else { ptx::reciprocal(sum) });
+            let normaliser = sum.map(|sum| {
+                if sum == 0.0 {
+                    0.0
+                } else {
+                    ptx::reciprocal(sum)
+                }
+            });
             acc_o[strip].map(|x, half, _| x * normaliser[half]);
             let mut half = 0;
             while half < 2 {
                 if sum[half] != 0.0 {
-                    lse[strip][half] =
-                        ptx::fma(self.row_max[strip][half], self.scale_log2, ptx::log2(sum[half])) * LN_2;
+                    lse[strip][half] = ptx::fma(
+                        self.row_max[strip][half],
+                        self.scale_log2,
+                        ptx::log2(sum[half]),
+                    ) * LN_2;
                 }
                 half += 1;
             }

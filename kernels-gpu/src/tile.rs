@@ -36,7 +36,11 @@ pub trait Shape {
     const THREADS: u32;
 
     /// Columns of one page.
-    const PAGE_COLS: u32 = if Self::COLS % 64 == 0 { 64 } else { 32 };
+    const PAGE_COLS: u32 = if Self::COLS.is_multiple_of(64) {
+        64
+    } else {
+        32
+    };
     /// Pages side by side.
     const PAGES: u32 = Self::COLS / Self::PAGE_COLS;
     /// Chunks in one row of a page.
@@ -52,8 +56,11 @@ pub trait Shape {
     /// Passes over one page.
     const PASSES: u32 = {
         // The swizzle repeats every 8 rows: a thread's chunk keeps its place from pass to pass.
-        assert!(Self::PASS_ROWS % 8 == 0);
-        assert!(Self::ROWS % Self::PASS_ROWS == 0, "a pass covers whole rows of the tile");
+        assert!(Self::PASS_ROWS.is_multiple_of(8));
+        assert!(
+            Self::ROWS.is_multiple_of(Self::PASS_ROWS),
+            "a pass covers whole rows of the tile"
+        );
         Self::ROWS / Self::PASS_ROWS
     };
 }
@@ -87,7 +94,7 @@ const fn swizzle<S: Shape>(row: u32) -> u32 {
 #[inline(always)]
 pub const fn chunk_offset<S: Shape>(row: u32, chunk: u32) -> u32 {
     let page = chunk / S::PAGE_CHUNKS;
-    let place = chunk % S::PAGE_CHUNKS ^ swizzle::<S>(row);
+    let place = (chunk % S::PAGE_CHUNKS) ^ swizzle::<S>(row);
     page * S::PAGE_BYTES + row * S::ROW_BYTES + place * CHUNK_BYTES
 }
 
@@ -187,7 +194,9 @@ impl GlobalTile {
             .wrapping_add(matrix.head_stride.wrapping_mul(head as i64))
             .wrapping_add(matrix.row_stride.wrapping_mul(first_row as i64));
         GlobalTile {
-            base: matrix.ptr.wrapping_add_signed(elements.wrapping_mul(ELEMENT_BYTES as i64)),
+            base: matrix
+                .ptr
+                .wrapping_add_signed(elements.wrapping_mul(ELEMENT_BYTES as i64)),
             row_bytes: matrix.row_stride.wrapping_mul(ELEMENT_BYTES as i64),
         }
     }
@@ -266,7 +275,11 @@ mod tests {
             .flat_map(|row| (0..chunks).map(move |chunk| chunk_offset::<S>(row, chunk)))
             .collect();
         assert_eq!(offsets.len() as u32, S::ROWS * chunks);
-        assert!(offsets.iter().all(|o| o % CHUNK_BYTES == 0 && *o < S::BYTES));
+        assert!(
+            offsets
+                .iter()
+                .all(|o| o.is_multiple_of(CHUNK_BYTES) && *o < S::BYTES)
+        );
     }
 
     fn matrices_and_rows_touch_every_bank_once<S: Shape>() {
@@ -355,7 +368,10 @@ mod tests {
         };
         let tile = GlobalTile::new(&matrix, 5, 7, 2);
         let elements = 5 * (1_i64 << 36) + 7 * 3 - 2 * (1 << 33) - 9 * (1 << 33) + 8 * 11;
-        assert_eq!(tile.chunk(9, 11), (1_u64 << 40).wrapping_add_signed(2 * elements));
+        assert_eq!(
+            tile.chunk(9, 11),
+            (1_u64 << 40).wrapping_add_signed(2 * elements)
+        );
         assert_eq!(tile.below(tile.chunk(4, 11), 5), tile.chunk(9, 11));
     }
 
@@ -368,6 +384,12 @@ mod tests {
         assert!(extent.contains(2, 4));
         assert!(!extent.contains(3, 4));
         assert!(!extent.contains(2, 5));
-        assert!(Extent { rows: Rows::All, ..extent }.contains(1000, 4));
+        assert!(
+            Extent {
+                rows: Rows::All,
+                ..extent
+            }
+            .contains(1000, 4)
+        );
     }
 }

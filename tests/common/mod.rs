@@ -47,7 +47,11 @@ impl Case {
     }
 
     pub fn heads(self, num_heads: usize, num_heads_k: usize) -> Case {
-        Case { num_heads, num_heads_k, ..self }
+        Case {
+            num_heads,
+            num_heads_k,
+            ..self
+        }
     }
 
     pub fn causal(self, is_causal: bool) -> Case {
@@ -55,11 +59,17 @@ impl Case {
     }
 
     pub fn scale(self, softmax_scale: f32) -> Case {
-        Case { softmax_scale: Some(softmax_scale), ..self }
+        Case {
+            softmax_scale: Some(softmax_scale),
+            ..self
+        }
     }
 
     pub fn spread(self, q: f32, k: f32) -> Case {
-        Case { spread: [q, k], ..self }
+        Case {
+            spread: [q, k],
+            ..self
+        }
     }
 
     pub fn seed(self, seed: u64) -> Case {
@@ -115,9 +125,16 @@ impl Case {
         let q = Tensor::from_slice(device, self.q_shape(), &q).unwrap();
         let k = Tensor::from_slice(device, self.k_shape(), &k).unwrap();
         let v = Tensor::from_slice(device, self.k_shape(), &v).unwrap();
-        let result = self.attention().forward(&q, &k, &v).unwrap_or_else(|error| panic!("{self:?}: {error}"));
+        let result = self
+            .attention()
+            .forward(&q, &k, &v)
+            .unwrap_or_else(|error| panic!("{self:?}: {error}"));
         let entry = result.variant.map_or("no kernel", |variant| variant.entry);
-        (result.out.to_vec().unwrap(), result.lse.to_vec().unwrap(), entry)
+        (
+            result.out.to_vec().unwrap(),
+            result.lse.to_vec().unwrap(),
+            entry,
+        )
     }
 
     /// Runs the case and panics unless it holds FlashAttention's rule.
@@ -143,7 +160,9 @@ impl Case {
 
 /// Normally distributed numbers by seed (SplitMix64, then Box and Muller), rounded to `T`.
 pub fn randn<T: AttentionElement>(seed: u64, len: usize, spread: f32) -> Vec<T> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678);
+    let mut state = seed
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .wrapping_add(0x1234_5678);
     let mut uniform = move || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = state;
@@ -151,8 +170,11 @@ pub fn randn<T: AttentionElement>(seed: u64, len: usize, spread: f32) -> Vec<T> 
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
     };
-    let mut normal = move || (-2.0 * (1.0 - uniform()).ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos();
-    (0..len).map(|_| T::from_f64(normal() * f64::from(spread))).collect()
+    let mut normal =
+        move || (-2.0 * (1.0 - uniform()).ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos();
+    (0..len)
+        .map(|_| T::from_f64(normal() * f64::from(spread)))
+        .collect()
 }
 
 /// Whether the long grids were asked for.

@@ -18,6 +18,8 @@ pub(super) struct Lives {
     base: [usize; 3],
     /// Ranges of each register, sorted and disjoint.
     pub ranges: Vec<Vec<Range>>,
+    /// Instructions with a result that nobody reads.
+    pub dead_writes: Vec<u32>,
 }
 
 impl Lives {
@@ -37,8 +39,8 @@ impl Lives {
     }
 }
 
-/// Bits of all live sets together at most: 256 MiB.
-const MAX_BITS: usize = 1 << 31;
+/// Bits of one kind of live set over all blocks at most: 64 MiB.
+const MAX_BITS: usize = 1 << 29;
 
 /// A set of registers as bits.
 type Set = Vec<u64>;
@@ -64,6 +66,7 @@ pub(super) fn lives(builder: &mut Builder) -> Result<Lives, PtxError> {
     let mut lives = Lives {
         base,
         ranges: vec![Vec::new(); total],
+        dead_writes: Vec::new(),
     };
     let words = total.div_ceil(64);
     if blocks.len() * words * 64 > MAX_BITS {
@@ -154,6 +157,7 @@ fn walk(builder: &mut Builder, block: &Block, mut live: Set, lives: &mut Lives) 
         for &register in &writes {
             if !contains(&live, register) {
                 lives.ranges[register].push((write, write + 1));
+                lives.dead_writes.push(i as u32);
             } else if is_total {
                 let end = ends.remove(&register).unwrap_or(write + 1);
                 lives.ranges[register].push((write, end));

@@ -285,6 +285,8 @@ impl<'a> Inst<'_, '_, 'a> {
         self.arity(0..=0)?;
         if self.ins.opcode == "membar" {
             self.require(&[("cta", ()), ("gl", ()), ("sys", ())])?;
+        } else if self.take("proxy") || self.take("mbarrier_init") {
+            return Err(self.unsupported("there is one proxy here; drop the fence"));
         } else {
             self.choose(&[("sc", ()), ("acq_rel", ())]);
             self.require(&[("cta", ()), ("gpu", ()), ("sys", ())])?;

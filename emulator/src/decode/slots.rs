@@ -1,14 +1,12 @@
 //! Virtual registers to slots: registers joined by a move share one if their lives allow it, then a linear scan hands
 //! out the rest, so that a warp's state stays small. Preloaded values come after, in slots of their own.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use super::access::registers;
 use super::builder::{Builder, File};
 use super::liveness::{Lives, Range, lives, merge_touching};
+use super::propagate::total_move;
 use crate::error::PtxError;
-use crate::ir::{Guard, Op, PredLogic, SlotCounts};
+use crate::ir::{Op, SlotCounts};
 
 /// The slot of every virtual register.
 pub(super) struct Slots {
@@ -28,6 +26,7 @@ impl Slots {
 /// Gives every register of the program its slot.
 pub(super) fn assign(builder: &mut Builder) -> Result<Slots, PtxError> {
     let lives = lives(builder)?;
+    drop_dead_moves(builder, &lives);
     let mut is_fixed = vec![false; lives.ranges.len()];
     is_fixed[lives.number(File::Pred, 0)] = true;
     for (&(file, _), &register) in &builder.preloads {
@@ -66,27 +65,23 @@ pub(super) fn assign(builder: &mut Builder) -> Result<Slots, PtxError> {
     })
 }
 
+/// Removes the moves whose results nobody reads. Their ranges stay, which costs nothing: they are one point long.
+fn drop_dead_moves(builder: &mut Builder, lives: &Lives) {
+    for &i in &lives.dead_writes {
+        let line = &mut builder.code[i as usize];
+        if total_move(line).is_some() {
+            line.op = Op::Nop;
+        }
+    }
+}
+
 /// Joins the two registers of a move where that keeps their lives apart. Returns the representative of each register
 /// and the ranges of each representative.
 fn coalesce(builder: &Builder, lives: &Lives, is_fixed: &[bool]) -> (Vec<usize>, Vec<Vec<Range>>) {
     let mut leaders: Vec<usize> = (0..lives.ranges.len()).collect();
     let mut ranges = lives.ranges.clone();
-    for line in builder
-        .code
-        .iter()
-        .filter(|line| line.guard == Guard::ALWAYS)
-    {
-        let (d, a) = match line.op {
-            Op::Mov32 { d, a } => (lives.number(File::R32, d.0), lives.number(File::R32, a.0)),
-            Op::Mov64 { d, a } => (lives.number(File::R64, d.0), lives.number(File::R64, a.0)),
-            Op::PredLogic {
-                op: PredLogic::Mov,
-                d,
-                a,
-                ..
-            } => (lives.number(File::Pred, d.0), lives.number(File::Pred, a.0)),
-            _ => continue,
-        };
+    for (file, d, a) in builder.code.iter().filter_map(total_move) {
+        let (d, a) = (lives.number(file, d), lives.number(file, a));
         let (d, a) = (leader(&mut leaders, d), leader(&mut leaders, a));
         if d == a || is_fixed[d] || is_fixed[a] || overlap(&ranges[d], &ranges[a]) {
             continue;
@@ -126,40 +121,37 @@ fn overlap(a: &[Range], b: &[Range]) -> bool {
     false
 }
 
-/// Linear scan: in order of their first point, each register takes the lowest slot whose last user is dead. Returns
-/// the number of slots.
+/// Linear scan: in order of their first point, each register takes the first slot that is free whenever it lives, the
+/// holes in the lives of others included. Returns the number of slots.
 fn scan(
     registers: impl Iterator<Item = usize>,
     ranges: &[Vec<Range>],
     first: u16,
     slots: &mut [u16],
 ) -> u16 {
-    let mut lives: Vec<(u32, u32, usize)> = registers
-        .filter_map(|n| Some((ranges[n].first()?.0, ranges[n].last()?.1, n)))
-        .collect();
-    lives.sort_unstable();
-    let mut active = BinaryHeap::new();
-    let mut free = BinaryHeap::new();
-    let mut count = first;
-    for (start, end, n) in lives {
-        while let Some(&Reverse((dead, slot))) = active.peek() {
-            if dead > start {
-                break;
-            }
-            active.pop();
-            free.push(Reverse(slot));
-        }
-        let slot = match free.pop() {
-            Some(Reverse(slot)) => slot,
-            None => {
-                count += 1;
-                count - 1
-            }
+    let mut order: Vec<usize> = registers.filter(|&n| !ranges[n].is_empty()).collect();
+    order.sort_by_key(|&n| ranges[n][0].0);
+    // When each slot is taken, as far as it is not past.
+    let mut taken: Vec<Vec<Range>> = Vec::new();
+    for n in order {
+        let life = &ranges[n];
+        let is_free = |taken: &mut Vec<Range>| {
+            let past = taken
+                .iter()
+                .take_while(|range| range.1 <= life[0].0)
+                .count();
+            taken.drain(..past);
+            !overlap(taken, life)
         };
-        slots[n] = slot;
-        active.push(Reverse((end, slot)));
+        let slot = taken.iter_mut().position(is_free).unwrap_or_else(|| {
+            taken.push(Vec::new());
+            taken.len() - 1
+        });
+        taken[slot].extend_from_slice(life);
+        taken[slot].sort_unstable();
+        slots[n] = first + slot as u16;
     }
-    count
+    first + taken.len() as u16
 }
 
 /// Renames every register of the program.

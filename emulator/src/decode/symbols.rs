@@ -1,6 +1,6 @@
 //! Module scope: where `.global`, `.const` and `.shared` variables lie, and which functions there are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::error::{PtxError, PtxErrorKind};
@@ -32,6 +32,8 @@ pub(super) struct Symbols<'t, 'a> {
     pub variables: HashMap<&'a str, Symbol>,
     /// Functions with bodies by name.
     pub functions: HashMap<&'a str, &'t Function<'a>>,
+    /// Names of all functions, with and without bodies.
+    function_names: HashSet<&'a str>,
     /// `.global` variables.
     pub globals: Arc<Globals>,
     /// Constant bank.
@@ -46,6 +48,11 @@ impl<'t, 'a> Symbols<'t, 'a> {
         let mut symbols = Symbols {
             variables: HashMap::new(),
             functions: HashMap::new(),
+            function_names: tree
+                .functions
+                .iter()
+                .map(|function| function.name)
+                .collect(),
             globals: Arc::default(),
             constants: Arc::default(),
             shared: SharedLayout {
@@ -111,17 +118,24 @@ impl<'t, 'a> Symbols<'t, 'a> {
         }
         let mut relocations = Vec::new();
         let mut contents = initial_bytes(variable, |offset, name, addend| {
-            let Some(&Symbol::Global(target)) = self.variables.get(name) else {
-                let what = format!("the address of {name} in an initialiser");
-                let way_out = "only .global variables may stand there";
-                return Err(PtxError::unsupported(variable.line, what, way_out));
-            };
-            relocations.push(Relocation {
-                offset,
-                variable: target,
-                addend,
-            });
-            Ok(())
+            match self.variables.get(name) {
+                Some(&Symbol::Global(variable)) => {
+                    relocations.push(Relocation {
+                        offset,
+                        variable,
+                        addend,
+                    });
+                    Ok(())
+                }
+                // A table of functions serves indirect calls, which are refused where they stand; a null pointer
+                // faults when it is followed.
+                None if self.function_names.contains(name) => Ok(()),
+                _ => {
+                    let what = format!("the address of {name} in an initialiser");
+                    let way_out = "variables in .global memory may stand there";
+                    Err(PtxError::unsupported(variable.line, what, way_out))
+                }
+            }
         })?;
         contents.resize(bytes as usize, 0);
         let (name, align) = (variable.name.to_string(), variable.align);

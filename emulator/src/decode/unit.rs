@@ -33,8 +33,8 @@ pub(super) struct Unit<'t, 'a> {
     pub shared: SharedLayout,
     /// Size of the parameter buffer in bytes.
     pub param_bytes: u32,
-    /// `.shared` variables of bodies, by line and name: one place each, however often a function is inlined.
-    static_shared: HashMap<(u32, &'a str), Symbol>,
+    /// `.shared` variables of bodies by their declaration: one place each, however often a function is inlined.
+    static_shared: HashMap<*const Variable<'a>, Symbol>,
     /// The carry flag, once an instruction has named it.
     carry: Option<Pred>,
     /// Functions being inlined, outermost first, with the label that `ret` jumps to; the entry has none.
@@ -78,7 +78,7 @@ impl<'t, 'a> Unit<'t, 'a> {
                 Statement::Variable(variable) if variable.space == VariableSpace::Shared => {
                     let symbol = place_shared(&mut self.shared, variable)?;
                     self.static_shared
-                        .insert((variable.line, variable.name), symbol);
+                        .insert(std::ptr::from_ref(variable), symbol);
                 }
                 _ => {}
             }
@@ -183,9 +183,13 @@ impl<'t, 'a> Unit<'t, 'a> {
     }
 
     fn variable(&mut self, variable: &Variable<'a>) -> Result<(), PtxError> {
-        let key = (variable.line, variable.name);
+        if !variable.initial.is_empty() {
+            let what = format!("an initialiser for {}", variable.name);
+            let way_out = "only .global and .const variables have one; store the values";
+            return Err(PtxError::unsupported(variable.line, what, way_out));
+        }
         let symbol = match (variable.space, variable.bytes) {
-            (VariableSpace::Shared, _) => self.static_shared[&key],
+            (VariableSpace::Shared, _) => self.static_shared[&std::ptr::from_ref(variable)],
             (VariableSpace::Local, Some(bytes)) => {
                 Symbol::Local(self.builder.local(bytes, variable.align)?)
             }

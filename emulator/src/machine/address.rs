@@ -15,28 +15,27 @@ use super::registers::{LANES, Lanes, Mask, Registers, each_lane};
 /// The device memory that a block sees, with the allocation used last.
 pub(crate) struct GlobalView {
     allocations: Arc<[Arc<Allocation>]>,
-    last: Option<Arc<Allocation>>,
+    last: usize,
 }
 
 impl GlobalView {
     pub fn new(allocations: Arc<[Arc<Allocation>]>) -> Self {
         Self {
             allocations,
-            last: None,
+            last: 0,
         }
     }
 
-    /// The allocation that may hold `address`.
+    /// The allocation that may hold `address`: no other one does.
     #[inline(always)]
-    pub fn allocation(&mut self, address: u64) -> Option<&Arc<Allocation>> {
-        let hit = self
-            .last
-            .as_ref()
-            .is_some_and(|a| address.wrapping_sub(a.base) < a.bytes);
-        if !hit {
-            self.last = find(&self.allocations, address).cloned();
+    pub fn allocation(&mut self, address: u64) -> Option<&Allocation> {
+        let last = self.allocations.get(self.last)?;
+        if address.wrapping_sub(last.base) >= last.bytes {
+            self.last = find(&self.allocations, address)?;
         }
-        self.last.as_ref()
+        self.allocations
+            .get(self.last)
+            .map(|allocation| &**allocation)
     }
 }
 

@@ -4,11 +4,11 @@ use crate::ir::{FloatClass, FloatCmp, HalfKind, IntCmp, Pred, PredLogic, R32, R6
 
 use super::float::flush;
 use super::half::{Format, to_f32};
-use super::registers::{Mask, Registers, each_lane};
+use super::registers::{Lanes, Registers, each_lane};
 
-#[inline(always)]
-pub(crate) fn setp16(regs: &mut Registers, mask: Mask, cmp: IntCmp, d: Pred, a: R32, b: R32) {
-    let holds = |x: u32, y: u32| match cmp {
+#[inline(never)]
+pub(crate) fn setp16(regs: &Registers, cmp: IntCmp, a: R32, b: R32) -> u32 {
+    regs.test2_32(a, b, |x, y| match cmp {
         IntCmp::Eq => x as u16 == y as u16,
         IntCmp::Ne => x as u16 != y as u16,
         IntCmp::LtS => (x as i16) < y as i16,
@@ -19,12 +19,11 @@ pub(crate) fn setp16(regs: &mut Registers, mask: Mask, cmp: IntCmp, d: Pred, a: 
         IntCmp::LeU => x as u16 <= y as u16,
         IntCmp::GtU => x as u16 > y as u16,
         IntCmp::GeU => x as u16 >= y as u16,
-    };
-    regs.test2_32(a, b, holds);
+    })
 }
 
 #[inline(always)]
-pub(crate) fn setp32(regs: &mut Registers, mask: Mask, cmp: IntCmp, d: Pred, a: R32, b: R32) {
+pub(crate) fn setp32(regs: &Registers, cmp: IntCmp, a: R32, b: R32) -> u32 {
     match cmp {
         IntCmp::Eq => regs.test2_32(a, b, |x, y| x == y),
         IntCmp::Ne => regs.test2_32(a, b, |x, y| x != y),
@@ -40,7 +39,7 @@ pub(crate) fn setp32(regs: &mut Registers, mask: Mask, cmp: IntCmp, d: Pred, a: 
 }
 
 #[inline(always)]
-pub(crate) fn setp64(regs: &mut Registers, mask: Mask, cmp: IntCmp, d: Pred, a: R64, b: R64) {
+pub(crate) fn setp64(regs: &Registers, cmp: IntCmp, a: R64, b: R64) -> u32 {
     match cmp {
         IntCmp::Eq => regs.test2_64(a, b, |x, y| x == y),
         IntCmp::Ne => regs.test2_64(a, b, |x, y| x != y),
@@ -58,6 +57,7 @@ pub(crate) fn setp64(regs: &mut Registers, mask: Mask, cmp: IntCmp, d: Pred, a: 
 /// Whether a floating-point comparison holds. Rust's operators are false on NaN except `!=`.
 #[inline(always)]
 fn float_holds<F: PartialOrd + Copy>(cmp: FloatCmp, x: F, y: F) -> bool {
+    let unordered = x.partial_cmp(&y).is_none();
     match cmp {
         FloatCmp::Eq => x == y,
         FloatCmp::Ne => x < y || x > y,
@@ -65,55 +65,45 @@ fn float_holds<F: PartialOrd + Copy>(cmp: FloatCmp, x: F, y: F) -> bool {
         FloatCmp::Le => x <= y,
         FloatCmp::Gt => x > y,
         FloatCmp::Ge => x >= y,
-        FloatCmp::Equ => !(x < y || x > y),
+        FloatCmp::Equ => unordered || x == y,
         FloatCmp::Neu => x != y,
-        FloatCmp::Ltu => !(x >= y),
-        FloatCmp::Leu => !(x > y),
-        FloatCmp::Gtu => !(x <= y),
-        FloatCmp::Geu => !(x < y),
-        FloatCmp::Num => x.partial_cmp(&y).is_some(),
-        FloatCmp::Nan => x.partial_cmp(&y).is_none(),
+        FloatCmp::Ltu => unordered || x < y,
+        FloatCmp::Leu => unordered || x <= y,
+        FloatCmp::Gtu => unordered || x > y,
+        FloatCmp::Geu => unordered || x >= y,
+        FloatCmp::Num => !unordered,
+        FloatCmp::Nan => unordered,
     }
 }
 
 #[inline(always)]
-pub(crate) fn setp_f32(
-    regs: &mut Registers,
-    mask: Mask,
-    (cmp, ftz): (FloatCmp, bool),
-    d: Pred,
-    a: R32,
-    b: R32,
-) {
-    let mut test = |cmp| {
-        regs.test2_32(a, b, |x, y| {
-            float_holds(
-                cmp,
-                flush(f32::from_bits(x), ftz),
-                flush(f32::from_bits(y), ftz),
-            )
-        });
-    };
-    // The comparison is a constant in each arm, so that each becomes one vector compare.
+pub(crate) fn setp_f32(regs: &Registers, (cmp, ftz): (FloatCmp, bool), a: R32, b: R32) -> u32 {
+    let value = f32::from_bits;
     match cmp {
-        FloatCmp::Eq => test(FloatCmp::Eq),
-        FloatCmp::Neu => test(FloatCmp::Neu),
-        FloatCmp::Lt => test(FloatCmp::Lt),
-        FloatCmp::Le => test(FloatCmp::Le),
-        FloatCmp::Gt => test(FloatCmp::Gt),
-        FloatCmp::Ge => test(FloatCmp::Ge),
-        other => test(other),
+        FloatCmp::Eq if !ftz => regs.test2_32(a, b, |x, y| value(x) == value(y)),
+        FloatCmp::Neu if !ftz => regs.test2_32(a, b, |x, y| value(x) != value(y)),
+        FloatCmp::Lt if !ftz => regs.test2_32(a, b, |x, y| value(x) < value(y)),
+        FloatCmp::Le if !ftz => regs.test2_32(a, b, |x, y| value(x) <= value(y)),
+        FloatCmp::Gt if !ftz => regs.test2_32(a, b, |x, y| value(x) > value(y)),
+        FloatCmp::Ge if !ftz => regs.test2_32(a, b, |x, y| value(x) >= value(y)),
+        _ => setp_f32_any(regs, (cmp, ftz), a, b),
     }
 }
 
 #[inline(never)]
-pub(crate) fn setp_f64(regs: &mut Registers, mask: Mask, cmp: FloatCmp, d: Pred, a: R64, b: R64) {
-    regs.test2_64(a, b, |x, y| {
-        float_holds(cmp, f64::from_bits(x), f64::from_bits(y))
-    });
+fn setp_f32_any(regs: &Registers, (cmp, ftz): (FloatCmp, bool), a: R32, b: R32) -> u32 {
+    let value = |bits| flush(f32::from_bits(bits), ftz);
+    regs.test2_32(a, b, |x, y| float_holds(cmp, value(x), value(y)))
 }
 
-/// Operands of a comparison of 16-bit floats.
+#[inline(never)]
+pub(crate) fn setp_f64(regs: &Registers, cmp: FloatCmp, a: R64, b: R64) -> u32 {
+    regs.test2_64(a, b, |x, y| {
+        float_holds(cmp, f64::from_bits(x), f64::from_bits(y))
+    })
+}
+
+/// A comparison of 16-bit floats.
 pub(crate) struct HalfTest {
     pub cmp: FloatCmp,
     pub kind: HalfKind,
@@ -121,22 +111,22 @@ pub(crate) struct HalfTest {
 }
 
 #[inline(never)]
-pub(crate) fn setp_half(regs: &mut Registers, mask: Mask, t: HalfTest, d: Pred, a: R32, b: R32) {
-    let format = Format::of(t.kind);
+pub(crate) fn setp_half(regs: &Registers, test: HalfTest, a: R32, b: R32) -> u32 {
+    let format = Format::of(test.kind);
     let value = |bits: u32| {
         let subnormal = bits & 0x7c00 == 0 && format == Format::F16;
-        let kept = if t.ftz && subnormal {
+        let kept = if test.ftz && subnormal {
             bits & 0x8000
         } else {
             bits & 0xffff
         };
         to_f32(format, kept)
     };
-    regs.test2_32(a, b, |x, y| float_holds(t.cmp, value(x), value(y)));
+    regs.test2_32(a, b, |x, y| float_holds(test.cmp, value(x), value(y)))
 }
 
 #[inline(never)]
-pub(crate) fn test_f32(regs: &mut Registers, mask: Mask, class: FloatClass, d: Pred, a: R32) {
+pub(crate) fn test_f32(regs: &Registers, class: FloatClass, a: R32) -> u32 {
     regs.test2_32(a, a, |x, _| {
         let x = f32::from_bits(x);
         match class {
@@ -147,11 +137,11 @@ pub(crate) fn test_f32(regs: &mut Registers, mask: Mask, class: FloatClass, d: P
             FloatClass::Normal => x.is_normal(),
             FloatClass::Subnormal => x.is_subnormal(),
         }
-    });
+    })
 }
 
 #[inline(never)]
-pub(crate) fn test_f64(regs: &mut Registers, mask: Mask, class: FloatClass, d: Pred, a: R64) {
+pub(crate) fn test_f64(regs: &Registers, class: FloatClass, a: R64) -> u32 {
     regs.test2_64(a, a, |x, _| {
         let x = f64::from_bits(x);
         match class {
@@ -162,34 +152,25 @@ pub(crate) fn test_f64(regs: &mut Registers, mask: Mask, class: FloatClass, d: P
             FloatClass::Normal => x.is_normal(),
             FloatClass::Subnormal => x.is_subnormal(),
         }
-    });
+    })
 }
 
 #[inline(always)]
-pub(crate) fn select32(regs: &mut Registers, mask: Mask, d: R32, a: R32, b: R32, p: Pred) {
+pub(crate) fn select32(regs: &Registers, a: R32, b: R32, p: Pred) -> Lanes<u32> {
     let (x, y, p) = (regs.get32(a), regs.get32(b), regs.get_pred(p));
-    let out = each_lane(|i| if p >> i & 1 != 0 { x[i] } else { y[i] });
-    regs.set32(mask, d, &out);
+    each_lane(|i| if p >> i & 1 != 0 { x[i] } else { y[i] })
 }
 
 #[inline(always)]
-pub(crate) fn select64(regs: &mut Registers, mask: Mask, d: R64, a: R64, b: R64, p: Pred) {
+pub(crate) fn select64(regs: &Registers, a: R64, b: R64, p: Pred) -> Lanes<u64> {
     let (x, y, p) = (regs.get64(a), regs.get64(b), regs.get_pred(p));
-    let out = each_lane(|i| if p >> i & 1 != 0 { x[i] } else { y[i] });
-    regs.set64(mask, d, &out);
+    each_lane(|i| if p >> i & 1 != 0 { x[i] } else { y[i] })
 }
 
 #[inline(always)]
-pub(crate) fn pred_logic(
-    regs: &mut Registers,
-    mask: Mask,
-    op: PredLogic,
-    d: Pred,
-    a: Pred,
-    b: Pred,
-) {
+pub(crate) fn pred_logic(regs: &Registers, op: PredLogic, a: Pred, b: Pred) -> u32 {
     let (a, b) = (regs.get_pred(a), regs.get_pred(b));
-    let value = match op {
+    match op {
         PredLogic::Mov => a,
         PredLogic::Not => !a,
         PredLogic::And => a & b,
@@ -198,6 +179,5 @@ pub(crate) fn pred_logic(
         PredLogic::AndNot => a & !b,
         PredLogic::OrNot => a | !b,
         PredLogic::XorNot => a ^ !b,
-    };
-    regs.set_pred(mask, d, value);
+    }
 }

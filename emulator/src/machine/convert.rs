@@ -8,11 +8,11 @@ use crate::ir::{ConvertMode, HalfKind, Number, R32, R64, Rounding};
 
 use super::float::{NAN32, NAN64, bits32, flush};
 use super::half::{Format, NAN16, bf16_from_f32, f16_from_f32, from_f32, to_f32};
-use super::registers::{LANES, Mask, Registers, each_lane};
+use super::registers::{LANES, Lanes, Registers, Value, each_lane};
 
 /// A source value. Every 64-bit integer fits `Int`, every floating-point value fits `Float`.
 #[derive(Clone, Copy)]
-enum Value {
+enum Source {
     Int(i128),
     Float(f64),
 }
@@ -35,28 +35,25 @@ fn has_modifiers(mode: ConvertMode) -> bool {
 }
 
 #[inline(always)]
-pub(crate) fn convert(regs: &mut Registers, mask: Mask, conversion: Conversion, d: u16, a: u16) {
+pub(crate) fn convert(regs: &Registers, conversion: Conversion, d: u16, a: u16) -> Value {
     use Number::*;
     let Conversion { to, from, mode } = conversion;
-    let (d32, a32) = (R32(d), R32(a));
+    let a32 = R32(a);
     let plain = is_plain(mode) && !mode.to_integral;
-    match (to, from) {
+    let out = match (to, from) {
         (F32, Bf16) if !has_modifiers(mode) => regs.map1_32(a32, |x| x << 16),
-        (F32, F16) if !has_modifiers(mode) => {
-            regs.map1_32(a32, |x| bits32(to_f32(Format::F16, x)));
-        }
-        (Bf16, F32) if plain => {
-            regs.map1_32(a32, |x| bf16_from_f32(f32::from_bits(x)));
-        }
+        (F32, F16) if !has_modifiers(mode) => regs.map1_32(a32, |x| bits32(to_f32(Format::F16, x))),
+        (Bf16, F32) if plain => regs.map1_32(a32, |x| bf16_from_f32(f32::from_bits(x))),
         (F16, F32) if plain => regs.map1_32(a32, |x| f16_from_f32(f32::from_bits(x))),
         (F32, S32) if plain => regs.map1_32(a32, |x| (x as i32 as f32).to_bits()),
         (F32, U32) if plain => regs.map1_32(a32, |x| (x as f32).to_bits()),
-        _ => convert_any(regs, mask, conversion, d, a),
-    }
+        _ => return convert_any(regs, conversion, d, a),
+    };
+    Value::W32(R32(d), out)
 }
 
 #[inline(never)]
-fn convert_any(regs: &mut Registers, mask: Mask, conversion: Conversion, d: u16, a: u16) {
+fn convert_any(regs: &Registers, conversion: Conversion, d: u16, a: u16) -> Value {
     let mut source = [0; LANES];
     if is_wide(conversion.from) {
         source = *regs.get64(R64(a));
@@ -67,35 +64,40 @@ fn convert_any(regs: &mut Registers, mask: Mask, conversion: Conversion, d: u16,
     }
     let out = each_lane(|i| convert_one(conversion, source[i]));
     if is_wide(conversion.to) {
-        regs.set64(mask, R64(d), &out);
+        Value::W64(R64(d), out)
     } else {
-        regs.set32(mask, R32(d), &each_lane(|i| out[i] as u32));
+        Value::W32(R32(d), each_lane(|i| out[i] as u32))
     }
 }
 
 /// `cvt.rn.{f16,bf16}x2.f32`.
 #[inline(always)]
 pub(crate) fn convert_pair(
-    regs: &mut Registers,
-    mask: Mask,
+    regs: &Registers,
     (kind, mode): (HalfKind, ConvertMode),
-    d: R32,
     hi: R32,
     lo: R32,
-) {
-    let format = Format::of(kind);
-    match (format, is_plain(mode)) {
-        (Format::F16, true) => regs.map2_32(hi, lo, |hi, lo| {
+) -> Lanes<u32> {
+    match Format::of(kind) {
+        Format::F16 if is_plain(mode) => regs.map2_32(hi, lo, |hi, lo| {
             f16_from_f32(f32::from_bits(hi)) << 16 | f16_from_f32(f32::from_bits(lo))
         }),
-        (Format::Bf16, true) => regs.map2_32(hi, lo, |hi, lo| {
+        Format::Bf16 if is_plain(mode) => regs.map2_32(hi, lo, |hi, lo| {
             bf16_from_f32(f32::from_bits(hi)) << 16 | bf16_from_f32(f32::from_bits(lo))
         }),
-        _ => regs.map2_32(hi, lo, |hi, lo| {
-            let half = |bits| half_bits(format, f64::from(f32::from_bits(bits)), mode);
-            half(hi) << 16 | half(lo)
-        }),
+        format => convert_pair_any(regs, (format, mode), hi, lo),
     }
+}
+
+#[inline(never)]
+fn convert_pair_any(
+    regs: &Registers,
+    (format, mode): (Format, ConvertMode),
+    hi: R32,
+    lo: R32,
+) -> Lanes<u32> {
+    let half = |bits| half_bits(format, f64::from(f32::from_bits(bits)), mode);
+    regs.map2_32(hi, lo, |hi, lo| half(hi) << 16 | half(lo))
 }
 
 fn is_wide(number: Number) -> bool {
@@ -123,10 +125,10 @@ fn convert_one(conversion: Conversion, bits: u64) -> u64 {
     let Conversion { to, from, mode } = conversion;
     let value = read(from, mode, bits);
     match (integer_range(to), value) {
-        (Some((bits, min, max)), Value::Int(x)) => {
+        (Some((bits, min, max)), Source::Int(x)) => {
             keep_bits(if mode.saturate { x.clamp(min, max) } else { x }, bits)
         }
-        (Some((bits, min, max)), Value::Float(x)) => {
+        (Some((bits, min, max)), Source::Float(x)) => {
             if x.is_nan() {
                 let top_bit = from == Number::F64 || bits == 64;
                 return if top_bit { 1 << (bits - 1) } else { 0 };
@@ -137,14 +139,14 @@ fn convert_one(conversion: Conversion, bits: u64) -> u64 {
                 bits,
             )
         }
-        (None, Value::Int(x)) if to == Number::F64 => {
+        (None, Source::Int(x)) if to == Number::F64 => {
             write_float(to, int_to_f64(x, mode.rounding), mode)
         }
-        (None, Value::Int(x)) => write_float(to, int_to_odd(x), mode),
-        (None, Value::Float(x)) if mode.to_integral => {
+        (None, Source::Int(x)) => write_float(to, int_to_odd(x), mode),
+        (None, Source::Float(x)) if mode.to_integral => {
             write_float(to, round_integral(x, mode.rounding), mode)
         }
-        (None, Value::Float(x)) => write_float(to, x, mode),
+        (None, Source::Float(x)) => write_float(to, x, mode),
     }
 }
 
@@ -152,17 +154,17 @@ fn keep_bits(x: i128, bits: u32) -> u64 {
     x as u64 & (u64::MAX >> (64 - bits))
 }
 
-fn read(from: Number, mode: ConvertMode, bits: u64) -> Value {
+fn read(from: Number, mode: ConvertMode, bits: u64) -> Source {
     if let Some((width, min, _)) = integer_range(from) {
         let unused = 128 - width;
         let shifted = i128::from(bits) << unused;
-        return Value::Int(if min < 0 {
+        return Source::Int(if min < 0 {
             shifted >> unused
         } else {
             (shifted as u128 >> unused) as i128
         });
     }
-    Value::Float(match from {
+    Source::Float(match from {
         Number::F64 => f64::from_bits(bits),
         Number::F32 => f64::from(flush(f32::from_bits(bits as u32), mode.ftz)),
         Number::F16 => f64::from(to_f32(Format::F16, bits as u32)),

@@ -1,16 +1,15 @@
 //! Moves between registers, permutes and address conversion (PTX ISA, "Data Movement and Conversion
 //! Instructions").
 
-use crate::ir::{Pred, PrmtMode, R32, R64, Space, Width, window};
+use crate::ir::{PrmtMode, R32, R64, Space, Width, window};
 
 use super::bits;
-use super::registers::{Mask, Registers, ballot, each_lane};
+use super::registers::{Lanes, Mask, Registers, ballot, each_lane};
 
 #[inline(always)]
-pub(crate) fn pack64(regs: &mut Registers, mask: Mask, d: R64, lo: R32, hi: R32) {
+pub(crate) fn pack64(regs: &Registers, lo: R32, hi: R32) -> Lanes<u64> {
     let (lo, hi) = (regs.get32(lo), regs.get32(hi));
-    let out = each_lane(|i| u64::from(hi[i]) << 32 | u64::from(lo[i]));
-    regs.set64(mask, d, &out);
+    each_lane(|i| u64::from(hi[i]) << 32 | u64::from(lo[i]))
 }
 
 #[inline(always)]
@@ -21,8 +20,8 @@ pub(crate) fn unpack64(regs: &mut Registers, mask: Mask, lo: R32, hi: R32, a: R6
 }
 
 #[inline(always)]
-pub(crate) fn pack16x2(regs: &mut Registers, mask: Mask, d: R32, lo: R32, hi: R32) {
-    regs.map2_32(lo, hi, |lo, hi| lo & 0xffff | hi << 16);
+pub(crate) fn pack16x2(regs: &Registers, lo: R32, hi: R32) -> Lanes<u32> {
+    regs.map2_32(lo, hi, |lo, hi| lo & 0xffff | hi << 16)
 }
 
 #[inline(always)]
@@ -43,51 +42,50 @@ fn bits_of(width: Width) -> u32 {
 
 #[inline(always)]
 pub(crate) fn resize(
-    regs: &mut Registers,
-    mask: Mask,
+    regs: &Registers,
     signed: bool,
     (from, to): (Width, Width),
-    d: R32,
     a: R32,
-) {
+) -> Lanes<u32> {
     let unused = 32 - bits_of(from);
     let kept = u32::MAX >> (32 - bits_of(to));
     if signed {
-        regs.map1_32(a, |x| {
-            ((x << unused) as i32 >> unused) as u32 & kept
-        });
+        regs.map1_32(a, |x| ((x << unused) as i32 >> unused) as u32 & kept)
     } else {
-        regs.map1_32(a, |x| x << unused >> unused & kept);
+        regs.map1_32(a, |x| x << unused >> unused & kept)
     }
 }
 
 #[inline(always)]
-pub(crate) fn widen(regs: &mut Registers, mask: Mask, signed: bool, d: R64, a: R32) {
+pub(crate) fn widen(regs: &Registers, signed: bool, a: R32) -> Lanes<u64> {
     let a = regs.get32(a);
-    let out = if signed {
-        each_lane(|i| a[i] as i32 as i64 as u64)
+    if signed {
+        each_lane(|i| i64::from(a[i] as i32) as u64)
     } else {
         each_lane(|i| u64::from(a[i]))
-    };
-    regs.set64(mask, d, &out);
-}
-
-#[inline(always)]
-pub(crate) fn narrow(regs: &mut Registers, mask: Mask, d: R32, a: R64) {
-    let a = regs.get64(a);
-    let out = each_lane(|i| a[i] as u32);
-    regs.set32(mask, d, &out);
-}
-
-#[inline(always)]
-pub(crate) fn prmt(regs: &mut Registers, mask: Mask, mode: PrmtMode, d: R32, abc: [R32; 3]) {
-    if mode == PrmtMode::Index {
-        regs.map3_32(abc, bits::prmt);
-    } else {
-        regs.map3_32(abc, |a, b, c| {
-            bits::prmt(a, b, bits::prmt_selectors(mode, c))
-        });
     }
+}
+
+#[inline(always)]
+pub(crate) fn narrow(regs: &Registers, a: R64) -> Lanes<u32> {
+    let a = regs.get64(a);
+    each_lane(|i| a[i] as u32)
+}
+
+#[inline(always)]
+pub(crate) fn prmt(regs: &Registers, mode: PrmtMode, abc: [R32; 3]) -> Lanes<u32> {
+    if mode == PrmtMode::Index {
+        regs.map3_32(abc, bits::prmt)
+    } else {
+        prmt_with_mode(regs, mode, abc)
+    }
+}
+
+#[inline(never)]
+fn prmt_with_mode(regs: &Registers, mode: PrmtMode, abc: [R32; 3]) -> Lanes<u32> {
+    regs.map3_32(abc, |a, b, c| {
+        bits::prmt(a, b, bits::prmt_selectors(mode, c))
+    })
 }
 
 /// First generic address of a space; global memory has the identity mapping.
@@ -121,23 +119,14 @@ pub(crate) fn space_of(address: u64) -> Space {
 /// `cvta`. As on hardware the address is not looked at; one that was not in the space becomes an
 /// address that no access accepts.
 #[inline(always)]
-pub(crate) fn cvta(
-    regs: &mut Registers,
-    mask: Mask,
-    (space, to_space): (Space, bool),
-    d: R64,
-    a: R64,
-) {
+pub(crate) fn cvta(regs: &Registers, (space, to_space): (Space, bool), a: R64) -> Lanes<u64> {
     let base = window_base(space);
-    if to_space {
-        regs.map1_64(a, |x| x.wrapping_sub(base));
-    } else {
-        regs.map1_64(a, |x| x.wrapping_add(base));
-    }
+    let distance = if to_space { base.wrapping_neg() } else { base };
+    regs.map1_64(a, |x| x.wrapping_add(distance))
 }
 
-pub(crate) fn is_space(regs: &mut Registers, mask: Mask, space: Space, d: Pred, a: R64) {
+#[inline(never)]
+pub(crate) fn is_space(regs: &Registers, space: Space, a: R64) -> u32 {
     let a = regs.get64(a);
-    let bits = ballot(|i| space_of(a[i]) == space);
-    regs.set_pred(mask, d, bits);
+    ballot(|i| space_of(a[i]) == space)
 }

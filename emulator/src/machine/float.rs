@@ -7,7 +7,7 @@
 use crate::ir::{BinaryF32, BinaryF64, FloatMode, R32, R64, Rounding, UnaryF32, UnaryF64};
 
 use super::approx;
-use super::registers::{Mask, Registers};
+use super::registers::{Lanes, Registers};
 
 /// The NaN that f32 instructions produce.
 pub(crate) const NAN32: u32 = 0x7fff_ffff;
@@ -77,15 +77,13 @@ pub(crate) fn nan_wins(x: f32, y: f32, pick: impl Fn(f32, f32) -> f32) -> f32 {
 
 #[inline(always)]
 pub(crate) fn binary_f32(
-    regs: &mut Registers,
-    mask: Mask,
+    regs: &Registers,
     (op, mode): (BinaryF32, FloatMode),
-    d: R32,
     a: R32,
     b: R32,
-) {
+) -> Lanes<u32> {
     if mode != FloatMode::IEEE {
-        return binary_f32_with_mode(regs, mask, (op, mode), d, a, b);
+        return binary_f32_with_mode(regs, (op, mode), a, b);
     }
     macro_rules! map {
         ($f:expr) => {
@@ -100,20 +98,18 @@ pub(crate) fn binary_f32(
         BinaryF32::Mul => map!(|x, y| x * y),
         BinaryF32::Min => map!(min_number),
         BinaryF32::Max => map!(max_number),
-        _ => binary_f32_with_mode(regs, mask, (op, mode), d, a, b),
+        _ => binary_f32_with_mode(regs, (op, mode), a, b),
     }
 }
 
 /// Every operation in every mode: the rare case, compiled once.
 #[inline(never)]
 fn binary_f32_with_mode(
-    regs: &mut Registers,
-    mask: Mask,
+    regs: &Registers,
     (op, mode): (BinaryF32, FloatMode),
-    d: R32,
     a: R32,
     b: R32,
-) {
+) -> Lanes<u32> {
     regs.map2_32(a, b, |x, y| {
         let (x, y) = (
             flush(f32::from_bits(x), mode.ftz),
@@ -133,55 +129,41 @@ fn binary_f32_with_mode(
             BinaryF32::CopySign => return y.copysign(x).to_bits(),
         };
         finish(mode, value)
-    });
+    })
 }
 
 #[inline(always)]
-pub(crate) fn fma_f32(regs: &mut Registers, mask: Mask, mode: FloatMode, d: R32, abc: [R32; 3]) {
+pub(crate) fn fma_f32(regs: &Registers, mode: FloatMode, abc: [R32; 3]) -> Lanes<u32> {
     if mode != FloatMode::IEEE {
-        return fma_f32_with_mode(regs, mask, mode, d, abc);
+        return fma_f32_with_mode(regs, mode, abc);
     }
     regs.map3_32(abc, |x, y, z| {
         bits32(f32::from_bits(x).mul_add(f32::from_bits(y), f32::from_bits(z)))
-    });
+    })
 }
 
 #[inline(never)]
-fn fma_f32_with_mode(regs: &mut Registers, mask: Mask, mode: FloatMode, d: R32, abc: [R32; 3]) {
+fn fma_f32_with_mode(regs: &Registers, mode: FloatMode, abc: [R32; 3]) -> Lanes<u32> {
     regs.map3_32(abc, |x, y, z| {
-        let [x, y, z] = [x, y, z].map(|bits| flush(f32::from_bits(bits), mode.ftz));
-        finish(mode, fma(x, y, z, mode.rounding))
-    });
+        let value = |bits| flush(f32::from_bits(bits), mode.ftz);
+        finish(mode, fma(value(x), value(y), value(z), mode.rounding))
+    })
 }
 
 #[inline(always)]
-pub(crate) fn unary_f32(
-    regs: &mut Registers,
-    mask: Mask,
-    (op, mode): (UnaryF32, FloatMode),
-    d: R32,
-    a: R32,
-) {
+pub(crate) fn unary_f32(regs: &Registers, (op, mode): (UnaryF32, FloatMode), a: R32) -> Lanes<u32> {
     match (op, mode.ftz) {
         (UnaryF32::Neg, false) => regs.map1_32(a, |x| x ^ 0x8000_0000),
         (UnaryF32::Abs, false) => regs.map1_32(a, |x| x & 0x7fff_ffff),
         (UnaryF32::Ex2, ftz) if !mode.saturate => {
-            regs.map1_32(a, |x| {
-                bits32(flush(approx::ex2(f32::from_bits(x)), ftz))
-            });
+            regs.map1_32(a, |x| bits32(flush(approx::ex2(f32::from_bits(x)), ftz)))
         }
-        _ => unary_f32_with_mode(regs, mask, (op, mode), d, a),
+        _ => unary_f32_with_mode(regs, (op, mode), a),
     }
 }
 
 #[inline(never)]
-fn unary_f32_with_mode(
-    regs: &mut Registers,
-    mask: Mask,
-    (op, mode): (UnaryF32, FloatMode),
-    d: R32,
-    a: R32,
-) {
+fn unary_f32_with_mode(regs: &Registers, (op, mode): (UnaryF32, FloatMode), a: R32) -> Lanes<u32> {
     regs.map1_32(a, |x| {
         let x = flush(f32::from_bits(x), mode.ftz);
         let value = match op {
@@ -199,11 +181,11 @@ fn unary_f32_with_mode(
             UnaryF32::Tanh => approx::tanh(x),
         };
         finish(mode, value)
-    });
+    })
 }
 
-#[inline(always)]
-pub(crate) fn binary_f64(regs: &mut Registers, mask: Mask, op: BinaryF64, d: R64, a: R64, b: R64) {
+#[inline(never)]
+pub(crate) fn binary_f64(regs: &Registers, op: BinaryF64, a: R64, b: R64) -> Lanes<u64> {
     macro_rules! map {
         ($f:expr) => {
             regs.map2_64(a, b, |x, y| {
@@ -230,8 +212,8 @@ pub(crate) fn binary_f64(regs: &mut Registers, mask: Mask, op: BinaryF64, d: R64
     }
 }
 
-#[inline(always)]
-pub(crate) fn unary_f64(regs: &mut Registers, mask: Mask, op: UnaryF64, d: R64, a: R64) {
+#[inline(never)]
+pub(crate) fn unary_f64(regs: &Registers, op: UnaryF64, a: R64) -> Lanes<u64> {
     match op {
         UnaryF64::Neg => regs.map1_64(a, |x| x ^ 1 << 63),
         UnaryF64::Abs => regs.map1_64(a, |x| x & !(1 << 63)),
@@ -240,11 +222,11 @@ pub(crate) fn unary_f64(regs: &mut Registers, mask: Mask, op: UnaryF64, d: R64, 
     }
 }
 
-#[inline(always)]
-pub(crate) fn fma_f64(regs: &mut Registers, mask: Mask, d: R64, abc: [R64; 3]) {
+#[inline(never)]
+pub(crate) fn fma_f64(regs: &Registers, abc: [R64; 3]) -> Lanes<u64> {
     regs.map3_64(abc, |x, y, z| {
         bits64(f64::from_bits(x).mul_add(f64::from_bits(y), f64::from_bits(z)))
-    });
+    })
 }
 
 /// A result as the nearest f64 and what is missing to the exact one; only the sign of `rest` is

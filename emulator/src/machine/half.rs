@@ -9,7 +9,7 @@ use crate::ir::{BinaryHalf, HalfKind, HalfMode, R32, UnaryHalf};
 
 use super::approx;
 use super::float::{Exact, max_number, min_number, nan_wins, saturate};
-use super::registers::{Mask, Registers};
+use super::registers::{Lanes, Registers};
 
 /// The NaN that 16-bit instructions produce.
 pub(crate) const NAN16: u32 = 0x7fff;
@@ -125,14 +125,7 @@ pub(crate) fn round_to_odd(exact: Exact) -> f32 {
 }
 
 /// Applies `f` to the 16-bit elements of each lane: one, or two for the packed kinds.
-fn map(
-    kind: HalfKind,
-    regs: &mut Registers,
-    mask: Mask,
-    d: R32,
-    abc: [R32; 3],
-    f: impl Fn([u32; 3]) -> u32,
-) {
+fn map(kind: HalfKind, regs: &Registers, abc: [R32; 3], f: impl Fn([u32; 3]) -> u32) -> Lanes<u32> {
     let packed = matches!(kind, HalfKind::F16x2 | HalfKind::Bf16x2);
     regs.map3_32(abc, |x, y, z| {
         let low = f([x & 0xffff, y & 0xffff, z & 0xffff]);
@@ -142,7 +135,7 @@ fn map(
             0
         };
         low | high << 16
-    });
+    })
 }
 
 /// Operand value, with `.ftz` applied.
@@ -167,15 +160,13 @@ fn finish(format: Format, mode: HalfMode, x: f32) -> u32 {
 
 #[inline(never)]
 pub(crate) fn binary(
-    regs: &mut Registers,
-    mask: Mask,
+    regs: &Registers,
     op: BinaryHalf,
     (kind, mode): (HalfKind, HalfMode),
-    d: R32,
     [a, b]: [R32; 2],
-) {
+) -> Lanes<u32> {
     let format = Format::of(kind);
-    map(kind, regs, mask, d, [a, b, b], |[x, y, _]| {
+    map(kind, regs, [a, b, b], |[x, y, _]| {
         let (x, y) = (operand(format, mode, x), operand(format, mode, y));
         let (wide_x, wide_y) = (f64::from(x), f64::from(y));
         let value = match op {
@@ -191,35 +182,31 @@ pub(crate) fn binary(
             BinaryHalf::MaxNan => nan_wins(x, y, max_number),
         };
         finish(format, mode, value)
-    });
+    })
 }
 
 #[inline(never)]
 pub(crate) fn fma(
-    regs: &mut Registers,
-    mask: Mask,
+    regs: &Registers,
     (kind, mode): (HalfKind, HalfMode),
-    d: R32,
     abc: [R32; 3],
-) {
+) -> Lanes<u32> {
     let format = Format::of(kind);
-    map(kind, regs, mask, d, abc, |operands| {
+    map(kind, regs, abc, |operands| {
         let [x, y, z] = operands.map(|bits| f64::from(operand(format, mode, bits)));
         finish(format, mode, round_to_odd(Exact::sum(x * y, z)))
-    });
+    })
 }
 
 #[inline(never)]
 pub(crate) fn unary(
-    regs: &mut Registers,
-    mask: Mask,
+    regs: &Registers,
     op: UnaryHalf,
     (kind, mode): (HalfKind, HalfMode),
-    d: R32,
     a: R32,
-) {
+) -> Lanes<u32> {
     let format = Format::of(kind);
-    map(kind, regs, mask, d, [a; 3], |[bits, ..]| {
+    map(kind, regs, [a; 3], |[bits, ..]| {
         let x = operand(format, mode, bits);
         match op {
             UnaryHalf::Neg => bits ^ 0x8000,
@@ -227,7 +214,7 @@ pub(crate) fn unary(
             UnaryHalf::Ex2 => finish(format, mode, approx::ex2(x)),
             UnaryHalf::Tanh => finish(format, mode, approx::tanh(x)),
         }
-    });
+    })
 }
 
 #[cfg(test)]

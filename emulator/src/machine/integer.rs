@@ -8,7 +8,7 @@ use crate::ir::{
 };
 
 use super::bits;
-use super::registers::{LANES, Mask, Registers, each_lane};
+use super::registers::{LANES, Lanes, Mask, Registers, each_lane};
 
 /// Faults when a masked lane divides by zero.
 #[inline(always)]
@@ -19,24 +19,21 @@ fn divisors_are_not_zero(mask: Mask, is_zero: impl Fn(usize) -> bool) -> Outcome
     }
 }
 
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn binary16(
-    regs: &mut Registers,
+    regs: &Registers,
     mask: Mask,
     op: Binary16,
-    d: R32,
     a: R32,
     b: R32,
-) -> Outcome {
+) -> Outcome<Lanes<u32>> {
     use Binary16::*;
     if matches!(op, DivU | DivS | RemU | RemS) {
         let divisors = regs.get32(b);
         divisors_are_not_zero(mask, |lane| divisors[lane] as u16 == 0)?;
     }
-    let mut map = |f: fn(u16, u16) -> u16| {
-        regs.map2_32(a, b, |x, y| u32::from(f(x as u16, y as u16)));
-    };
-    match op {
+    let map = |f: fn(u16, u16) -> u16| regs.map2_32(a, b, |x, y| u32::from(f(x as u16, y as u16)));
+    Ok(match op {
         Add => map(|x, y| x.wrapping_add(y)),
         Sub => map(|x, y| x.wrapping_sub(y)),
         MulLo => map(|x, y| x.wrapping_mul(y)),
@@ -55,13 +52,8 @@ pub(crate) fn binary16(
         Xor => map(|x, y| x ^ y),
         Shl => regs.map2_32(a, b, |x, n| u32::from((x << n.min(16)) as u16)),
         ShrU => regs.map2_32(a, b, |x, n| (x & 0xffff) >> n.min(16)),
-        ShrS => {
-            regs.map2_32(a, b, |x, n| {
-                u32::from((x as i16 >> n.min(15)) as u16)
-            });
-        }
-    }
-    Ok(())
+        ShrS => regs.map2_32(a, b, |x, n| u32::from((x as i16 >> n.min(15)) as u16)),
+    })
 }
 
 /// `value`, or `other` where it is zero: a divisor for the lanes outside the mask.
@@ -72,29 +64,22 @@ fn nonzero<T: Default + PartialEq>(value: T, other: T) -> T {
 
 #[inline(always)]
 pub(crate) fn binary32(
-    regs: &mut Registers,
+    regs: &Registers,
     mask: Mask,
     op: Binary32,
-    d: R32,
     a: R32,
     b: R32,
-) -> Outcome {
+) -> Outcome<Lanes<u32>> {
     use Binary32::*;
-    match op {
+    Ok(match op {
         Add => regs.map2_32(a, b, |x, y| x.wrapping_add(y)),
         Sub => regs.map2_32(a, b, |x, y| x.wrapping_sub(y)),
-        AddSat => regs.map2_32(a, b, |x, y| {
-            (x as i32).saturating_add(y as i32) as u32
-        }),
-        SubSat => regs.map2_32(a, b, |x, y| {
-            (x as i32).saturating_sub(y as i32) as u32
-        }),
+        AddSat => regs.map2_32(a, b, |x, y| (x as i32).saturating_add(y as i32) as u32),
+        SubSat => regs.map2_32(a, b, |x, y| (x as i32).saturating_sub(y as i32) as u32),
         MulLo => regs.map2_32(a, b, |x, y| x.wrapping_mul(y)),
         MulHiU => regs.map2_32(a, b, bits::mul_hi_u32),
-        MulHiS => regs.map2_32(a, b, |x, y| {
-            bits::mul_hi_s32(x as i32, y as i32) as u32
-        }),
-        DivU | DivS | RemU | RemS => divide32(regs, mask, op, d, a, b)?,
+        MulHiS => regs.map2_32(a, b, |x, y| bits::mul_hi_s32(x as i32, y as i32) as u32),
+        DivU | DivS | RemU | RemS => divide32(regs, mask, op, a, b)?,
         MinU => regs.map2_32(a, b, |x, y| x.min(y)),
         MinS => regs.map2_32(a, b, |x, y| (x as i32).min(y as i32) as u32),
         MaxU => regs.map2_32(a, b, |x, y| x.max(y)),
@@ -111,50 +96,41 @@ pub(crate) fn binary32(
         SzextUWrap => regs.map2_32(a, b, |x, n| bits::low_bits(x, n & 31, false)),
         SzextSClamp => regs.map2_32(a, b, |x, n| bits::low_bits(x, n.min(32), true)),
         SzextSWrap => regs.map2_32(a, b, |x, n| bits::low_bits(x, n & 31, true)),
-    }
-    Ok(())
+    })
 }
 
 #[inline(never)]
-fn divide32(regs: &mut Registers, mask: Mask, op: Binary32, d: R32, a: R32, b: R32) -> Outcome {
+fn divide32(regs: &Registers, mask: Mask, op: Binary32, a: R32, b: R32) -> Outcome<Lanes<u32>> {
     let divisors = regs.get32(b);
     divisors_are_not_zero(mask, |lane| divisors[lane] == 0)?;
-    match op {
+    Ok(match op {
         Binary32::DivU => regs.map2_32(a, b, |x, y| x / nonzero(y, 1)),
-        Binary32::DivS => {
-            regs.map2_32(a, b, |x, y| {
-                (x as i32).wrapping_div(nonzero(y as i32, 1)) as u32
-            });
-        }
+        Binary32::DivS => regs.map2_32(a, b, |x, y| {
+            (x as i32).wrapping_div(nonzero(y as i32, 1)) as u32
+        }),
         Binary32::RemU => regs.map2_32(a, b, |x, y| x % nonzero(y, 1)),
-        _ => {
-            regs.map2_32(a, b, |x, y| {
-                (x as i32).wrapping_rem(nonzero(y as i32, 1)) as u32
-            });
-        }
-    }
-    Ok(())
+        _ => regs.map2_32(a, b, |x, y| {
+            (x as i32).wrapping_rem(nonzero(y as i32, 1)) as u32
+        }),
+    })
 }
 
 #[inline(always)]
 pub(crate) fn binary64(
-    regs: &mut Registers,
+    regs: &Registers,
     mask: Mask,
     op: Binary64,
-    d: R64,
     a: R64,
     b: R64,
-) -> Outcome {
+) -> Outcome<Lanes<u64>> {
     use Binary64::*;
-    match op {
+    Ok(match op {
         Add => regs.map2_64(a, b, |x, y| x.wrapping_add(y)),
         Sub => regs.map2_64(a, b, |x, y| x.wrapping_sub(y)),
         MulLo => regs.map2_64(a, b, |x, y| x.wrapping_mul(y)),
         MulHiU => regs.map2_64(a, b, bits::mul_hi_u64),
-        MulHiS => regs.map2_64(a, b, |x, y| {
-            bits::mul_hi_s64(x as i64, y as i64) as u64
-        }),
-        DivU | DivS | RemU | RemS => divide64(regs, mask, op, d, a, b)?,
+        MulHiS => regs.map2_64(a, b, |x, y| bits::mul_hi_s64(x as i64, y as i64) as u64),
+        DivU | DivS | RemU | RemS => divide64(regs, mask, op, a, b)?,
         MinU => regs.map2_64(a, b, |x, y| x.min(y)),
         MinS => regs.map2_64(a, b, |x, y| (x as i64).min(y as i64) as u64),
         MaxU => regs.map2_64(a, b, |x, y| x.max(y)),
@@ -162,44 +138,37 @@ pub(crate) fn binary64(
         And => regs.map2_64(a, b, |x, y| x & y),
         Or => regs.map2_64(a, b, |x, y| x | y),
         Xor => regs.map2_64(a, b, |x, y| x ^ y),
-    }
-    Ok(())
+    })
 }
 
 #[inline(never)]
-fn divide64(regs: &mut Registers, mask: Mask, op: Binary64, d: R64, a: R64, b: R64) -> Outcome {
+fn divide64(regs: &Registers, mask: Mask, op: Binary64, a: R64, b: R64) -> Outcome<Lanes<u64>> {
     let divisors = regs.get64(b);
     divisors_are_not_zero(mask, |lane| divisors[lane] == 0)?;
-    match op {
+    Ok(match op {
         Binary64::DivU => regs.map2_64(a, b, |x, y| x / nonzero(y, 1)),
-        Binary64::DivS => {
-            regs.map2_64(a, b, |x, y| {
-                (x as i64).wrapping_div(nonzero(y as i64, 1)) as u64
-            });
-        }
+        Binary64::DivS => regs.map2_64(a, b, |x, y| {
+            (x as i64).wrapping_div(nonzero(y as i64, 1)) as u64
+        }),
         Binary64::RemU => regs.map2_64(a, b, |x, y| x % nonzero(y, 1)),
-        _ => {
-            regs.map2_64(a, b, |x, y| {
-                (x as i64).wrapping_rem(nonzero(y as i64, 1)) as u64
-            });
-        }
-    }
-    Ok(())
+        _ => regs.map2_64(a, b, |x, y| {
+            (x as i64).wrapping_rem(nonzero(y as i64, 1)) as u64
+        }),
+    })
 }
 
 #[inline(always)]
-pub(crate) fn shift64(regs: &mut Registers, mask: Mask, op: Shift64, d: R64, a: R64, b: R32) {
+pub(crate) fn shift64(regs: &Registers, op: Shift64, a: R64, b: R32) -> Lanes<u64> {
     let (x, n) = (regs.get64(a), regs.get32(b));
-    let out = match op {
+    match op {
         Shift64::Shl => each_lane(|i| if n[i] < 64 { x[i] << (n[i] & 63) } else { 0 }),
         Shift64::ShrU => each_lane(|i| if n[i] < 64 { x[i] >> (n[i] & 63) } else { 0 }),
         Shift64::ShrS => each_lane(|i| (x[i] as i64 >> n[i].min(63)) as u64),
-    };
-    regs.set64(mask, d, &out);
+    }
 }
 
-#[inline(always)]
-pub(crate) fn unary16(regs: &mut Registers, mask: Mask, op: Unary16, d: R32, a: R32) {
+#[inline(never)]
+pub(crate) fn unary16(regs: &Registers, op: Unary16, a: R32) -> Lanes<u32> {
     match op {
         Unary16::Not => regs.map1_32(a, |x| !x & 0xffff),
         Unary16::Neg => regs.map1_32(a, |x| x.wrapping_neg() & 0xffff),
@@ -208,8 +177,8 @@ pub(crate) fn unary16(regs: &mut Registers, mask: Mask, op: Unary16, d: R32, a: 
     }
 }
 
-#[inline(always)]
-pub(crate) fn unary32(regs: &mut Registers, mask: Mask, op: Unary32, d: R32, a: R32) {
+#[inline(never)]
+pub(crate) fn unary32(regs: &Registers, op: Unary32, a: R32) -> Lanes<u32> {
     match op {
         Unary32::Not => regs.map1_32(a, |x| !x),
         Unary32::Neg => regs.map1_32(a, |x| x.wrapping_neg()),
@@ -220,21 +189,17 @@ pub(crate) fn unary32(regs: &mut Registers, mask: Mask, op: Unary32, d: R32, a: 
         Unary32::Brev => regs.map1_32(a, |x| x.reverse_bits()),
         Unary32::BfindU => regs.map1_32(a, |x| bits::bfind(x.leading_zeros(), 32)),
         Unary32::BfindS => {
-            regs.map1_32(a, |x| {
-                bits::bfind(bits::sign_folded(x).leading_zeros(), 32)
-            });
+            regs.map1_32(a, |x| bits::bfind(bits::sign_folded(x).leading_zeros(), 32))
         }
-        Unary32::BfindShiftU => {
-            regs.map1_32(a, |x| bits::bfind_shift(x.leading_zeros(), 32));
-        }
+        Unary32::BfindShiftU => regs.map1_32(a, |x| bits::bfind_shift(x.leading_zeros(), 32)),
         Unary32::BfindShiftS => regs.map1_32(a, |x| {
             bits::bfind_shift(bits::sign_folded(x).leading_zeros(), 32)
         }),
     }
 }
 
-#[inline(always)]
-pub(crate) fn unary64(regs: &mut Registers, mask: Mask, op: Unary64, d: R64, a: R64) {
+#[inline(never)]
+pub(crate) fn unary64(regs: &Registers, op: Unary64, a: R64) -> Lanes<u64> {
     match op {
         Unary64::Not => regs.map1_64(a, |x| !x),
         Unary64::Neg => regs.map1_64(a, |x| x.wrapping_neg()),
@@ -244,10 +209,10 @@ pub(crate) fn unary64(regs: &mut Registers, mask: Mask, op: Unary64, d: R64, a: 
     }
 }
 
-#[inline(always)]
-pub(crate) fn count64(regs: &mut Registers, mask: Mask, op: Count64, d: R32, a: R64) {
+#[inline(never)]
+pub(crate) fn count64(regs: &Registers, op: Count64, a: R64) -> Lanes<u32> {
     let a = regs.get64(a);
-    let out = match op {
+    match op {
         Count64::Popc => each_lane(|i| a[i].count_ones()),
         Count64::Clz => each_lane(|i| a[i].leading_zeros()),
         Count64::BfindU => each_lane(|i| bits::bfind(a[i].leading_zeros(), 64)),
@@ -258,17 +223,14 @@ pub(crate) fn count64(regs: &mut Registers, mask: Mask, op: Count64, d: R32, a: 
         Count64::BfindShiftS => {
             each_lane(|i| bits::bfind_shift(bits::sign_folded64(a[i]).leading_zeros(), 64))
         }
-    };
-    regs.set32(mask, d, &out);
+    }
 }
 
-#[inline(always)]
-pub(crate) fn ternary16(regs: &mut Registers, mask: Mask, op: Ternary16, d: R32, abc: [R32; 3]) {
+#[inline(never)]
+pub(crate) fn ternary16(regs: &Registers, op: Ternary16, abc: [R32; 3]) -> Lanes<u32> {
     use Ternary16::*;
     match op {
-        MadLo => regs.map3_32(abc, |x, y, z| {
-            x.wrapping_mul(y).wrapping_add(z) & 0xffff
-        }),
+        MadLo => regs.map3_32(abc, |x, y, z| x.wrapping_mul(y).wrapping_add(z) & 0xffff),
         MadHiU => regs.map3_32(abc, |x, y, z| {
             ((x & 0xffff) * (y & 0xffff) >> 16).wrapping_add(z) & 0xffff
         }),
@@ -286,7 +248,7 @@ pub(crate) fn ternary16(regs: &mut Registers, mask: Mask, op: Ternary16, d: R32,
 }
 
 #[inline(always)]
-pub(crate) fn ternary32(regs: &mut Registers, mask: Mask, op: Ternary32, d: R32, abc: [R32; 3]) {
+pub(crate) fn ternary32(regs: &Registers, op: Ternary32, abc: [R32; 3]) -> Lanes<u32> {
     use Ternary32::*;
     match op {
         MadLo => regs.map3_32(abc, |x, y, z| x.wrapping_mul(y).wrapping_add(z)),
@@ -294,13 +256,13 @@ pub(crate) fn ternary32(regs: &mut Registers, mask: Mask, op: Ternary32, d: R32,
         ShfRightWrap => regs.map3_32(abc, |x, y, n| bits::shf_right(x, y, n & 31)),
         BfeU => regs.map3_32(abc, |x, pos, len| bits::bfe_u32(x, pos, len)),
         BfeS => regs.map3_32(abc, |x, pos, len| bits::bfe_s32(x, pos, len)),
-        _ => rare_ternary32(regs, mask, op, d, abc),
+        _ => rare_ternary32(regs, op, abc),
     }
 }
 
 /// Operations too rare to be compiled for every vector extension.
 #[inline(never)]
-fn rare_ternary32(regs: &mut Registers, mask: Mask, op: Ternary32, d: R32, abc: [R32; 3]) {
+fn rare_ternary32(regs: &Registers, op: Ternary32, abc: [R32; 3]) -> Lanes<u32> {
     use Ternary32::*;
     let f: fn(u32, u32, u32) -> u32 = match op {
         MadLo => |x, y, z| x.wrapping_mul(y).wrapping_add(z),
@@ -329,24 +291,20 @@ fn rare_ternary32(regs: &mut Registers, mask: Mask, op: Ternary32, d: R32, abc: 
         Dp2aHiSU => |x, y, z| bits::dp2a(x, y >> 16, z, true, false),
         Dp2aHiSS => |x, y, z| bits::dp2a(x, y >> 16, z, true, true),
     };
-    regs.map3_32(abc, f);
+    regs.map3_32(abc, f)
 }
 
-#[inline(always)]
-pub(crate) fn ternary64(regs: &mut Registers, mask: Mask, op: Ternary64, d: R64, abc: [R64; 3]) {
+#[inline(never)]
+pub(crate) fn ternary64(regs: &Registers, op: Ternary64, abc: [R64; 3]) -> Lanes<u64> {
     use Ternary64::*;
     match op {
         MadLo => regs.map3_64(abc, |x, y, z| x.wrapping_mul(y).wrapping_add(z)),
-        MadHiU => regs.map3_64(abc, |x, y, z| {
-            bits::mul_hi_u64(x, y).wrapping_add(z)
-        }),
+        MadHiU => regs.map3_64(abc, |x, y, z| bits::mul_hi_u64(x, y).wrapping_add(z)),
         MadHiS => regs.map3_64(abc, |x, y, z| {
             (bits::mul_hi_s64(x as i64, y as i64) as u64).wrapping_add(z)
         }),
         SadU => regs.map3_64(abc, |x, y, z| x.abs_diff(y).wrapping_add(z)),
-        SadS => regs.map3_64(abc, |x, y, z| {
-            (x as i64).abs_diff(y as i64).wrapping_add(z)
-        }),
+        SadS => regs.map3_64(abc, |x, y, z| (x as i64).abs_diff(y as i64).wrapping_add(z)),
     }
 }
 
@@ -360,42 +318,50 @@ fn wide_product(signed: bool, x: u32, y: u32) -> u64 {
 }
 
 #[inline(always)]
-pub(crate) fn mul_wide32(regs: &mut Registers, mask: Mask, signed: bool, d: R64, a: R32, b: R32) {
+pub(crate) fn mul_wide32(regs: &Registers, signed: bool, a: R32, b: R32) -> Lanes<u64> {
     let (x, y) = (regs.get32(a), regs.get32(b));
-    let out = if signed {
+    if signed {
         each_lane(|i| wide_product(true, x[i], y[i]))
     } else {
         each_lane(|i| wide_product(false, x[i], y[i]))
-    };
-    regs.set64(mask, d, &out);
+    }
 }
 
 #[inline(always)]
-pub(crate) fn mad_wide32(
-    regs: &mut Registers,
-    mask: Mask,
-    signed: bool,
-    d: R64,
-    [a, b]: [R32; 2],
-    c: R64,
-) {
+pub(crate) fn mad_wide32(regs: &Registers, signed: bool, [a, b]: [R32; 2], c: R64) -> Lanes<u64> {
     let (x, y, z) = (regs.get32(a), regs.get32(b), regs.get64(c));
-    let out = if signed {
+    if signed {
         each_lane(|i| wide_product(true, x[i], y[i]).wrapping_add(z[i]))
     } else {
         each_lane(|i| wide_product(false, x[i], y[i]).wrapping_add(z[i]))
-    };
-    regs.set64(mask, d, &out);
+    }
 }
 
 /// Product of the low halves as 32 bits.
 #[inline(always)]
-pub(crate) fn wide_product16(signed: bool, x: u32, y: u32) -> u32 {
+fn wide_product16(signed: bool, x: u32, y: u32) -> u32 {
     if signed {
         (i32::from(x as i16) * i32::from(y as i16)) as u32
     } else {
         (x & 0xffff) * (y & 0xffff)
     }
+}
+
+/// `mul.wide` of 16-bit operands.
+#[inline(never)]
+pub(crate) fn mul_wide16(regs: &Registers, signed: bool, a: R32, b: R32) -> Lanes<u32> {
+    regs.map2_32(a, b, |x, y| wide_product16(signed, x, y))
+}
+
+/// `mad.wide` of 16-bit operands.
+#[inline(never)]
+pub(crate) fn mad_wide16(regs: &Registers, signed: bool, abc: [R32; 3]) -> Lanes<u32> {
+    regs.map3_32(abc, |x, y, z| wide_product16(signed, x, y).wrapping_add(z))
+}
+
+#[inline(never)]
+pub(crate) fn lop3(regs: &Registers, lut: u8, abc: [R32; 3]) -> Lanes<u32> {
+    regs.map3_32(abc, |x, y, z| bits::lop3(lut, x, y, z))
 }
 
 /// Operands of an addition or subtraction with carry.
@@ -453,32 +419,22 @@ pub(crate) fn carry64(regs: &mut Registers, mask: Mask, op: Carry<R64>) {
 }
 
 #[inline(never)]
-pub(crate) fn bfi32(regs: &mut Registers, mask: Mask, d: R32, ab: [R32; 2], place: [R32; 2]) {
+pub(crate) fn bfi32(regs: &Registers, ab: [R32; 2], place: [R32; 2]) -> Lanes<u32> {
     let [x, into, pos, len] = [ab[0], ab[1], place[0], place[1]].map(|r| regs.get32(r));
-    let out = each_lane(|i| bits::bfi_u32(x[i], into[i], pos[i], len[i]));
-    regs.set32(mask, d, &out);
+    each_lane(|i| bits::bfi_u32(x[i], into[i], pos[i], len[i]))
 }
 
 #[inline(never)]
-pub(crate) fn bfi64(regs: &mut Registers, mask: Mask, d: R64, ab: [R64; 2], place: [R32; 2]) {
+pub(crate) fn bfi64(regs: &Registers, ab: [R64; 2], place: [R32; 2]) -> Lanes<u64> {
     let [x, into] = ab.map(|r| regs.get64(r));
     let [pos, len] = place.map(|r| regs.get32(r));
-    let out = each_lane(|i| bits::bfi_u64(x[i], into[i], pos[i], len[i]));
-    regs.set64(mask, d, &out);
+    each_lane(|i| bits::bfi_u64(x[i], into[i], pos[i], len[i]))
 }
 
 #[inline(never)]
-pub(crate) fn bfe64(
-    regs: &mut Registers,
-    mask: Mask,
-    signed: bool,
-    d: R64,
-    a: R64,
-    place: [R32; 2],
-) {
+pub(crate) fn bfe64(regs: &Registers, signed: bool, a: R64, place: [R32; 2]) -> Lanes<u64> {
     let x = regs.get64(a);
     let [pos, len] = place.map(|r| regs.get32(r));
     let extract = if signed { bits::bfe_s64 } else { bits::bfe_u64 };
-    let out = each_lane(|i| extract(x[i], pos[i], len[i]));
-    regs.set64(mask, d, &out);
+    each_lane(|i| extract(x[i], pos[i], len[i]))
 }

@@ -4,10 +4,9 @@
 //! when a launch starts. All of them compute the same bits.
 
 use crate::fault::{FaultKind, Outcome, warp_fault};
-use crate::ir::{Op, R32, R64};
+use crate::ir::Op;
 
 use super::atomics::{Atomic, atomic};
-use super::bits;
 use super::compare::{self, HalfTest};
 use super::context::Context;
 use super::control_flow::{Flow, control};
@@ -16,7 +15,7 @@ use super::integer::{self, Carry};
 use super::matrix::{self, LdMatrix};
 use super::memory_access::{Transfer, load, store};
 use super::reconverge::{Resolution, resolve};
-use super::registers::{Mask, Registers};
+use super::registers::{Mask, Registers, Value};
 use super::warp::{Group, Warp};
 use super::{async_copy, data_movement, float, half};
 
@@ -304,49 +303,13 @@ fn compute<const FUSED: bool>(
             warp.regs.set64(mask, d, &[context.warp_instructions; 32]);
             Ok(())
         }
-        _ => integers(&mut warp.regs, mask, op),
-    }
-}
-
-#[inline(always)]
-fn integers(regs: &mut Registers, mask: Mask, op: &Op) -> Outcome {
-    match *op {
-        Op::Binary16 { op, d, a, b } => return integer::binary16(regs, mask, op, d, a, b),
-        Op::Binary32 { op, d, a, b } => return integer::binary32(regs, mask, op, d, a, b),
-        Op::Binary64 { op, d, a, b } => return integer::binary64(regs, mask, op, d, a, b),
-        Op::Shift64 { op, d, a, b } => integer::shift64(regs, mask, op, d, a, b),
-        Op::Unary16 { op, d, a } => integer::unary16(regs, mask, op, d, a),
-        Op::Unary32 { op, d, a } => integer::unary32(regs, mask, op, d, a),
-        Op::Unary64 { op, d, a } => integer::unary64(regs, mask, op, d, a),
-        Op::Count64 { op, d, a } => integer::count64(regs, mask, op, d, a),
-        Op::Ternary16 { op, d, a, b, c } => integer::ternary16(regs, mask, op, d, [a, b, c]),
-        Op::Ternary32 { op, d, a, b, c } => integer::ternary32(regs, mask, op, d, [a, b, c]),
-        Op::Ternary64 { op, d, a, b, c } => integer::ternary64(regs, mask, op, d, [a, b, c]),
-        Op::MulWide16 { signed, d, a, b } => {
-            regs.map2_32(mask, d, a, b, |x, y| integer::wide_product16(signed, x, y));
+        Op::Unpack64 { lo, hi, a } => {
+            data_movement::unpack64(&mut warp.regs, mask, lo, hi, a);
+            Ok(())
         }
-        Op::MulWide32 { signed, d, a, b } => integer::mul_wide32(regs, mask, signed, d, a, b),
-        Op::MadWide16 { signed, d, a, b, c } => {
-            regs.map3_32(mask, d, [a, b, c], |x, y, z| {
-                integer::wide_product16(signed, x, y).wrapping_add(z)
-            });
-        }
-        Op::MadWide32 { signed, d, a, b, c } => {
-            integer::mad_wide32(regs, mask, signed, d, [a, b], c);
-        }
-        Op::Lop3 { lut, d, a, b, c } => {
-            regs.map3_32(mask, d, [a, b, c], |x, y, z| bits::lop3(lut, x, y, z));
-        }
-        Op::Bfi32 { d, a, b, pos, len } => integer::bfi32(regs, mask, d, [a, b], [pos, len]),
-        Op::Bfi64 { d, a, b, pos, len } => integer::bfi64(regs, mask, d, [a, b], [pos, len]),
-        Op::Bfe64 {
-            signed,
-            d,
-            a,
-            pos,
-            len,
-        } => {
-            integer::bfe64(regs, mask, signed, d, a, [pos, len]);
+        Op::Unpack16x2 { lo, hi, a } => {
+            data_movement::unpack16x2(&mut warp.regs, mask, lo, hi, a);
+            Ok(())
         }
         Op::Carry32 {
             subtract,
@@ -356,18 +319,16 @@ fn integers(regs: &mut Registers, mask: Mask, op: &Op) -> Outcome {
             carry_in,
             carry_out,
         } => {
-            integer::carry32(
-                regs,
-                mask,
-                Carry {
-                    subtract,
-                    d,
-                    a,
-                    b,
-                    carry_in,
-                    carry_out,
-                },
-            );
+            let carry = Carry {
+                subtract,
+                d,
+                a,
+                b,
+                carry_in,
+                carry_out,
+            };
+            integer::carry32(&mut warp.regs, mask, carry);
+            Ok(())
         }
         Op::Carry64 {
             subtract,
@@ -377,32 +338,74 @@ fn integers(regs: &mut Registers, mask: Mask, op: &Op) -> Outcome {
             carry_in,
             carry_out,
         } => {
-            integer::carry64(
-                regs,
-                mask,
-                Carry {
-                    subtract,
-                    d,
-                    a,
-                    b,
-                    carry_in,
-                    carry_out,
-                },
-            );
+            let carry = Carry {
+                subtract,
+                d,
+                a,
+                b,
+                carry_in,
+                carry_out,
+            };
+            integer::carry64(&mut warp.regs, mask, carry);
+            Ok(())
         }
-        _ => return comparisons(regs, mask, op),
+        _ => {
+            match integers(&warp.regs, mask, op)? {
+                Value::W32(d, values) => warp.regs.set32(mask, d, &values),
+                Value::W64(d, values) => warp.regs.set64(mask, d, &values),
+                Value::Pred(d, values) => warp.regs.set_pred(mask, d, values),
+            }
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 #[inline(always)]
-fn comparisons(regs: &mut Registers, mask: Mask, op: &Op) -> Outcome {
-    match *op {
-        Op::Setp16 { cmp, d, a, b } => compare::setp16(regs, mask, cmp, d, a, b),
-        Op::Setp32 { cmp, d, a, b } => compare::setp32(regs, mask, cmp, d, a, b),
-        Op::Setp64 { cmp, d, a, b } => compare::setp64(regs, mask, cmp, d, a, b),
-        Op::SetpF32 { cmp, ftz, d, a, b } => compare::setp_f32(regs, mask, (cmp, ftz), d, a, b),
-        Op::SetpF64 { cmp, d, a, b } => compare::setp_f64(regs, mask, cmp, d, a, b),
+fn integers(regs: &Registers, mask: Mask, op: &Op) -> Outcome<Value> {
+    Ok(match *op {
+        Op::Binary16 { op, d, a, b } => Value::W32(d, integer::binary16(regs, mask, op, a, b)?),
+        Op::Binary32 { op, d, a, b } => Value::W32(d, integer::binary32(regs, mask, op, a, b)?),
+        Op::Binary64 { op, d, a, b } => Value::W64(d, integer::binary64(regs, mask, op, a, b)?),
+        Op::Shift64 { op, d, a, b } => Value::W64(d, integer::shift64(regs, op, a, b)),
+        Op::Unary16 { op, d, a } => Value::W32(d, integer::unary16(regs, op, a)),
+        Op::Unary32 { op, d, a } => Value::W32(d, integer::unary32(regs, op, a)),
+        Op::Unary64 { op, d, a } => Value::W64(d, integer::unary64(regs, op, a)),
+        Op::Count64 { op, d, a } => Value::W32(d, integer::count64(regs, op, a)),
+        Op::Ternary16 { op, d, a, b, c } => Value::W32(d, integer::ternary16(regs, op, [a, b, c])),
+        Op::Ternary32 { op, d, a, b, c } => Value::W32(d, integer::ternary32(regs, op, [a, b, c])),
+        Op::Ternary64 { op, d, a, b, c } => Value::W64(d, integer::ternary64(regs, op, [a, b, c])),
+        Op::MulWide16 { signed, d, a, b } => Value::W32(d, integer::mul_wide16(regs, signed, a, b)),
+        Op::MulWide32 { signed, d, a, b } => Value::W64(d, integer::mul_wide32(regs, signed, a, b)),
+        Op::MadWide16 { signed, d, a, b, c } => {
+            Value::W32(d, integer::mad_wide16(regs, signed, [a, b, c]))
+        }
+        Op::MadWide32 { signed, d, a, b, c } => {
+            Value::W64(d, integer::mad_wide32(regs, signed, [a, b], c))
+        }
+        Op::Lop3 { lut, d, a, b, c } => Value::W32(d, integer::lop3(regs, lut, [a, b, c])),
+        Op::Bfi32 { d, a, b, pos, len } => Value::W32(d, integer::bfi32(regs, [a, b], [pos, len])),
+        Op::Bfi64 { d, a, b, pos, len } => Value::W64(d, integer::bfi64(regs, [a, b], [pos, len])),
+        Op::Bfe64 {
+            signed,
+            d,
+            a,
+            pos,
+            len,
+        } => Value::W64(d, integer::bfe64(regs, signed, a, [pos, len])),
+        _ => return comparisons(regs, op),
+    })
+}
+
+#[inline(always)]
+fn comparisons(regs: &Registers, op: &Op) -> Outcome<Value> {
+    Ok(match *op {
+        Op::Setp16 { cmp, d, a, b } => Value::Pred(d, compare::setp16(regs, cmp, a, b)),
+        Op::Setp32 { cmp, d, a, b } => Value::Pred(d, compare::setp32(regs, cmp, a, b)),
+        Op::Setp64 { cmp, d, a, b } => Value::Pred(d, compare::setp64(regs, cmp, a, b)),
+        Op::SetpF32 { cmp, ftz, d, a, b } => {
+            Value::Pred(d, compare::setp_f32(regs, (cmp, ftz), a, b))
+        }
+        Op::SetpF64 { cmp, d, a, b } => Value::Pred(d, compare::setp_f64(regs, cmp, a, b)),
         Op::SetpHalf {
             cmp,
             kind,
@@ -410,28 +413,30 @@ fn comparisons(regs: &mut Registers, mask: Mask, op: &Op) -> Outcome {
             d,
             a,
             b,
-        } => {
-            compare::setp_half(regs, mask, HalfTest { cmp, kind, ftz }, d, a, b);
-        }
-        Op::TestF32 { class, d, a } => compare::test_f32(regs, mask, class, d, a),
-        Op::TestF64 { class, d, a } => compare::test_f64(regs, mask, class, d, a),
-        Op::Select32 { d, a, b, p } => compare::select32(regs, mask, d, a, b, p),
-        Op::Select64 { d, a, b, p } => compare::select64(regs, mask, d, a, b, p),
-        Op::PredLogic { op, d, a, b } => compare::pred_logic(regs, mask, op, d, a, b),
-        _ => return floats(regs, mask, op),
-    }
-    Ok(())
+        } => Value::Pred(
+            d,
+            compare::setp_half(regs, HalfTest { cmp, kind, ftz }, a, b),
+        ),
+        Op::TestF32 { class, d, a } => Value::Pred(d, compare::test_f32(regs, class, a)),
+        Op::TestF64 { class, d, a } => Value::Pred(d, compare::test_f64(regs, class, a)),
+        Op::Select32 { d, a, b, p } => Value::W32(d, compare::select32(regs, a, b, p)),
+        Op::Select64 { d, a, b, p } => Value::W64(d, compare::select64(regs, a, b, p)),
+        Op::PredLogic { op, d, a, b } => Value::Pred(d, compare::pred_logic(regs, op, a, b)),
+        _ => return floats(regs, op),
+    })
 }
 
 #[inline(always)]
-fn floats(regs: &mut Registers, mask: Mask, op: &Op) -> Outcome {
-    match *op {
-        Op::BinaryF32 { op, mode, d, a, b } => float::binary_f32(regs, mask, (op, mode), d, a, b),
-        Op::UnaryF32 { op, mode, d, a } => float::unary_f32(regs, mask, (op, mode), d, a),
-        Op::FmaF32 { mode, d, a, b, c } => float::fma_f32(regs, mask, mode, d, [a, b, c]),
-        Op::BinaryF64 { op, d, a, b } => float::binary_f64(regs, mask, op, d, a, b),
-        Op::UnaryF64 { op, d, a } => float::unary_f64(regs, mask, op, d, a),
-        Op::FmaF64 { d, a, b, c } => float::fma_f64(regs, mask, d, [a, b, c]),
+fn floats(regs: &Registers, op: &Op) -> Outcome<Value> {
+    Ok(match *op {
+        Op::BinaryF32 { op, mode, d, a, b } => {
+            Value::W32(d, float::binary_f32(regs, (op, mode), a, b))
+        }
+        Op::UnaryF32 { op, mode, d, a } => Value::W32(d, float::unary_f32(regs, (op, mode), a)),
+        Op::FmaF32 { mode, d, a, b, c } => Value::W32(d, float::fma_f32(regs, mode, [a, b, c])),
+        Op::BinaryF64 { op, d, a, b } => Value::W64(d, float::binary_f64(regs, op, a, b)),
+        Op::UnaryF64 { op, d, a } => Value::W64(d, float::unary_f64(regs, op, a)),
+        Op::FmaF64 { d, a, b, c } => Value::W64(d, float::fma_f64(regs, [a, b, c])),
         Op::BinaryHalf {
             op,
             kind,
@@ -439,16 +444,14 @@ fn floats(regs: &mut Registers, mask: Mask, op: &Op) -> Outcome {
             d,
             a,
             b,
-        } => {
-            half::binary(regs, mask, op, (kind, mode), d, [a, b]);
-        }
+        } => Value::W32(d, half::binary(regs, op, (kind, mode), [a, b])),
         Op::UnaryHalf {
             op,
             kind,
             mode,
             d,
             a,
-        } => half::unary(regs, mask, op, (kind, mode), d, a),
+        } => Value::W32(d, half::unary(regs, op, (kind, mode), a)),
         Op::FmaHalf {
             kind,
             mode,
@@ -456,76 +459,50 @@ fn floats(regs: &mut Registers, mask: Mask, op: &Op) -> Outcome {
             a,
             b,
             c,
-        } => {
-            half::fma(regs, mask, (kind, mode), d, [a, b, c]);
-        }
-        _ => return moves(regs, mask, op),
-    }
-    Ok(())
+        } => Value::W32(d, half::fma(regs, (kind, mode), [a, b, c])),
+        _ => return moves(regs, op),
+    })
 }
 
 #[inline(always)]
-fn moves(regs: &mut Registers, mask: Mask, op: &Op) -> Outcome {
-    match *op {
-        Op::Mov32 { d, a } => mov32(regs, mask, d, a),
-        Op::Mov64 { d, a } => mov64(regs, mask, d, a),
-        Op::Pack64 { d, lo, hi } => data_movement::pack64(regs, mask, d, lo, hi),
-        Op::Unpack64 { lo, hi, a } => data_movement::unpack64(regs, mask, lo, hi, a),
-        Op::Pack16x2 { d, lo, hi } => data_movement::pack16x2(regs, mask, d, lo, hi),
-        Op::Unpack16x2 { lo, hi, a } => data_movement::unpack16x2(regs, mask, lo, hi, a),
+fn moves(regs: &Registers, op: &Op) -> Outcome<Value> {
+    Ok(match *op {
+        Op::Mov32 { d, a } => Value::W32(d, *regs.get32(a)),
+        Op::Mov64 { d, a } => Value::W64(d, *regs.get64(a)),
+        Op::Pack64 { d, lo, hi } => Value::W64(d, data_movement::pack64(regs, lo, hi)),
+        Op::Pack16x2 { d, lo, hi } => Value::W32(d, data_movement::pack16x2(regs, lo, hi)),
         Op::Resize {
             signed,
             from,
             to,
             d,
             a,
-        } => {
-            data_movement::resize(regs, mask, signed, (from, to), d, a);
-        }
-        Op::Widen { signed, d, a } => data_movement::widen(regs, mask, signed, d, a),
-        Op::Narrow { d, a } => data_movement::narrow(regs, mask, d, a),
-        Op::Prmt { mode, d, a, b, c } => data_movement::prmt(regs, mask, mode, d, [a, b, c]),
+        } => Value::W32(d, data_movement::resize(regs, signed, (from, to), a)),
+        Op::Widen { signed, d, a } => Value::W64(d, data_movement::widen(regs, signed, a)),
+        Op::Narrow { d, a } => Value::W32(d, data_movement::narrow(regs, a)),
+        Op::Prmt { mode, d, a, b, c } => Value::W32(d, data_movement::prmt(regs, mode, [a, b, c])),
         Op::Convert {
             to,
             from,
             mode,
             d,
             a,
-        } => {
-            convert(regs, mask, Conversion { to, from, mode }, d, a);
-        }
+        } => convert(regs, Conversion { to, from, mode }, d, a),
         Op::ConvertPair {
             kind,
             mode,
             d,
             hi,
             lo,
-        } => {
-            convert_pair(regs, mask, (kind, mode), d, hi, lo);
-        }
+        } => Value::W32(d, convert_pair(regs, (kind, mode), hi, lo)),
         Op::Cvta {
             space,
             to_space,
             d,
             a,
-        } => {
-            data_movement::cvta(regs, mask, (space, to_space), d, a);
-        }
-        Op::IsSpace { space, d, a } => data_movement::is_space(regs, mask, space, d, a),
-        // `control` has taken all others.
+        } => Value::W64(d, data_movement::cvta(regs, (space, to_space), a)),
+        Op::IsSpace { space, d, a } => Value::Pred(d, data_movement::is_space(regs, space, a)),
+        // `control` and `compute` have taken all others.
         _ => return warp_fault(FaultKind::NotExecuted),
-    }
-    Ok(())
-}
-
-#[inline(always)]
-fn mov32(regs: &mut Registers, mask: Mask, d: R32, a: R32) {
-    let values = *regs.get32(a);
-    regs.set32(mask, d, &values);
-}
-
-#[inline(always)]
-fn mov64(regs: &mut Registers, mask: Mask, d: R64, a: R64) {
-    let values = *regs.get64(a);
-    regs.set64(mask, d, &values);
+    })
 }

@@ -39,11 +39,6 @@ impl<'a> Parser<'a> {
         Ok(statements)
     }
 
-    fn colon_follows(&self) -> bool {
-        let next = self.tokens.get(self.at + 1);
-        next.is_some_and(|token| token.kind == TokenKind::Punct(':'))
-    }
-
     fn directive(
         &mut self,
         word: &'a str,
