@@ -46,7 +46,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Ok(name) => Device::from_name(&name)?,
         Err(_) => Device::emulated(),
     };
-    let shapes = if device.name() == "emulated" { EMULATED } else { GPU };
+    let shapes = if device.name() == "emulated" {
+        EMULATED
+    } else {
+        GPU
+    };
     println!("device {}", device.name());
     println!("batch seqlen heads head_dim causal        ms    TFLOP/s  kernel");
     for &shape in shapes {

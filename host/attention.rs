@@ -4,8 +4,8 @@ use abi::FwdVariant;
 
 use crate::device::Device;
 use crate::element::AttentionElement;
-use crate::error::Error;
-use crate::problem::{ProblemError, check_inputs};
+use crate::error::{Error, ProblemError};
+use crate::problem::check_inputs;
 use crate::raw::{RawForward, forward_raw};
 use crate::tensor::Tensor;
 

@@ -29,7 +29,7 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// [`BackendError::NoCuda`] in a build without the feature `cuda`, [`BackendError::Cuda`] when there is no driver, no
+    /// [`BackendError::NoCuda`] in a build without the feature `cuda`, `BackendError::Cuda` when there is no driver, no
     /// such device, or the driver fails.
     pub fn cuda(ordinal: u32) -> Result<Device, BackendError> {
         #[cfg(feature = "cuda")]

@@ -12,14 +12,14 @@ mod sealed {
     impl Sealed for f32 {}
 }
 
-/// A number that device memory may hold: [`f16`], [`bf16`] or `f32`. Sealed: kernels exist for these only.
+/// A number that device memory may hold: `f16`, `bf16` or `f32`. Sealed: kernels exist for these only.
 pub trait Element: bytemuck::Pod + Debug + PartialEq + Send + Sync + sealed::Sealed {}
 
 impl Element for f16 {}
 impl Element for bf16 {}
 impl Element for f32 {}
 
-/// A type of Q, K, V and O: [`f16`] or [`bf16`].
+/// A type of Q, K, V and O: `f16` or `bf16`.
 pub trait AttentionElement: Element {
     /// What the manifest of kernels calls it.
     const DTYPE: Dtype;

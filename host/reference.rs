@@ -143,7 +143,7 @@ fn attend<T: AttentionElement>(
 ) -> Result<Reference, ReferenceError> {
     spec.check(q.len(), k.len(), v.len())?;
     let mut out = vec![0.0; q.len()];
-    let mut lse = Vec::with_capacity(spec.batch * spec.num_heads * spec.seqlen_q);
+    let mut lse = Vec::new();
     for batch in 0..spec.batch {
         for head in 0..spec.num_heads {
             let keys = spec.scaled_keys(k, batch, head, &round);
@@ -257,8 +257,7 @@ impl Spec {
                 return Err(ReferenceError::Length { tensor, got, want });
             }
         }
-        let groups_are_even =
-            self.num_heads == 0 || (self.num_heads_k > 0 && self.num_heads % self.num_heads_k == 0);
+        let groups_are_even = self.num_heads.is_multiple_of(self.num_heads_k);
         if !groups_are_even {
             return Err(ReferenceError::HeadGroups(self.num_heads, self.num_heads_k));
         }

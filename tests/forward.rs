@@ -44,7 +44,9 @@ const CAUSAL_LENGTHS: [(usize, usize); 10] = [
 fn is_selected(case: &Case, combination: usize, turn: usize, combinations: usize) -> bool {
     let longest = case.seqlen_q.max(case.seqlen_k);
     let is_short = case.seqlen_q * case.seqlen_k <= 256 * 512;
-    is_full_run() || is_short || (longest <= 1024 && (combination + turn) % (combinations / 2) == 0)
+    is_full_run()
+        || is_short
+        || (longest <= 1024 && (combination + turn).is_multiple_of(combinations / 2))
 }
 
 fn output_grid(head_dim: usize) {

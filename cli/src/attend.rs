@@ -68,13 +68,7 @@ struct Computed<T> {
 
 fn attend<T: AttentionElement>(args: &AttendArgs, inputs: &Inputs<T>) -> Result<Outcome> {
     let Inputs { q, k, v } = inputs;
-    let mut attention = Attention::new();
-    if args.causal {
-        attention = attention.causal();
-    }
-    if let Some(softmax_scale) = args.softmax_scale {
-        attention = attention.softmax_scale(softmax_scale);
-    }
+    let attention = options(args);
     attention.check(q.shape, k.shape, v.shape)?;
     let spec = spec(args, inputs);
     if args.picture.is_some() {
@@ -128,6 +122,17 @@ fn attend<T: AttentionElement>(args: &AttendArgs, inputs: &Inputs<T>) -> Result<
         );
     }
     Ok(outcome)
+}
+
+fn options(args: &AttendArgs) -> Attention {
+    let mut attention = Attention::new();
+    if args.causal {
+        attention = attention.causal();
+    }
+    if let Some(softmax_scale) = args.softmax_scale {
+        attention = attention.softmax_scale(softmax_scale);
+    }
+    attention
 }
 
 fn spec<T>(args: &AttendArgs, inputs: &Inputs<T>) -> Spec {

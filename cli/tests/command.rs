@@ -185,15 +185,16 @@ fn bad_input_exits_2_with_one_line_and_no_output() {
         &flash_attention(&["attend", text(&input), "-o", text(&output)]),
         "is not a safetensors file",
     );
-    let left: Vec<_> = fs::read_dir(&folder)
+    assert_only_file(&folder, "in.safetensors");
+}
+
+/// Neither an output nor a temporary file is left.
+fn assert_only_file(folder: &Path, name: &str) {
+    let left: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
-    assert_eq!(
-        left,
-        ["in.safetensors"],
-        "nothing but the input is left in the folder"
-    );
+    assert_eq!(left, [name]);
 }
 
 fn assert_refused(run: &Output, message: &str) {

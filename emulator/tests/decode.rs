@@ -72,7 +72,7 @@ fn setp_combines_and_inverts() {
         "",
         "setp.gt.u32 %p3, %w, 20; setp.lt.and.u32 %p1|%p2, %w, 10, !%p3;\n\
          selp.u64 %y, 1, 0, %p1; @%p2 add.u64 %y, %y, 2;",
-        |n| u64::from(n < 10) | (u64::from(n >= 10 && n <= 20) << 1),
+        |n| u64::from(n < 10) | (u64::from((10..=20).contains(&n)) << 1),
     );
 }
 
@@ -198,6 +198,20 @@ fn a_guarded_call_and_an_early_return_leave_the_other_lanes_alone() {
             10..21 => 2,
             _ => 1,
         },
+    );
+}
+
+#[test]
+fn constants_are_forgotten_where_their_register_is_written_again() {
+    check(
+        "",
+        "mov.u64 %y, 5; setp.lt.u32 %p1, %w, 9; @%p1 mov.u64 %y, 7; add.u64 %y, %y, 1;",
+        |n| if n < 9 { 8 } else { 6 },
+    );
+    check(
+        "",
+        "mov.u64 %rd1, 3; mov.u64 %rd2, %rd1; add.u64 %rd1, %rd1, %x; add.u64 %y, %rd1, %rd2;",
+        |n| n + 6,
     );
 }
 

@@ -62,18 +62,18 @@ fn with_ptoxide(ptx: &str, a: &[f32], b: &[f32], c: &mut [f32]) {
     context.write(da, a);
     context.write(db, b);
     let grid = SIZE as u32 / BLOCK;
-    let size = Argument::U64(SIZE as u64);
+    let size = || Argument::U64(SIZE as u64);
     context
         .run(
             LaunchParams::func_id(0).grid2d(grid, grid).block2d(BLOCK, BLOCK),
-            &[Argument::ptr(da), Argument::ptr(db), Argument::ptr(dc), size, size, size],
+            &[Argument::ptr(da), Argument::ptr(db), Argument::ptr(dc), size(), size(), size()],
         )
         .expect("ptoxide runs its own kernel");
     context.read(dc, c);
 }
 
 fn with_emulator(module: &Module, entry: &str, a: &[f32], b: &[f32], c: &mut [f32]) -> u64 {
-    let run = || -> Result<u64, Box<dyn std::error::Error>> {
+    let mut run = || -> Result<u64, Box<dyn std::error::Error>> {
         let memory = GlobalMemory::new();
         let [da, db, dc] = [a.len(), b.len(), c.len()].map(|n| memory.alloc(n * 4));
         let (da, db, dc) = (da?, db?, dc?);

@@ -10,7 +10,7 @@ use crate::ir::{Address, AddressBase, Space};
 use crate::memory::{Allocation, find};
 
 use super::data_movement::space_of;
-use super::registers::{LANES, Lanes, Mask, Registers, each_lane};
+use super::registers::{LANES, Lanes, Mask, Registers, each_lane, lanes_of};
 
 /// The device memory that a block sees, with the allocation used last.
 pub(crate) struct GlobalView {
@@ -71,20 +71,17 @@ pub(crate) fn fill(addresses: &mut Lanes<u64>, lanes: u32) {
 
 /// Faults unless every address is a multiple of `size`, a power of two.
 #[inline(always)]
-pub(crate) fn check_alignment(addresses: &Lanes<u64>, size: u32, space: Space) -> Outcome {
+pub(crate) fn check_alignment(
+    lanes: u32,
+    addresses: &Lanes<u64>,
+    size: u32,
+    space: Space,
+) -> Outcome {
     let low_bits = addresses.iter().fold(0, |bits, address| bits | address);
     if low_bits & u64::from(size - 1) == 0 {
         return Ok(());
     }
-    misaligned(addresses, size, space)
-}
-
-#[cold]
-fn misaligned(addresses: &Lanes<u64>, size: u32, space: Space) -> Outcome {
-    let lane = addresses
-        .iter()
-        .position(|a| a % u64::from(size) != 0)
-        .unwrap_or(0);
+    let lane = first_where(lanes, |lane| addresses[lane] % u64::from(size) != 0);
     let address = addresses[lane];
     let kind = FaultKind::Misaligned {
         space: space_name(space),
@@ -94,27 +91,42 @@ fn misaligned(addresses: &Lanes<u64>, size: u32, space: Space) -> Outcome {
     lane_fault(lane as u32, kind)
 }
 
-/// Faults unless `size` bytes from every offset lie below `len`.
+/// Memory that the lanes of one access fall into.
+#[derive(Clone, Copy)]
+pub(crate) struct Region {
+    pub space: Space,
+    /// Its first address.
+    pub base: u64,
+    /// Its bytes.
+    pub len: u64,
+}
+
+/// Faults unless `size` bytes from every address lie inside the region.
 #[inline(always)]
 pub(crate) fn check_bounds(
+    lanes: u32,
     addresses: &Lanes<u64>,
-    base: u64,
-    len: u64,
     size: u32,
-    space: Space,
+    region: Region,
 ) -> Outcome {
+    let Region { space, base, len } = region;
     let highest = addresses
         .iter()
         .fold(0, |highest, a| a.wrapping_sub(base).max(highest));
     if len >= u64::from(size) && highest <= len - u64::from(size) {
         return Ok(());
     }
-    let outside = |a: &u64| {
-        let offset = a.wrapping_sub(base);
+    let lane = first_where(lanes, |lane| {
+        let offset = addresses[lane].wrapping_sub(base);
         offset >= len || u64::from(size) > len - offset
-    };
-    let lane = addresses.iter().position(outside).unwrap_or(0);
+    });
     lane_fault(lane as u32, out_of_bounds(addresses[lane], size, space))
+}
+
+/// The first of `lanes` for which `f` holds.
+#[cold]
+fn first_where(lanes: u32, f: impl Fn(usize) -> bool) -> usize {
+    lanes_of(lanes).find(|lane| f(*lane)).unwrap_or(0)
 }
 
 /// The fault for an address that no memory of `space` holds: wrong space when it lies in the window

@@ -8,7 +8,7 @@ use crate::ir::{ConvertMode, HalfKind, Number, R32, R64, Rounding};
 
 use super::float::{NAN32, NAN64, bits32, flush};
 use super::half::{Format, NAN16, bf16_from_f32, f16_from_f32, from_f32, to_f32};
-use super::registers::{LANES, Lanes, Registers, Value, each_lane};
+use super::registers::{Destination, LANES, Lanes, Registers, Scratch, each_lane};
 
 /// A source value. Every 64-bit integer fits `Int`, every floating-point value fits `Float`.
 #[derive(Clone, Copy)]
@@ -35,25 +35,37 @@ fn has_modifiers(mode: ConvertMode) -> bool {
 }
 
 #[inline(always)]
-pub(crate) fn convert(regs: &Registers, conversion: Conversion, d: u16, a: u16) -> Value {
+pub(crate) fn convert(
+    regs: &Registers,
+    conversion: Conversion,
+    d: u16,
+    a: u16,
+    out: &mut Scratch,
+) -> Destination {
     use Number::*;
     let Conversion { to, from, mode } = conversion;
     let a32 = R32(a);
     let plain = is_plain(mode) && !mode.to_integral;
-    let out = match (to, from) {
+    let values = match (to, from) {
         (F32, Bf16) if !has_modifiers(mode) => regs.map1_32(a32, |x| x << 16),
         (F32, F16) if !has_modifiers(mode) => regs.map1_32(a32, |x| bits32(to_f32(Format::F16, x))),
         (Bf16, F32) if plain => regs.map1_32(a32, |x| bf16_from_f32(f32::from_bits(x))),
         (F16, F32) if plain => regs.map1_32(a32, |x| f16_from_f32(f32::from_bits(x))),
         (F32, S32) if plain => regs.map1_32(a32, |x| (x as i32 as f32).to_bits()),
         (F32, U32) if plain => regs.map1_32(a32, |x| (x as f32).to_bits()),
-        _ => return convert_any(regs, conversion, d, a),
+        _ => return convert_any(regs, conversion, d, a, out),
     };
-    Value::W32(R32(d), out)
+    out.w32(R32(d), values)
 }
 
 #[inline(never)]
-fn convert_any(regs: &Registers, conversion: Conversion, d: u16, a: u16) -> Value {
+fn convert_any(
+    regs: &Registers,
+    conversion: Conversion,
+    d: u16,
+    a: u16,
+    out: &mut Scratch,
+) -> Destination {
     let mut source = [0; LANES];
     if is_wide(conversion.from) {
         source = *regs.get64(R64(a));
@@ -62,11 +74,11 @@ fn convert_any(regs: &Registers, conversion: Conversion, d: u16, a: u16) -> Valu
             *wide = u64::from(*narrow);
         }
     }
-    let out = each_lane(|i| convert_one(conversion, source[i]));
+    let values = each_lane(|i| convert_one(conversion, source[i]));
     if is_wide(conversion.to) {
-        Value::W64(R64(d), out)
+        out.w64(R64(d), values)
     } else {
-        Value::W32(R32(d), each_lane(|i| out[i] as u32))
+        out.w32(R32(d), each_lane(|i| values[i] as u32))
     }
 }
 

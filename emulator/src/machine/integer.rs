@@ -19,21 +19,44 @@ fn divisors_are_not_zero(mask: Mask, is_zero: impl Fn(usize) -> bool) -> Outcome
     }
 }
 
-#[inline(never)]
-pub(crate) fn binary16(
-    regs: &Registers,
-    mask: Mask,
-    op: Binary16,
-    a: R32,
-    b: R32,
-) -> Outcome<Lanes<u32>> {
-    use Binary16::*;
-    if matches!(op, DivU | DivS | RemU | RemS) {
-        let divisors = regs.get32(b);
-        divisors_are_not_zero(mask, |lane| divisors[lane] as u16 == 0)?;
+/// Faults when `op` divides and a masked lane's divisor is zero.
+#[inline(always)]
+pub(crate) fn check_divisors16(regs: &Registers, mask: Mask, op: Binary16, b: R32) -> Outcome {
+    use Binary16::{DivS, DivU, RemS, RemU};
+    if !matches!(op, DivU | DivS | RemU | RemS) {
+        return Ok(());
     }
+    let divisors = regs.get32(b);
+    divisors_are_not_zero(mask, |lane| divisors[lane] as u16 == 0)
+}
+
+/// As [`check_divisors16`].
+#[inline(always)]
+pub(crate) fn check_divisors32(regs: &Registers, mask: Mask, op: Binary32, b: R32) -> Outcome {
+    use Binary32::{DivS, DivU, RemS, RemU};
+    if !matches!(op, DivU | DivS | RemU | RemS) {
+        return Ok(());
+    }
+    let divisors = regs.get32(b);
+    divisors_are_not_zero(mask, |lane| divisors[lane] == 0)
+}
+
+/// As [`check_divisors16`].
+#[inline(always)]
+pub(crate) fn check_divisors64(regs: &Registers, mask: Mask, op: Binary64, b: R64) -> Outcome {
+    use Binary64::{DivS, DivU, RemS, RemU};
+    if !matches!(op, DivU | DivS | RemU | RemS) {
+        return Ok(());
+    }
+    let divisors = regs.get64(b);
+    divisors_are_not_zero(mask, |lane| divisors[lane] == 0)
+}
+
+#[inline(never)]
+pub(crate) fn binary16(regs: &Registers, op: Binary16, a: R32, b: R32) -> Lanes<u32> {
+    use Binary16::*;
     let map = |f: fn(u16, u16) -> u16| regs.map2_32(a, b, |x, y| u32::from(f(x as u16, y as u16)));
-    Ok(match op {
+    match op {
         Add => map(|x, y| x.wrapping_add(y)),
         Sub => map(|x, y| x.wrapping_sub(y)),
         MulLo => map(|x, y| x.wrapping_mul(y)),
@@ -53,7 +76,7 @@ pub(crate) fn binary16(
         Shl => regs.map2_32(a, b, |x, n| u32::from((x << n.min(16)) as u16)),
         ShrU => regs.map2_32(a, b, |x, n| (x & 0xffff) >> n.min(16)),
         ShrS => regs.map2_32(a, b, |x, n| u32::from((x as i16 >> n.min(15)) as u16)),
-    })
+    }
 }
 
 /// `value`, or `other` where it is zero: a divisor for the lanes outside the mask.
@@ -63,15 +86,9 @@ fn nonzero<T: Default + PartialEq>(value: T, other: T) -> T {
 }
 
 #[inline(always)]
-pub(crate) fn binary32(
-    regs: &Registers,
-    mask: Mask,
-    op: Binary32,
-    a: R32,
-    b: R32,
-) -> Outcome<Lanes<u32>> {
+pub(crate) fn binary32(regs: &Registers, op: Binary32, a: R32, b: R32) -> Lanes<u32> {
     use Binary32::*;
-    Ok(match op {
+    match op {
         Add => regs.map2_32(a, b, |x, y| x.wrapping_add(y)),
         Sub => regs.map2_32(a, b, |x, y| x.wrapping_sub(y)),
         AddSat => regs.map2_32(a, b, |x, y| (x as i32).saturating_add(y as i32) as u32),
@@ -79,7 +96,7 @@ pub(crate) fn binary32(
         MulLo => regs.map2_32(a, b, |x, y| x.wrapping_mul(y)),
         MulHiU => regs.map2_32(a, b, bits::mul_hi_u32),
         MulHiS => regs.map2_32(a, b, |x, y| bits::mul_hi_s32(x as i32, y as i32) as u32),
-        DivU | DivS | RemU | RemS => divide32(regs, mask, op, a, b)?,
+        DivU | DivS | RemU | RemS => divide32(regs, op, a, b),
         MinU => regs.map2_32(a, b, |x, y| x.min(y)),
         MinS => regs.map2_32(a, b, |x, y| (x as i32).min(y as i32) as u32),
         MaxU => regs.map2_32(a, b, |x, y| x.max(y)),
@@ -96,14 +113,12 @@ pub(crate) fn binary32(
         SzextUWrap => regs.map2_32(a, b, |x, n| bits::low_bits(x, n & 31, false)),
         SzextSClamp => regs.map2_32(a, b, |x, n| bits::low_bits(x, n.min(32), true)),
         SzextSWrap => regs.map2_32(a, b, |x, n| bits::low_bits(x, n & 31, true)),
-    })
+    }
 }
 
 #[inline(never)]
-fn divide32(regs: &Registers, mask: Mask, op: Binary32, a: R32, b: R32) -> Outcome<Lanes<u32>> {
-    let divisors = regs.get32(b);
-    divisors_are_not_zero(mask, |lane| divisors[lane] == 0)?;
-    Ok(match op {
+fn divide32(regs: &Registers, op: Binary32, a: R32, b: R32) -> Lanes<u32> {
+    match op {
         Binary32::DivU => regs.map2_32(a, b, |x, y| x / nonzero(y, 1)),
         Binary32::DivS => regs.map2_32(a, b, |x, y| {
             (x as i32).wrapping_div(nonzero(y as i32, 1)) as u32
@@ -112,25 +127,19 @@ fn divide32(regs: &Registers, mask: Mask, op: Binary32, a: R32, b: R32) -> Outco
         _ => regs.map2_32(a, b, |x, y| {
             (x as i32).wrapping_rem(nonzero(y as i32, 1)) as u32
         }),
-    })
+    }
 }
 
 #[inline(always)]
-pub(crate) fn binary64(
-    regs: &Registers,
-    mask: Mask,
-    op: Binary64,
-    a: R64,
-    b: R64,
-) -> Outcome<Lanes<u64>> {
+pub(crate) fn binary64(regs: &Registers, op: Binary64, a: R64, b: R64) -> Lanes<u64> {
     use Binary64::*;
-    Ok(match op {
+    match op {
         Add => regs.map2_64(a, b, |x, y| x.wrapping_add(y)),
         Sub => regs.map2_64(a, b, |x, y| x.wrapping_sub(y)),
         MulLo => regs.map2_64(a, b, |x, y| x.wrapping_mul(y)),
         MulHiU => regs.map2_64(a, b, bits::mul_hi_u64),
         MulHiS => regs.map2_64(a, b, |x, y| bits::mul_hi_s64(x as i64, y as i64) as u64),
-        DivU | DivS | RemU | RemS => divide64(regs, mask, op, a, b)?,
+        DivU | DivS | RemU | RemS => divide64(regs, op, a, b),
         MinU => regs.map2_64(a, b, |x, y| x.min(y)),
         MinS => regs.map2_64(a, b, |x, y| (x as i64).min(y as i64) as u64),
         MaxU => regs.map2_64(a, b, |x, y| x.max(y)),
@@ -138,14 +147,12 @@ pub(crate) fn binary64(
         And => regs.map2_64(a, b, |x, y| x & y),
         Or => regs.map2_64(a, b, |x, y| x | y),
         Xor => regs.map2_64(a, b, |x, y| x ^ y),
-    })
+    }
 }
 
 #[inline(never)]
-fn divide64(regs: &Registers, mask: Mask, op: Binary64, a: R64, b: R64) -> Outcome<Lanes<u64>> {
-    let divisors = regs.get64(b);
-    divisors_are_not_zero(mask, |lane| divisors[lane] == 0)?;
-    Ok(match op {
+fn divide64(regs: &Registers, op: Binary64, a: R64, b: R64) -> Lanes<u64> {
+    match op {
         Binary64::DivU => regs.map2_64(a, b, |x, y| x / nonzero(y, 1)),
         Binary64::DivS => regs.map2_64(a, b, |x, y| {
             (x as i64).wrapping_div(nonzero(y as i64, 1)) as u64
@@ -154,7 +161,7 @@ fn divide64(regs: &Registers, mask: Mask, op: Binary64, a: R64, b: R64) -> Outco
         _ => regs.map2_64(a, b, |x, y| {
             (x as i64).wrapping_rem(nonzero(y as i64, 1)) as u64
         }),
-    })
+    }
 }
 
 #[inline(always)]

@@ -14,7 +14,7 @@
 use crate::fault::{FaultKind, Outcome, lane_fault};
 use crate::ir::{Address, HalfKind, Mma, R32, Space};
 
-use super::address::{check_bounds, effective};
+use super::address::{Region, check_bounds, effective};
 use super::context::{Context, MmaNumerics};
 use super::data_movement::window_base;
 use super::fused_dot;
@@ -84,13 +84,12 @@ fn check_rows(context: &Context, rows: &Lanes<u64>, used: usize) -> Outcome {
         };
         return lane_fault(lane as u32, kind);
     }
-    check_bounds(
-        rows,
-        0,
-        context.shared.bytes().len() as u64,
-        16,
-        Space::Shared,
-    )?;
+    let region = Region {
+        space: Space::Shared,
+        base: 0,
+        len: context.shared.bytes().len() as u64,
+    };
+    check_bounds(u32::MAX, rows, 16, region)?;
     if context.shared.has_in_flight() {
         for (lane, row) in rows[..used].iter().enumerate() {
             if let Err(kind) = context.shared.check_landed(*row as usize, 16) {

@@ -3,7 +3,9 @@
 use crate::fault::{FaultKind, Outcome, lane_fault, space_name};
 use crate::ir::{Address, MemoryType, R32, R64, Space, Width};
 
-use super::address::{GlobalView, check_alignment, check_bounds, effective, fill, out_of_bounds};
+use super::address::{
+    GlobalView, Region, check_alignment, check_bounds, effective, fill, out_of_bounds,
+};
 use super::context::Context;
 use super::data_movement::{space_of, window_base};
 use super::registers::{LANES, Lanes, Mask, Registers, ballot, each_lane};
@@ -30,7 +32,7 @@ impl Transfer {
 #[inline(always)]
 pub(crate) fn load(warp: &mut Warp, context: &mut Context, mask: Mask, t: Transfer) -> Outcome {
     let addresses = effective(&warp.regs, mask, t.address);
-    check_alignment(&addresses, t.bytes(), t.space)?;
+    check_alignment(mask.lanes, &addresses, t.bytes(), t.space)?;
     match t.space {
         Space::Global => load_global(&mut warp.regs, context, mask, &t, &addresses),
         Space::Shared => load_shared(&mut warp.regs, context, mask, &t, &addresses),
@@ -81,7 +83,16 @@ fn load_from(
         Space::Shared => load_shared(regs, context, mask, t, addresses),
         Space::Local => {
             let len = u64::from(context.kernel.local_bytes);
-            check_bounds(addresses, 0, len, t.bytes(), t.space)?;
+            check_bounds(
+                mask.lanes,
+                addresses,
+                t.bytes(),
+                Region {
+                    space: t.space,
+                    base: 0,
+                    len,
+                },
+            )?;
             let offsets = each_lane(|i| i * len as usize + addresses[i] as usize);
             load_elements(regs, mask, t, warp.local.as_slice(), &offsets);
             Ok(())
@@ -161,7 +172,16 @@ fn each_allocation(
         if inside != u32::MAX {
             fill(&mut here, part.lanes);
         }
-        check_bounds(&here, base, len, t.bytes(), t.space)?;
+        check_bounds(
+            part.lanes,
+            &here,
+            t.bytes(),
+            Region {
+                space: t.space,
+                base,
+                len,
+            },
+        )?;
         access(
             part,
             Words(&allocation.words),
@@ -189,13 +209,12 @@ fn load_shared(
 #[inline(always)]
 fn check_shared(context: &Context, mask: Mask, t: &Transfer, addresses: &Lanes<u64>) -> Outcome {
     let shared = &context.shared;
-    check_bounds(
-        addresses,
-        0,
-        shared.bytes().len() as u64,
-        t.bytes(),
-        Space::Shared,
-    )?;
+    let region = Region {
+        space: Space::Shared,
+        base: 0,
+        len: shared.bytes().len() as u64,
+    };
+    check_bounds(mask.lanes, addresses, t.bytes(), region)?;
     if shared.has_in_flight() {
         for lane in mask.iter() {
             if let Err(kind) = shared.check_landed(addresses[lane] as usize, t.bytes() as usize) {
@@ -213,7 +232,12 @@ fn load_bytes(
     bytes: &[u8],
     addresses: &Lanes<u64>,
 ) -> Outcome {
-    check_bounds(addresses, 0, bytes.len() as u64, t.bytes(), t.space)?;
+    let region = Region {
+        space: t.space,
+        base: 0,
+        len: bytes.len() as u64,
+    };
+    check_bounds(mask.lanes, addresses, t.bytes(), region)?;
     let offsets = each_lane(|i| addresses[i] as usize);
     load_elements(regs, mask, t, bytes, &offsets);
     Ok(())
@@ -277,7 +301,7 @@ fn extend<const N: usize>(ty: MemoryType, value: u64) -> u64 {
 #[inline(always)]
 pub(crate) fn store(warp: &mut Warp, context: &mut Context, mask: Mask, t: Transfer) -> Outcome {
     let addresses = effective(&warp.regs, mask, t.address);
-    check_alignment(&addresses, t.bytes(), t.space)?;
+    check_alignment(mask.lanes, &addresses, t.bytes(), t.space)?;
     match t.space {
         Space::Generic => each_space(mask, &addresses, |mask, space, addresses| {
             store_to(warp, context, mask, &Transfer { space, ..t }, addresses)
@@ -305,7 +329,16 @@ fn store_to(
         }
         Space::Local => {
             let len = u64::from(context.kernel.local_bytes);
-            check_bounds(addresses, 0, len, t.bytes(), t.space)?;
+            check_bounds(
+                mask.lanes,
+                addresses,
+                t.bytes(),
+                Region {
+                    space: t.space,
+                    base: 0,
+                    len,
+                },
+            )?;
             let offsets = each_lane(|i| i * len as usize + addresses[i] as usize);
             store_elements(&warp.regs, mask, t, warp.local.as_mut_slice(), &offsets);
             Ok(())

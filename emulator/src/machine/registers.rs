@@ -38,16 +38,48 @@ pub(crate) fn lanes_of(mut lanes: u32) -> impl Iterator<Item = usize> {
     })
 }
 
-/// What an arithmetic instruction computes, for all lanes, and the slot it belongs into. Storing it is
-/// left to one place, so that the code of each instruction stays small.
+/// Where the result of an arithmetic instruction belongs.
 #[derive(Clone, Copy)]
-pub(crate) enum Value {
-    /// A 32-bit slot.
-    W32(R32, Lanes<u32>),
-    /// A 64-bit slot.
-    W64(R64, Lanes<u64>),
-    /// A predicate.
-    Pred(Pred, u32),
+pub(crate) enum Destination {
+    W32(R32),
+    W64(R64),
+    Pred(Pred),
+}
+
+/// The result of an arithmetic instruction for all lanes, on its way to its slot. Storing it is left
+/// to one place, so that the code of each instruction stays small.
+pub(crate) struct Scratch {
+    w32: Slot<u32>,
+    w64: Slot<u64>,
+    pred: u32,
+}
+
+impl Scratch {
+    pub fn new() -> Self {
+        Self {
+            w32: Slot([0; LANES]),
+            w64: Slot([0; LANES]),
+            pred: 0,
+        }
+    }
+
+    #[inline(always)]
+    pub fn w32(&mut self, d: R32, values: Lanes<u32>) -> Destination {
+        self.w32.0 = values;
+        Destination::W32(d)
+    }
+
+    #[inline(always)]
+    pub fn w64(&mut self, d: R64, values: Lanes<u64>) -> Destination {
+        self.w64.0 = values;
+        Destination::W64(d)
+    }
+
+    #[inline(always)]
+    pub fn pred(&mut self, d: Pred, values: u32) -> Destination {
+        self.pred = values;
+        Destination::Pred(d)
+    }
 }
 
 /// A slot, aligned so that a vector load never crosses a cache line.
@@ -122,6 +154,16 @@ impl Registers {
     pub fn set_pred(&mut self, mask: Mask, d: Pred, values: u32) {
         let slot = &mut self.pred[usize::from(d.0)];
         *slot = *slot & !mask.lanes | values & mask.lanes;
+    }
+
+    /// Stores the lanes of `mask`.
+    #[inline(always)]
+    pub fn store(&mut self, mask: Mask, scratch: &Scratch, destination: Destination) {
+        match destination {
+            Destination::W32(d) => self.set32(mask, d, &scratch.w32.0),
+            Destination::W64(d) => self.set64(mask, d, &scratch.w64.0),
+            Destination::Pred(d) => self.set_pred(mask, d, scratch.pred),
+        }
     }
 
     #[inline(always)]

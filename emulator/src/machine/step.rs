@@ -15,7 +15,7 @@ use super::integer::{self, Carry};
 use super::matrix::{self, LdMatrix};
 use super::memory_access::{Transfer, load, store};
 use super::reconverge::{Resolution, resolve};
-use super::registers::{Mask, Registers, Value};
+use super::registers::{Destination, Mask, Registers, Scratch};
 use super::warp::{Group, Warp};
 use super::{async_copy, data_movement, float, half};
 
@@ -120,6 +120,7 @@ fn run_group<const FUSED: bool>(
 ) -> Outcome {
     let kernel = context.kernel;
     let alone = warp.groups.is_empty();
+    let mut scratch = Scratch::new();
     loop {
         if *turn == 0 || (!alone && warp.must_switch(group.pc)) {
             warp.put(group);
@@ -153,7 +154,8 @@ fn run_group<const FUSED: bool>(
             Ok(Flow::Jumped) => Ok(()),
             Ok(Flow::Gone) => return Ok(()),
             Ok(Flow::Compute) => {
-                compute::<FUSED>(warp, context, mask, &instruction.op).map(|()| group.pc += 1)
+                compute::<FUSED>(warp, context, mask, &instruction.op, &mut scratch)
+                    .map(|()| group.pc += 1)
             }
             Err(trouble) => Err(trouble),
         };
@@ -172,6 +174,7 @@ fn compute<const FUSED: bool>(
     context: &mut Context,
     mask: Mask,
     op: &Op,
+    scratch: &mut Scratch,
 ) -> Outcome {
     match *op {
         Op::Load {
@@ -350,62 +353,66 @@ fn compute<const FUSED: bool>(
             Ok(())
         }
         _ => {
-            match integers(&warp.regs, mask, op)? {
-                Value::W32(d, values) => warp.regs.set32(mask, d, &values),
-                Value::W64(d, values) => warp.regs.set64(mask, d, &values),
-                Value::Pred(d, values) => warp.regs.set_pred(mask, d, values),
-            }
+            let destination = integers(&warp.regs, mask, op, scratch)?;
+            warp.regs.store(mask, scratch, destination);
             Ok(())
         }
     }
 }
 
 #[inline(always)]
-fn integers(regs: &Registers, mask: Mask, op: &Op) -> Outcome<Value> {
+fn integers(regs: &Registers, mask: Mask, op: &Op, out: &mut Scratch) -> Outcome<Destination> {
     Ok(match *op {
-        Op::Binary16 { op, d, a, b } => Value::W32(d, integer::binary16(regs, mask, op, a, b)?),
-        Op::Binary32 { op, d, a, b } => Value::W32(d, integer::binary32(regs, mask, op, a, b)?),
-        Op::Binary64 { op, d, a, b } => Value::W64(d, integer::binary64(regs, mask, op, a, b)?),
-        Op::Shift64 { op, d, a, b } => Value::W64(d, integer::shift64(regs, op, a, b)),
-        Op::Unary16 { op, d, a } => Value::W32(d, integer::unary16(regs, op, a)),
-        Op::Unary32 { op, d, a } => Value::W32(d, integer::unary32(regs, op, a)),
-        Op::Unary64 { op, d, a } => Value::W64(d, integer::unary64(regs, op, a)),
-        Op::Count64 { op, d, a } => Value::W32(d, integer::count64(regs, op, a)),
-        Op::Ternary16 { op, d, a, b, c } => Value::W32(d, integer::ternary16(regs, op, [a, b, c])),
-        Op::Ternary32 { op, d, a, b, c } => Value::W32(d, integer::ternary32(regs, op, [a, b, c])),
-        Op::Ternary64 { op, d, a, b, c } => Value::W64(d, integer::ternary64(regs, op, [a, b, c])),
-        Op::MulWide16 { signed, d, a, b } => Value::W32(d, integer::mul_wide16(regs, signed, a, b)),
-        Op::MulWide32 { signed, d, a, b } => Value::W64(d, integer::mul_wide32(regs, signed, a, b)),
+        Op::Binary16 { op, d, a, b } => {
+            integer::check_divisors16(regs, mask, op, b)?;
+            out.w32(d, integer::binary16(regs, op, a, b))
+        }
+        Op::Binary32 { op, d, a, b } => {
+            integer::check_divisors32(regs, mask, op, b)?;
+            out.w32(d, integer::binary32(regs, op, a, b))
+        }
+        Op::Binary64 { op, d, a, b } => {
+            integer::check_divisors64(regs, mask, op, b)?;
+            out.w64(d, integer::binary64(regs, op, a, b))
+        }
+        Op::Shift64 { op, d, a, b } => out.w64(d, integer::shift64(regs, op, a, b)),
+        Op::Unary16 { op, d, a } => out.w32(d, integer::unary16(regs, op, a)),
+        Op::Unary32 { op, d, a } => out.w32(d, integer::unary32(regs, op, a)),
+        Op::Unary64 { op, d, a } => out.w64(d, integer::unary64(regs, op, a)),
+        Op::Count64 { op, d, a } => out.w32(d, integer::count64(regs, op, a)),
+        Op::Ternary16 { op, d, a, b, c } => out.w32(d, integer::ternary16(regs, op, [a, b, c])),
+        Op::Ternary32 { op, d, a, b, c } => out.w32(d, integer::ternary32(regs, op, [a, b, c])),
+        Op::Ternary64 { op, d, a, b, c } => out.w64(d, integer::ternary64(regs, op, [a, b, c])),
+        Op::MulWide16 { signed, d, a, b } => out.w32(d, integer::mul_wide16(regs, signed, a, b)),
+        Op::MulWide32 { signed, d, a, b } => out.w64(d, integer::mul_wide32(regs, signed, a, b)),
         Op::MadWide16 { signed, d, a, b, c } => {
-            Value::W32(d, integer::mad_wide16(regs, signed, [a, b, c]))
+            out.w32(d, integer::mad_wide16(regs, signed, [a, b, c]))
         }
         Op::MadWide32 { signed, d, a, b, c } => {
-            Value::W64(d, integer::mad_wide32(regs, signed, [a, b], c))
+            out.w64(d, integer::mad_wide32(regs, signed, [a, b], c))
         }
-        Op::Lop3 { lut, d, a, b, c } => Value::W32(d, integer::lop3(regs, lut, [a, b, c])),
-        Op::Bfi32 { d, a, b, pos, len } => Value::W32(d, integer::bfi32(regs, [a, b], [pos, len])),
-        Op::Bfi64 { d, a, b, pos, len } => Value::W64(d, integer::bfi64(regs, [a, b], [pos, len])),
+        Op::Lop3 { lut, d, a, b, c } => out.w32(d, integer::lop3(regs, lut, [a, b, c])),
+        Op::Bfi32 { d, a, b, pos, len } => out.w32(d, integer::bfi32(regs, [a, b], [pos, len])),
+        Op::Bfi64 { d, a, b, pos, len } => out.w64(d, integer::bfi64(regs, [a, b], [pos, len])),
         Op::Bfe64 {
             signed,
             d,
             a,
             pos,
             len,
-        } => Value::W64(d, integer::bfe64(regs, signed, a, [pos, len])),
-        _ => return comparisons(regs, op),
+        } => out.w64(d, integer::bfe64(regs, signed, a, [pos, len])),
+        _ => return comparisons(regs, op, out),
     })
 }
 
 #[inline(always)]
-fn comparisons(regs: &Registers, op: &Op) -> Outcome<Value> {
+fn comparisons(regs: &Registers, op: &Op, out: &mut Scratch) -> Outcome<Destination> {
     Ok(match *op {
-        Op::Setp16 { cmp, d, a, b } => Value::Pred(d, compare::setp16(regs, cmp, a, b)),
-        Op::Setp32 { cmp, d, a, b } => Value::Pred(d, compare::setp32(regs, cmp, a, b)),
-        Op::Setp64 { cmp, d, a, b } => Value::Pred(d, compare::setp64(regs, cmp, a, b)),
-        Op::SetpF32 { cmp, ftz, d, a, b } => {
-            Value::Pred(d, compare::setp_f32(regs, (cmp, ftz), a, b))
-        }
-        Op::SetpF64 { cmp, d, a, b } => Value::Pred(d, compare::setp_f64(regs, cmp, a, b)),
+        Op::Setp16 { cmp, d, a, b } => out.pred(d, compare::setp16(regs, cmp, a, b)),
+        Op::Setp32 { cmp, d, a, b } => out.pred(d, compare::setp32(regs, cmp, a, b)),
+        Op::Setp64 { cmp, d, a, b } => out.pred(d, compare::setp64(regs, cmp, a, b)),
+        Op::SetpF32 { cmp, ftz, d, a, b } => out.pred(d, compare::setp_f32(regs, (cmp, ftz), a, b)),
+        Op::SetpF64 { cmp, d, a, b } => out.pred(d, compare::setp_f64(regs, cmp, a, b)),
         Op::SetpHalf {
             cmp,
             kind,
@@ -413,30 +420,30 @@ fn comparisons(regs: &Registers, op: &Op) -> Outcome<Value> {
             d,
             a,
             b,
-        } => Value::Pred(
+        } => out.pred(
             d,
             compare::setp_half(regs, HalfTest { cmp, kind, ftz }, a, b),
         ),
-        Op::TestF32 { class, d, a } => Value::Pred(d, compare::test_f32(regs, class, a)),
-        Op::TestF64 { class, d, a } => Value::Pred(d, compare::test_f64(regs, class, a)),
-        Op::Select32 { d, a, b, p } => Value::W32(d, compare::select32(regs, a, b, p)),
-        Op::Select64 { d, a, b, p } => Value::W64(d, compare::select64(regs, a, b, p)),
-        Op::PredLogic { op, d, a, b } => Value::Pred(d, compare::pred_logic(regs, op, a, b)),
-        _ => return floats(regs, op),
+        Op::TestF32 { class, d, a } => out.pred(d, compare::test_f32(regs, class, a)),
+        Op::TestF64 { class, d, a } => out.pred(d, compare::test_f64(regs, class, a)),
+        Op::Select32 { d, a, b, p } => out.w32(d, compare::select32(regs, a, b, p)),
+        Op::Select64 { d, a, b, p } => out.w64(d, compare::select64(regs, a, b, p)),
+        Op::PredLogic { op, d, a, b } => out.pred(d, compare::pred_logic(regs, op, a, b)),
+        _ => return floats(regs, op, out),
     })
 }
 
 #[inline(always)]
-fn floats(regs: &Registers, op: &Op) -> Outcome<Value> {
+fn floats(regs: &Registers, op: &Op, out: &mut Scratch) -> Outcome<Destination> {
     Ok(match *op {
         Op::BinaryF32 { op, mode, d, a, b } => {
-            Value::W32(d, float::binary_f32(regs, (op, mode), a, b))
+            out.w32(d, float::binary_f32(regs, (op, mode), a, b))
         }
-        Op::UnaryF32 { op, mode, d, a } => Value::W32(d, float::unary_f32(regs, (op, mode), a)),
-        Op::FmaF32 { mode, d, a, b, c } => Value::W32(d, float::fma_f32(regs, mode, [a, b, c])),
-        Op::BinaryF64 { op, d, a, b } => Value::W64(d, float::binary_f64(regs, op, a, b)),
-        Op::UnaryF64 { op, d, a } => Value::W64(d, float::unary_f64(regs, op, a)),
-        Op::FmaF64 { d, a, b, c } => Value::W64(d, float::fma_f64(regs, [a, b, c])),
+        Op::UnaryF32 { op, mode, d, a } => out.w32(d, float::unary_f32(regs, (op, mode), a)),
+        Op::FmaF32 { mode, d, a, b, c } => out.w32(d, float::fma_f32(regs, mode, [a, b, c])),
+        Op::BinaryF64 { op, d, a, b } => out.w64(d, float::binary_f64(regs, op, a, b)),
+        Op::UnaryF64 { op, d, a } => out.w64(d, float::unary_f64(regs, op, a)),
+        Op::FmaF64 { d, a, b, c } => out.w64(d, float::fma_f64(regs, [a, b, c])),
         Op::BinaryHalf {
             op,
             kind,
@@ -444,14 +451,14 @@ fn floats(regs: &Registers, op: &Op) -> Outcome<Value> {
             d,
             a,
             b,
-        } => Value::W32(d, half::binary(regs, op, (kind, mode), [a, b])),
+        } => out.w32(d, half::binary(regs, op, (kind, mode), [a, b])),
         Op::UnaryHalf {
             op,
             kind,
             mode,
             d,
             a,
-        } => Value::W32(d, half::unary(regs, op, (kind, mode), a)),
+        } => out.w32(d, half::unary(regs, op, (kind, mode), a)),
         Op::FmaHalf {
             kind,
             mode,
@@ -459,49 +466,49 @@ fn floats(regs: &Registers, op: &Op) -> Outcome<Value> {
             a,
             b,
             c,
-        } => Value::W32(d, half::fma(regs, (kind, mode), [a, b, c])),
-        _ => return moves(regs, op),
+        } => out.w32(d, half::fma(regs, (kind, mode), [a, b, c])),
+        _ => return moves(regs, op, out),
     })
 }
 
 #[inline(always)]
-fn moves(regs: &Registers, op: &Op) -> Outcome<Value> {
+fn moves(regs: &Registers, op: &Op, out: &mut Scratch) -> Outcome<Destination> {
     Ok(match *op {
-        Op::Mov32 { d, a } => Value::W32(d, *regs.get32(a)),
-        Op::Mov64 { d, a } => Value::W64(d, *regs.get64(a)),
-        Op::Pack64 { d, lo, hi } => Value::W64(d, data_movement::pack64(regs, lo, hi)),
-        Op::Pack16x2 { d, lo, hi } => Value::W32(d, data_movement::pack16x2(regs, lo, hi)),
+        Op::Mov32 { d, a } => out.w32(d, *regs.get32(a)),
+        Op::Mov64 { d, a } => out.w64(d, *regs.get64(a)),
+        Op::Pack64 { d, lo, hi } => out.w64(d, data_movement::pack64(regs, lo, hi)),
+        Op::Pack16x2 { d, lo, hi } => out.w32(d, data_movement::pack16x2(regs, lo, hi)),
         Op::Resize {
             signed,
             from,
             to,
             d,
             a,
-        } => Value::W32(d, data_movement::resize(regs, signed, (from, to), a)),
-        Op::Widen { signed, d, a } => Value::W64(d, data_movement::widen(regs, signed, a)),
-        Op::Narrow { d, a } => Value::W32(d, data_movement::narrow(regs, a)),
-        Op::Prmt { mode, d, a, b, c } => Value::W32(d, data_movement::prmt(regs, mode, [a, b, c])),
+        } => out.w32(d, data_movement::resize(regs, signed, (from, to), a)),
+        Op::Widen { signed, d, a } => out.w64(d, data_movement::widen(regs, signed, a)),
+        Op::Narrow { d, a } => out.w32(d, data_movement::narrow(regs, a)),
+        Op::Prmt { mode, d, a, b, c } => out.w32(d, data_movement::prmt(regs, mode, [a, b, c])),
         Op::Convert {
             to,
             from,
             mode,
             d,
             a,
-        } => convert(regs, Conversion { to, from, mode }, d, a),
+        } => convert(regs, Conversion { to, from, mode }, d, a, out),
         Op::ConvertPair {
             kind,
             mode,
             d,
             hi,
             lo,
-        } => Value::W32(d, convert_pair(regs, (kind, mode), hi, lo)),
+        } => out.w32(d, convert_pair(regs, (kind, mode), hi, lo)),
         Op::Cvta {
             space,
             to_space,
             d,
             a,
-        } => Value::W64(d, data_movement::cvta(regs, (space, to_space), a)),
-        Op::IsSpace { space, d, a } => Value::Pred(d, data_movement::is_space(regs, space, a)),
+        } => out.w64(d, data_movement::cvta(regs, (space, to_space), a)),
+        Op::IsSpace { space, d, a } => out.pred(d, data_movement::is_space(regs, space, a)),
         // `control` and `compute` have taken all others.
         _ => return warp_fault(FaultKind::NotExecuted),
     })
