@@ -170,21 +170,23 @@ impl Spec {
     fn softmax_row(
         &self,
         q: &[f64],
-        keys: &[Vec<f64>],
+        key_columns: &[Vec<f64>],
         i: usize,
         round: impl Fn(f64) -> f64,
     ) -> (Vec<f64>, f64) {
-        let scores: Vec<f64> = keys
-            .iter()
-            .enumerate()
-            .map(|(j, key)| match self.is_visible(i, j) {
-                true => round(q.iter().zip(key).map(|(q, k)| q * k).sum()),
+        let mut scores = vec![0.0; self.seqlen_k];
+        for (q, column) in q.iter().zip(key_columns) {
+            scores.iter_mut().zip(column).for_each(|(s, k)| *s += q * k);
+        }
+        for (j, score) in scores.iter_mut().enumerate() {
+            *score = match self.is_visible(i, j) {
+                true => round(*score),
                 false => f64::NEG_INFINITY,
-            })
-            .collect();
+            };
+        }
         let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         if max == f64::NEG_INFINITY {
-            return (vec![0.0; keys.len()], max);
+            return (vec![0.0; self.seqlen_k], max);
         }
         let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
         (
@@ -200,7 +202,8 @@ impl Spec {
         !self.is_causal || j + self.seqlen_q <= i + self.seqlen_k
     }
 
-    /// The keys that query head `head` uses, times softmax_scale.
+    /// The keys that query head `head` uses, times softmax_scale, as `head_dim` columns: summing scores column by
+    /// column is the same sum in the same order as row by row, and several times faster.
     fn scaled_keys<T: AttentionElement>(
         &self,
         k: &[T],
@@ -211,11 +214,10 @@ impl Spec {
         let scale = self
             .softmax_scale
             .unwrap_or_else(|| 1.0 / (self.head_dim as f64).sqrt());
-        let mut keys = self.key_head(k, batch, head);
-        keys.iter_mut()
-            .flatten()
-            .for_each(|x| *x = round(*x * scale));
-        keys
+        let keys = self.key_head(k, batch, head);
+        (0..self.head_dim)
+            .map(|d| keys.iter().map(|key| round(key[d] * scale)).collect())
+            .collect()
     }
 
     fn key_head<T: AttentionElement>(&self, k: &[T], batch: usize, head: usize) -> Vec<Vec<f64>> {

@@ -26,8 +26,14 @@ fn without_a_driver_the_error_says_what_to_do_and_with_one_the_gpu_computes() {
             );
             assert!(matches!(error, BackendError::Cuda(_)), "{text}");
             if !has_driver() {
-                assert!(text.contains("libcuda.so.1"), "names what is missing: {text}");
-                assert!(text.contains("Device::emulated()"), "names the way out: {text}");
+                assert!(
+                    text.contains("libcuda.so.1"),
+                    "names what is missing: {text}"
+                );
+                assert!(
+                    text.contains("Device::emulated()"),
+                    "names the way out: {text}"
+                );
             }
         }
     }

@@ -2,13 +2,13 @@
 
 mod common;
 
-use common::{Case, is_full_run};
+use common::{Case, device, is_full_run};
 use flash_attention::Dtype::{Bf16, F16};
 use flash_attention::{Attention, Device, EmulatorOptions, MmaNumerics, Tensor, bf16, f16};
 
 #[test]
 fn lengths_from_0_to_3_are_exact_with_and_without_mask() {
-    let device = Device::emulated();
+    let device = device();
     for (seqlen_q, seqlen_k) in (0..4).flat_map(|q| (0..4).map(move |k| (q, k))) {
         // Many heads: the rule compares maxima, which need a few samples to mean something.
         let case = Case::new(F16, seqlen_q, seqlen_k, 64).heads(12, 4).batch(2);
@@ -19,7 +19,7 @@ fn lengths_from_0_to_3_are_exact_with_and_without_mask() {
 
 #[test]
 fn lengths_around_tile_multiples_are_exact() {
-    let device = Device::emulated();
+    let device = device();
     for length in [
         15, 16, 17, 31, 33, 63, 64, 65, 97, 127, 128, 129, 191, 193, 255, 256, 257,
     ] {
@@ -44,7 +44,7 @@ fn lengths_around_tile_multiples_are_exact() {
 
 #[test]
 fn every_head_dim_that_is_a_multiple_of_8_is_exact() {
-    let device = Device::emulated();
+    let device = device();
     for head_dim in (8..=256).step_by(8) {
         Case::new(F16, 70, 131, head_dim).assert_exact(&device);
         Case::new(Bf16, 131, 133, head_dim)
@@ -56,7 +56,7 @@ fn every_head_dim_that_is_a_multiple_of_8_is_exact() {
 
 #[test]
 fn one_query_decodes_against_many_keys() {
-    let device = Device::emulated();
+    let device = device();
     Case::new(F16, 1, 1000, 128)
         .heads(8, 2)
         .batch(2)
@@ -69,7 +69,7 @@ fn one_query_decodes_against_many_keys() {
 
 #[test]
 fn large_logits_do_not_overflow() {
-    let device = Device::emulated();
+    let device = device();
     for head_dim in [16, 32, 64, 128] {
         Case::new(F16, 128, 128, head_dim)
             .spread(5.0, 3.0)
@@ -86,7 +86,7 @@ fn large_logits_do_not_overflow() {
 
 #[test]
 fn rows_without_keys_give_zero_and_minus_infinity() {
-    let device = Device::emulated();
+    let device = device();
     for (seqlen_q, seqlen_k) in [(5, 2), (130, 1), (300, 129), (257, 0)] {
         let case = Case::new(F16, seqlen_q, seqlen_k, 64).causal(true);
         case.assert_exact(&device);
@@ -113,7 +113,7 @@ fn rows_without_keys_give_zero_and_minus_infinity() {
 #[test]
 fn causal_mask_is_bottom_right_aligned() {
     // Values are the key's number and scores are equal, so each output is the mean number of the visible keys.
-    let device = Device::emulated();
+    let device = device();
     let (seqlen_q, seqlen_k) = (3, 5);
     let values: Vec<bf16> = (0..seqlen_k)
         .flat_map(|j| [bf16::from_f32(j as f32); 8])
@@ -134,7 +134,7 @@ fn causal_mask_is_bottom_right_aligned() {
 
 #[test]
 fn an_empty_output_needs_no_kernel() {
-    let device = Device::emulated();
+    let device = device();
     for shape in [[0, 5, 2, 64], [2, 0, 2, 64], [2, 5, 0, 64]] {
         let q = Tensor::<f16>::zeros(&device, shape).unwrap();
         let result = Attention::new().forward(&q, &q, &q).unwrap();
@@ -146,7 +146,7 @@ fn an_empty_output_needs_no_kernel() {
 #[test]
 fn more_than_65535_blocks_compute_every_head() {
     // With one key the output is its value, whatever the scores: 66,000 different values find every lost block.
-    let device = Device::emulated();
+    let device = device();
     let mut shapes = vec![[300, 1, 220, 8]];
     if is_full_run() {
         shapes.extend([

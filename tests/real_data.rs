@@ -1,10 +1,13 @@
 //! Activations of a real model against answers that were computed in f64 by other software (examples/data/README.md).
 
+mod common;
+
 use std::ops::Range;
 
 use approx::assert_abs_diff_eq;
+use common::device;
 use flash_attention::reference::{self, Reference, Spec};
-use flash_attention::{Attention, Buffer, Device, Forward, Tensor, f16, rule};
+use flash_attention::{Attention, Buffer, Forward, Tensor, f16, rule};
 use safetensors::SafeTensors;
 
 const PARAGRAPH: &[u8] = include_bytes!("../examples/data/minilm_layer3_paragraph.safetensors");
@@ -106,7 +109,7 @@ fn the_reference_agrees_with_the_stored_answers() {
 
 #[test]
 fn a_paragraph_is_exact_with_and_without_mask() {
-    let device = Device::emulated();
+    let device = device();
     let data = ["q", "k", "v"].map(|name| halves(PARAGRAPH, name));
     let [q, k, v] = data
         .each_ref()
@@ -124,7 +127,7 @@ fn a_paragraph_is_exact_with_and_without_mask() {
 
 #[test]
 fn sentences_packed_one_after_the_other_are_exact_as_views() {
-    let device = Device::emulated();
+    let device = device();
     let data = ["q", "k", "v"].map(|name| halves(SENTENCES, name));
     let buffers = data
         .each_ref()

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Case, randn};
+use common::{Case, device, randn};
 use flash_attention::Dtype::{self, Bf16, F16};
 use flash_attention::{
     Attention, AttentionElement, Buffer, CopyKind, Device, RawForward, RawTensor, Tensor, bf16,
@@ -34,7 +34,7 @@ fn assert_equals_copies<T: AttentionElement>(
 
 #[test]
 fn views_of_a_packed_qkv_buffer_need_no_copy() {
-    let device = Device::emulated();
+    let device = device();
     let (batch, seqlen, heads, head_dim) = (2, 70, 3, 40);
     let packed = Buffer::from_slice(
         &device,
@@ -60,7 +60,7 @@ fn views_of_a_packed_qkv_buffer_need_no_copy() {
 
 #[test]
 fn head_major_tensors_are_views_too() {
-    let device = Device::emulated();
+    let device = device();
     let (batch, seqlen, heads, head_dim) = (2, 65, 2, 64);
     let view = |seed| {
         let buffer = Buffer::from_slice(
@@ -82,7 +82,7 @@ fn head_major_tensors_are_views_too() {
 
 #[test]
 fn unaligned_strides_and_offsets_take_the_element_kernels() {
-    let device = Device::emulated();
+    let device = device();
     for head_dim in [8, 32, 64, 96, 128, 192, 256] {
         let view = |seed, offset, seqlen: usize, gap: usize| {
             let row = (head_dim + gap) as i64;
@@ -110,7 +110,7 @@ fn unaligned_strides_and_offsets_take_the_element_kernels() {
 
 #[test]
 fn broadcast_and_reversed_inputs_are_read_as_their_strides_say() {
-    let device = Device::emulated();
+    let device = device();
     let (seqlen, heads, head_dim) = (50, 2, 32);
     let row = (heads * head_dim) as i64;
     let buffer =
@@ -127,7 +127,7 @@ fn broadcast_and_reversed_inputs_are_read_as_their_strides_say() {
 
 #[test]
 fn a_strided_output_leaves_the_gaps_alone() {
-    let device = Device::emulated();
+    let device = device();
     for gap in [8, 3] {
         let case = Case::new(F16, 37, 41, 24);
         let [q, k, v] = case.inputs::<f16>();
@@ -193,7 +193,8 @@ fn two_allocations(first: u64, second: u64, shape: [usize; 4]) -> RawTensor {
 #[test]
 fn offsets_beyond_32_bits_reach_the_right_elements() {
     for gap in [0, 1] {
-        // One allocation per batch entry of each tensor; an odd start selects the element kernels.
+        // One allocation per batch entry of each tensor: emulated ones lie more than 32 bits apart. An odd start
+        // selects the element kernels.
         let device = Device::emulated();
         let shape = [2, 1, 2, 64];
         let row = 2 * 64;
@@ -241,7 +242,7 @@ fn offsets_beyond_32_bits_reach_the_right_elements() {
 
 #[test]
 fn raw_pointers_give_the_same_bits_as_tensors() {
-    let device = Device::emulated();
+    let device = device();
     let case = Case::new(Bf16, 33, 47, 72)
         .heads(4, 2)
         .causal(true)

@@ -5,7 +5,6 @@ here=$(cd "$(dirname "$0")" && pwd)
 out=${OUT:-$here/results}
 mkdir -p "$out"
 export FLASH_ATTENTION_DEVICE=${FLASH_ATTENTION_DEVICE:-cuda:0}
-export FLASH_ATTENTION_DATA=$here/data
 nvidia-smi >"$out/nvidia-smi.txt" 2>&1 || echo "nvidia-smi is not there" >"$out/nvidia-smi.txt"
 
 failed=0

@@ -177,6 +177,14 @@ pub fn randn<T: AttentionElement>(seed: u64, len: usize, spread: f32) -> Vec<T> 
         .collect()
 }
 
+/// What the numeric tests run on: `FLASH_ATTENTION_DEVICE`, or the emulated device.
+pub fn device() -> Device {
+    match std::env::var("FLASH_ATTENTION_DEVICE") {
+        Ok(name) => Device::from_name(&name).unwrap_or_else(|error| panic!("{error}")),
+        Err(_) => Device::emulated(),
+    }
+}
+
 /// Whether the long grids were asked for.
 pub fn is_full_run() -> bool {
     std::env::var_os("FLASH_ATTENTION_FULL").is_some_and(|value| value == "1")

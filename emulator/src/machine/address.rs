@@ -110,10 +110,7 @@ pub(crate) fn check_bounds(
     region: Region,
 ) -> Outcome {
     let Region { space, base, len } = region;
-    let highest = addresses
-        .iter()
-        .fold(0, |highest, a| a.wrapping_sub(base).max(highest));
-    if len >= u64::from(size) && highest <= len - u64::from(size) {
+    if all_inside(addresses, size, base, len) {
         return Ok(());
     }
     let lane = first_where(lanes, |lane| {
@@ -121,6 +118,23 @@ pub(crate) fn check_bounds(
         offset >= len || u64::from(size) > len - offset
     });
     lane_fault(lane as u32, out_of_bounds(addresses[lane], size, space))
+}
+
+/// Whether `size` bytes from every address lie in the `len` bytes from `base` on.
+#[inline(always)]
+pub(crate) fn all_inside(addresses: &Lanes<u64>, size: u32, base: u64, len: u64) -> bool {
+    let Some(last) = len.checked_sub(u64::from(size)) else {
+        return false;
+    };
+    // No offset is larger than the union of all their bits, which is quicker to compute than the
+    // largest one and nearly always decides.
+    let union = addresses
+        .iter()
+        .fold(0, |bits, address| bits | address.wrapping_sub(base));
+    union <= last
+        || addresses
+            .iter()
+            .all(|address| address.wrapping_sub(base) <= last)
 }
 
 /// The first of `lanes` for which `f` holds.

@@ -91,14 +91,20 @@ pub(crate) fn convert_pair(
     lo: R32,
 ) -> Lanes<u32> {
     match Format::of(kind) {
-        Format::F16 if is_plain(mode) => regs.map2_32(hi, lo, |hi, lo| {
-            f16_from_f32(f32::from_bits(hi)) << 16 | f16_from_f32(f32::from_bits(lo))
-        }),
-        Format::Bf16 if is_plain(mode) => regs.map2_32(hi, lo, |hi, lo| {
-            bf16_from_f32(f32::from_bits(hi)) << 16 | bf16_from_f32(f32::from_bits(lo))
-        }),
+        Format::F16 if is_plain(mode) => pack_lanes(regs, hi, lo, f16_from_f32),
+        Format::Bf16 if is_plain(mode) => pack_lanes(regs, hi, lo, bf16_from_f32),
         format => convert_pair_any(regs, (format, mode), hi, lo),
     }
+}
+
+#[inline(always)]
+fn pack_lanes(regs: &Registers, hi: R32, lo: R32, half: impl Fn(f32) -> u32) -> Lanes<u32> {
+    let (hi, lo) = (regs.get32(hi), regs.get32(lo));
+    let mut out = [0; LANES];
+    for i in 0..LANES {
+        out[i] = half(f32::from_bits(hi[i])) << 16 | half(f32::from_bits(lo[i]));
+    }
+    out
 }
 
 #[inline(never)]

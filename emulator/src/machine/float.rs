@@ -7,7 +7,7 @@
 use crate::ir::{BinaryF32, BinaryF64, FloatMode, R32, R64, Rounding, UnaryF32, UnaryF64};
 
 use super::approx;
-use super::registers::{Lanes, Registers};
+use super::registers::{LANES, Lanes, Registers};
 
 /// The NaN that f32 instructions produce.
 pub(crate) const NAN32: u32 = 0x7fff_ffff;
@@ -155,11 +155,20 @@ pub(crate) fn unary_f32(regs: &Registers, (op, mode): (UnaryF32, FloatMode), a: 
     match (op, mode.ftz) {
         (UnaryF32::Neg, false) => regs.map1_32(a, |x| x ^ 0x8000_0000),
         (UnaryF32::Abs, false) => regs.map1_32(a, |x| x & 0x7fff_ffff),
-        (UnaryF32::Ex2, ftz) if !mode.saturate => {
-            regs.map1_32(a, |x| bits32(flush(approx::ex2(f32::from_bits(x)), ftz)))
-        }
+        (UnaryF32::Ex2, ftz) if !mode.saturate => ex2_lanes(regs.get32(a), ftz),
         _ => unary_f32_with_mode(regs, (op, mode), a),
     }
+}
+
+/// A loop of its own, because the function is long enough for a closure around it to stay a call,
+/// which would not be compiled for the caller's vector extension.
+#[inline(always)]
+fn ex2_lanes(a: &Lanes<u32>, ftz: bool) -> Lanes<u32> {
+    let mut out = [0; LANES];
+    for (out, a) in out.iter_mut().zip(a) {
+        *out = bits32(flush(approx::ex2(f32::from_bits(*a)), ftz));
+    }
+    out
 }
 
 #[inline(never)]

@@ -4,7 +4,7 @@ use crate::fault::{FaultKind, Outcome, lane_fault, space_name};
 use crate::ir::{Address, MemoryType, R32, R64, Space, Width};
 
 use super::address::{
-    GlobalView, Region, check_alignment, check_bounds, effective, fill, out_of_bounds,
+    GlobalView, Region, all_inside, check_alignment, check_bounds, effective, fill, out_of_bounds,
 };
 use super::context::Context;
 use super::data_movement::{space_of, window_base};
@@ -113,10 +113,7 @@ fn load_global(
     let first = addresses[mask.lanes.trailing_zeros() as usize & (LANES - 1)];
     if let Some(allocation) = context.global.allocation(first) {
         let (base, len) = (allocation.base, allocation.bytes);
-        let highest = addresses
-            .iter()
-            .fold(0, |highest, a| a.wrapping_sub(base).max(highest));
-        if len >= u64::from(t.bytes()) && highest <= len - u64::from(t.bytes()) {
+        if all_inside(addresses, t.bytes(), base, len) {
             let offsets = each_lane(|i| (addresses[i] - base) as usize);
             load_elements(regs, mask, t, &Words(&allocation.words), &offsets);
             return Ok(());
