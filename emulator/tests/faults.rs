@@ -3,7 +3,18 @@
 mod common;
 
 use common::{Run, kernel, run, run_with};
-use ptx_emulator::{FaultKind, GlobalMemory, Launch, Module, Options, Schedule, launch};
+use ptx_emulator::{Fault, FaultKind, GlobalMemory, Launch, Module, Options, Schedule, launch};
+
+trait Faulty {
+    /// The fault; panics when the kernel ran through.
+    fn fault(self) -> Fault;
+}
+
+impl Faulty for Run {
+    fn fault(self) -> Fault {
+        self.result.expect_err("the kernel should fault")
+    }
+}
 
 fn shared(body: &str, threads: u32) -> Run {
     let text = kernel(".shared .align 16 .b8 buffer[64];", body);
@@ -326,5 +337,31 @@ fn launches_that_do_not_fit_are_refused_before_they_start() {
             message.starts_with("cannot launch k: ") && message.contains(says),
             "{message}"
         );
+    }
+}
+
+#[test]
+fn what_was_stored_before_a_fault_stays() {
+    let run = run("mov.u64 %rd1, 5; st.global.b64 [%rd0], %rd1; trap;", 1);
+    assert_eq!(run.wide(0), 5);
+    assert_eq!(run.fault().kind, FaultKind::Trap);
+}
+
+#[test]
+fn oversized_memory_is_refused_instead_of_allocated() {
+    for (declarations, body, says) in [
+        (
+            "",
+            ".local .align 8 .b8 big[600000]; mov.u64 %rd1, big; st.local.b32 [%rd1], 1;",
+            "local",
+        ),
+        (
+            ".shared .align 8 .b8 big[300000];",
+            "st.shared.b32 [big], 1;",
+            "shared",
+        ),
+    ] {
+        let fault = run_with(&kernel(declarations, body), 1, 1, &Options::default()).fault();
+        assert!(fault.to_string().contains(says), "{fault}");
     }
 }

@@ -21,13 +21,10 @@ pub fn run() -> Result<(), TaskError> {
         fs::remove_dir_all(&bundle).map_err(file_error(&bundle))?;
     }
     for (folder, arguments) in [
-        (
-            "tests",
-            &["test", "--no-run", "--package", "flash-attention"][..],
-        ),
+        ("tests", &["test", "--no-run", "--test", "attention"][..]),
         (
             "benches",
-            &["bench", "--no-run", "--package", "flash-attention"][..],
+            &["bench", "--no-run", "--bench", "attention"][..],
         ),
         ("bin", &["build", "--package", "flash-attention-cli"][..]),
     ] {

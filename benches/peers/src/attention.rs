@@ -59,9 +59,16 @@ pub fn run() -> Result<(), Box<dyn std::error::Error>> {
         ],
     );
     // candle answers [batch, heads, seqlen, head_dim].
-    let theirs = theirs.ok_or("candle did not run")?.transpose(1, 2)?.flatten_all()?.to_vec1::<f32>()?;
-    let difference =
-        ours.iter().zip(&theirs).map(|(a, b)| (a.to_f32() - b).abs()).fold(0.0, f32::max);
+    let theirs = theirs
+        .ok_or("candle did not run")?
+        .transpose(1, 2)?
+        .flatten_all()?
+        .to_vec1::<f32>()?;
+    let difference = ours
+        .iter()
+        .zip(&theirs)
+        .map(|(a, b)| (a.to_f32() - b).abs())
+        .fold(0.0, f32::max);
     println!(
         "  emulated takes {:.2} times candle's f32 and {:.2} times its bf16; largest difference {difference:.1e}",
         timings[2].ratio_to(&timings[0]),
@@ -81,7 +88,11 @@ fn candle_inputs(
     let tensor = |values: &[bf16]| {
         CandleTensor::from_slice(values, &shape, &CandleDevice::Cpu)?.to_dtype(dtype)
     };
-    Ok([tensor(&inputs[0])?, tensor(&inputs[1])?, tensor(&inputs[2])?])
+    Ok([
+        tensor(&inputs[0])?,
+        tensor(&inputs[1])?,
+        tensor(&inputs[2])?,
+    ])
 }
 
 /// Roughly normal values: sums of four uniform ones (splitmix64).

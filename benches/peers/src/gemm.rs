@@ -17,14 +17,21 @@ pub fn run() -> Result<(), Box<dyn std::error::Error>> {
     let mut ours = vec![0f32; SIZE * SIZE];
 
     let module = Module::parse(&ptx)?;
-    let entry = module.entries().next().ok_or("gemm.ptx has no entry")?.to_owned();
+    let entry = module
+        .entries()
+        .next()
+        .ok_or("gemm.ptx has no entry")?
+        .to_owned();
     let mut instructions = 0;
 
     println!("gemm.ptx of ptoxide 0.1.0, {SIZE}x{SIZE}x{SIZE}:");
     let timings = compare(
         5,
         vec![
-            ("ptoxide 0.1.0", Box::new(|| with_ptoxide(&ptx, &a, &b, &mut theirs))),
+            (
+                "ptoxide 0.1.0",
+                Box::new(|| with_ptoxide(&ptx, &a, &b, &mut theirs)),
+            ),
             (
                 "emulator",
                 Box::new(|| instructions = with_emulator(&module, &entry, &a, &b, &mut ours)),
@@ -44,9 +51,11 @@ pub fn run() -> Result<(), Box<dyn std::error::Error>> {
 
 /// The kernel lies in the crate's source, which cargo has unpacked to build this program.
 fn kernel_path() -> Result<std::path::PathBuf, Box<dyn std::error::Error>> {
-    let home = std::env::var("CARGO_HOME").map(Into::into).unwrap_or_else(|_| {
-        std::path::Path::new(&std::env::var("HOME").unwrap_or_default()).join(".cargo")
-    });
+    let home = std::env::var("CARGO_HOME")
+        .map(Into::into)
+        .unwrap_or_else(|_| {
+            std::path::Path::new(&std::env::var("HOME").unwrap_or_default()).join(".cargo")
+        });
     for registry in std::fs::read_dir(home.join("registry/src"))? {
         let path = registry?.path().join("ptoxide-0.1.0/kernels/gemm.ptx");
         if path.is_file() {
@@ -58,15 +67,28 @@ fn kernel_path() -> Result<std::path::PathBuf, Box<dyn std::error::Error>> {
 
 fn with_ptoxide(ptx: &str, a: &[f32], b: &[f32], c: &mut [f32]) {
     let mut context = Context::new_with_module(ptx).expect("ptoxide parses its own kernel");
-    let (da, db, dc) = (context.alloc(a.len()), context.alloc(b.len()), context.alloc(c.len()));
+    let (da, db, dc) = (
+        context.alloc(a.len()),
+        context.alloc(b.len()),
+        context.alloc(c.len()),
+    );
     context.write(da, a);
     context.write(db, b);
     let grid = SIZE as u32 / BLOCK;
     let size = || Argument::U64(SIZE as u64);
     context
         .run(
-            LaunchParams::func_id(0).grid2d(grid, grid).block2d(BLOCK, BLOCK),
-            &[Argument::ptr(da), Argument::ptr(db), Argument::ptr(dc), size(), size(), size()],
+            LaunchParams::func_id(0)
+                .grid2d(grid, grid)
+                .block2d(BLOCK, BLOCK),
+            &[
+                Argument::ptr(da),
+                Argument::ptr(db),
+                Argument::ptr(dc),
+                size(),
+                size(),
+                size(),
+            ],
         )
         .expect("ptoxide runs its own kernel");
     context.read(dc, c);
@@ -80,8 +102,10 @@ fn with_emulator(module: &Module, entry: &str, a: &[f32], b: &[f32], c: &mut [f3
         memory.write(da, &to_bytes(a))?;
         memory.write(db, &to_bytes(b))?;
         let size = SIZE as u64;
-        let params: Vec<u8> =
-            [da, db, dc, size, size, size].iter().flat_map(|word| word.to_le_bytes()).collect();
+        let params: Vec<u8> = [da, db, dc, size, size, size]
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect();
         let grid = SIZE as u32 / BLOCK;
         let shape = Launch {
             grid: [grid, grid, 1],
@@ -101,5 +125,8 @@ fn with_emulator(module: &Module, entry: &str, a: &[f32], b: &[f32], c: &mut [f3
 }
 
 fn to_bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
 }

@@ -36,7 +36,11 @@ pub fn compare(repetitions: usize, mut contenders: Vec<Contender>) -> Vec<Timing
             }
         }
     }
-    contenders.iter().zip(samples).map(|((name, _), samples)| summarise(name, samples)).collect()
+    contenders
+        .iter()
+        .zip(samples)
+        .map(|((name, _), samples)| summarise(name, samples))
+        .collect()
 }
 
 fn summarise(name: &str, mut samples: Vec<Duration>) -> Timing {

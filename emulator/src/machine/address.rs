@@ -81,7 +81,9 @@ pub(crate) fn check_alignment(
     if low_bits & u64::from(size - 1) == 0 {
         return Ok(());
     }
-    let lane = first_where(lanes, |lane| addresses[lane] % u64::from(size) != 0);
+    let lane = first_where(lanes, |lane| {
+        !addresses[lane].is_multiple_of(u64::from(size))
+    });
     let address = addresses[lane];
     let kind = FaultKind::Misaligned {
         space: space_name(space),

@@ -5,25 +5,25 @@ use crate::ir::PrmtMode;
 /// High 32 bits of the unsigned product.
 #[inline(always)]
 pub(crate) fn mul_hi_u32(x: u32, y: u32) -> u32 {
-    (u64::from(x) * u64::from(y) >> 32) as u32
+    ((u64::from(x) * u64::from(y)) >> 32) as u32
 }
 
 /// High 32 bits of the signed product.
 #[inline(always)]
 pub(crate) fn mul_hi_s32(x: i32, y: i32) -> i32 {
-    (i64::from(x) * i64::from(y) >> 32) as i32
+    ((i64::from(x) * i64::from(y)) >> 32) as i32
 }
 
 /// High 64 bits of the unsigned product.
 #[inline(always)]
 pub(crate) fn mul_hi_u64(x: u64, y: u64) -> u64 {
-    (u128::from(x) * u128::from(y) >> 64) as u64
+    ((u128::from(x) * u128::from(y)) >> 64) as u64
 }
 
 /// High 64 bits of the signed product.
 #[inline(always)]
 pub(crate) fn mul_hi_s64(x: i64, y: i64) -> i64 {
-    (i128::from(x) * i128::from(y) >> 64) as i64
+    ((i128::from(x) * i128::from(y)) >> 64) as i64
 }
 
 /// Flips a negative value, so that its first bit that differs from the sign is its highest one.

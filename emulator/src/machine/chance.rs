@@ -90,7 +90,7 @@ impl Chance {
 pub(crate) fn block_order(schedule: Schedule, blocks: u64) -> impl Fn(u64) -> u64 {
     let mut chance = Chance::new(schedule, u64::MAX);
     let (mut stride, start) = if chance.is_seeded() {
-        (chance.draw() % blocks | 1, chance.draw() % blocks)
+        ((chance.draw() % blocks) | 1, chance.draw() % blocks)
     } else {
         (1, 0)
     };

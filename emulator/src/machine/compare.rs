@@ -60,7 +60,7 @@ fn float_holds<F: PartialOrd + Copy>(cmp: FloatCmp, x: F, y: F) -> bool {
     let unordered = x.partial_cmp(&y).is_none();
     match cmp {
         FloatCmp::Eq => x == y,
-        FloatCmp::Ne => x < y || x > y,
+        FloatCmp::Ne => !unordered && x != y,
         FloatCmp::Lt => x < y,
         FloatCmp::Le => x <= y,
         FloatCmp::Gt => x > y,
@@ -176,8 +176,5 @@ pub(crate) fn pred_logic(regs: &Registers, op: PredLogic, a: Pred, b: Pred) -> u
         PredLogic::And => a & b,
         PredLogic::Or => a | b,
         PredLogic::Xor => a ^ b,
-        PredLogic::AndNot => a & !b,
-        PredLogic::OrNot => a | !b,
-        PredLogic::XorNot => a ^ !b,
     }
 }

@@ -42,16 +42,7 @@ pub(crate) fn control(
             let table = &context.kernel.branch_tables[table as usize];
             branch_indexed(warp, group, mask, table, index, uniform)
         }
-        Op::Exit => {
-            async_copy::wait_all(warp, context, mask);
-            warp.live &= !mask.lanes;
-            group.lanes &= !mask.lanes;
-            Ok(if group.lanes == 0 {
-                Flow::Gone
-            } else {
-                Flow::Next
-            })
-        }
+        Op::Exit => Ok(exit(warp, context, group, mask)),
         Op::Trap => lane_fault(mask.lanes.trailing_zeros(), FaultKind::Trap),
         Op::Yield | Op::Nop => Ok(Flow::Next),
         Op::ActiveMask { d } => {
@@ -90,6 +81,17 @@ pub(crate) fn control(
             Ok(wait(warp, group, mask))
         }
         _ => Ok(Flow::Compute),
+    }
+}
+
+fn exit(warp: &mut Warp, context: &mut Context, group: &mut Group, mask: Mask) -> Flow {
+    async_copy::wait_all(warp, context, mask);
+    warp.live &= !mask.lanes;
+    group.lanes &= !mask.lanes;
+    if group.lanes == 0 {
+        Flow::Gone
+    } else {
+        Flow::Next
     }
 }
 

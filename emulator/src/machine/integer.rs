@@ -1,14 +1,14 @@
-//! Integer arithmetic, logic and shifts (PTX ISA, "Integer Arithmetic", "Extended-Precision Integer
-//! Arithmetic", "Logic and Shift"). 16-bit operands are zero-extended; results are kept so.
+//! Integer arithmetic, logic and shifts (PTX ISA, "Integer Arithmetic" and "Logic and
+//! Shift"). 16-bit operands are zero-extended; results are kept so.
 
 use crate::fault::{FaultKind, Outcome, lane_fault};
 use crate::ir::{
-    Binary16, Binary32, Binary64, Count64, Pred, R32, R64, Shift64, Ternary16, Ternary32,
-    Ternary64, Unary16, Unary32, Unary64,
+    Binary16, Binary32, Binary64, Count64, R32, R64, Shift64, Ternary16, Ternary32, Ternary64,
+    Unary16, Unary32, Unary64,
 };
 
 use super::bits;
-use super::registers::{LANES, Lanes, Mask, Registers, each_lane};
+use super::registers::{Lanes, Mask, Registers, each_lane};
 
 /// Faults when a masked lane divides by zero.
 #[inline(always)]
@@ -60,8 +60,8 @@ pub(crate) fn binary16(regs: &Registers, op: Binary16, a: R32, b: R32) -> Lanes<
         Add => map(|x, y| x.wrapping_add(y)),
         Sub => map(|x, y| x.wrapping_sub(y)),
         MulLo => map(|x, y| x.wrapping_mul(y)),
-        MulHiU => map(|x, y| (u32::from(x) * u32::from(y) >> 16) as u16),
-        MulHiS => map(|x, y| (i32::from(x as i16) * i32::from(y as i16) >> 16) as u16),
+        MulHiU => map(|x, y| ((u32::from(x) * u32::from(y)) >> 16) as u16),
+        MulHiS => map(|x, y| ((i32::from(x as i16) * i32::from(y as i16)) >> 16) as u16),
         DivU => map(|x, y| x.checked_div(y).unwrap_or(0)),
         DivS => map(|x, y| (x as i16).wrapping_div(nonzero(y as i16, 1)) as u16),
         RemU => map(|x, y| x.checked_rem(y).unwrap_or(0)),
@@ -239,7 +239,7 @@ pub(crate) fn ternary16(regs: &Registers, op: Ternary16, abc: [R32; 3]) -> Lanes
     match op {
         MadLo => regs.map3_32(abc, |x, y, z| x.wrapping_mul(y).wrapping_add(z) & 0xffff),
         MadHiU => regs.map3_32(abc, |x, y, z| {
-            ((x & 0xffff) * (y & 0xffff) >> 16).wrapping_add(z) & 0xffff
+            (((x & 0xffff) * (y & 0xffff)) >> 16).wrapping_add(z) & 0xffff
         }),
         MadHiS => regs.map3_32(abc, |x, y, z| {
             let product = i32::from(x as i16) * i32::from(y as i16);
@@ -261,8 +261,8 @@ pub(crate) fn ternary32(regs: &Registers, op: Ternary32, abc: [R32; 3]) -> Lanes
         MadLo => regs.map3_32(abc, |x, y, z| x.wrapping_mul(y).wrapping_add(z)),
         ShfLeftWrap => regs.map3_32(abc, |x, y, n| bits::shf_left(x, y, n & 31)),
         ShfRightWrap => regs.map3_32(abc, |x, y, n| bits::shf_right(x, y, n & 31)),
-        BfeU => regs.map3_32(abc, |x, pos, len| bits::bfe_u32(x, pos, len)),
-        BfeS => regs.map3_32(abc, |x, pos, len| bits::bfe_s32(x, pos, len)),
+        BfeU => regs.map3_32(abc, bits::bfe_u32),
+        BfeS => regs.map3_32(abc, bits::bfe_s32),
         _ => rare_ternary32(regs, op, abc),
     }
 }
@@ -369,60 +369,6 @@ pub(crate) fn mad_wide16(regs: &Registers, signed: bool, abc: [R32; 3]) -> Lanes
 #[inline(never)]
 pub(crate) fn lop3(regs: &Registers, lut: u8, abc: [R32; 3]) -> Lanes<u32> {
     regs.map3_32(abc, |x, y, z| bits::lop3(lut, x, y, z))
-}
-
-/// Operands of an addition or subtraction with carry.
-pub(crate) struct Carry<R> {
-    pub subtract: bool,
-    pub d: R,
-    pub a: R,
-    pub b: R,
-    pub carry_in: Pred,
-    pub carry_out: Pred,
-}
-
-#[inline(never)]
-pub(crate) fn carry32(regs: &mut Registers, mask: Mask, op: Carry<R32>) {
-    let (a, b, flags) = (
-        regs.get32(op.a),
-        regs.get32(op.b),
-        regs.get_pred(op.carry_in),
-    );
-    let (mut out, mut carry) = ([0; LANES], 0);
-    for i in 0..LANES {
-        let flag = flags >> i & 1 != 0;
-        let (value, flag) = if op.subtract {
-            a[i].borrowing_sub(b[i], flag)
-        } else {
-            a[i].carrying_add(b[i], flag)
-        };
-        out[i] = value;
-        carry |= u32::from(flag) << i;
-    }
-    regs.set32(mask, op.d, &out);
-    regs.set_pred(mask, op.carry_out, carry);
-}
-
-#[inline(never)]
-pub(crate) fn carry64(regs: &mut Registers, mask: Mask, op: Carry<R64>) {
-    let (a, b, flags) = (
-        regs.get64(op.a),
-        regs.get64(op.b),
-        regs.get_pred(op.carry_in),
-    );
-    let (mut out, mut carry) = ([0; LANES], 0);
-    for i in 0..LANES {
-        let flag = flags >> i & 1 != 0;
-        let (value, flag) = if op.subtract {
-            a[i].borrowing_sub(b[i], flag)
-        } else {
-            a[i].carrying_add(b[i], flag)
-        };
-        out[i] = value;
-        carry |= u32::from(flag) << i;
-    }
-    regs.set64(mask, op.d, &out);
-    regs.set_pred(mask, op.carry_out, carry);
 }
 
 #[inline(never)]

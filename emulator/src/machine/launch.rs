@@ -17,6 +17,8 @@ use super::warp::Place;
 
 /// Largest shared memory of a block on any supported target (sm_90), in bytes.
 const MAX_SHARED_BYTES: u32 = 227 * 1024;
+/// Largest local memory of a thread in bytes (CUDA programming guide, compute capabilities).
+const MAX_LOCAL_BYTES: u32 = 512 * 1024;
 /// Limits of the ISA: threads per axis of a block, threads per block, blocks per axis of a grid.
 const MAX_BLOCK: [u32; 3] = [1024, 1024, 64];
 const MAX_THREADS: u32 = 1024;
@@ -162,6 +164,21 @@ fn check(kernel: &Kernel, launch: &Launch) -> Result<(), String> {
         return Err(format!(
             "{} bytes of dynamic shared memory were given, the entry declares no .extern .shared array",
             launch.dynamic_shared_bytes
+        ));
+    }
+    if kernel.local_bytes > MAX_LOCAL_BYTES {
+        let bytes = kernel.local_bytes;
+        return Err(format!(
+            "{bytes} bytes of local memory per thread exceed {MAX_LOCAL_BYTES}"
+        ));
+    }
+    if let Some(align) = kernel
+        .shared
+        .dynamic_align
+        .filter(|align| *align > MAX_SHARED_BYTES)
+    {
+        return Err(format!(
+            "alignment {align} of the .extern .shared array exceeds shared memory"
         ));
     }
     let used = kernel

@@ -268,19 +268,34 @@ fn load_sized<const N: usize>(
     for (element, slot) in t.slots.iter().take(usize::from(t.vector)).enumerate() {
         let get = |i: usize| from.get::<N>(offsets[i] + element * N);
         if t.ty.register == Width::W64 {
-            let out = each_lane(|i| extend::<N>(t.ty, get(i)));
-            regs.set64(mask, R64(*slot), &out);
+            fill_slot(mask, regs.get64_mut(R64(*slot)), |i| {
+                extend::<N>(t.ty, get(i))
+            });
         } else if t.ty.signed {
             let kept = if t.ty.register == Width::W16 {
                 0xffff
             } else {
                 u32::MAX
             };
-            let out = each_lane(|i| extend::<N>(t.ty, get(i)) as u32 & kept);
-            regs.set32(mask, R32(*slot), &out);
+            let value = |i| extend::<N>(t.ty, get(i)) as u32 & kept;
+            fill_slot(mask, regs.get32_mut(R32(*slot)), value);
         } else {
-            let out = each_lane(|i| get(i) as u32);
-            regs.set32(mask, R32(*slot), &out);
+            fill_slot(mask, regs.get32_mut(R32(*slot)), |i| get(i) as u32);
+        }
+    }
+}
+
+/// Writes lane by lane into the slot itself: a detour over vector registers would have to wait for
+/// the narrow stores before it.
+#[inline(always)]
+fn fill_slot<T>(mask: Mask, slot: &mut Lanes<T>, value: impl Fn(usize) -> T) {
+    if mask.whole {
+        for (i, lane) in slot.iter_mut().enumerate() {
+            *lane = value(i);
+        }
+    } else {
+        for i in mask.iter() {
+            slot[i] = value(i);
         }
     }
 }

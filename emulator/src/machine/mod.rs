@@ -4,8 +4,8 @@
 //! launch      checks the launch, deals blocks out to threads, builds the fault report
 //! block       runs the warps of one block in turn; sync has its barriers, chance its open choices
 //! warp        registers and groups of lanes; reconverge brings waiting lanes together
-//! step        the instruction loop and the dispatch to the families below
-//! integer bits compare float approx half convert data_movement        one file per ISA chapter
+//! step        the instruction loop; execute dispatches to the families below
+//! integer carry bits compare float approx half convert data_movement        one file per ISA chapter
 //! memory_access address storage shared atomics async_copy             memory
 //! warp_ops matrix fused_dot control_flow                              warp-wide instructions
 //! ```
@@ -20,12 +20,14 @@ mod async_copy;
 mod atomics;
 mod bits;
 mod block;
+mod carry;
 mod chance;
 mod compare;
 mod context;
 mod control_flow;
 mod convert;
 mod data_movement;
+mod execute;
 mod float;
 mod fused_dot;
 mod half;

@@ -105,7 +105,7 @@ impl Barriers {
             return warp_fault(FaultKind::BarrierId { id });
         };
         let threads = arrival.count.unwrap_or(self.threads);
-        if threads == 0 || threads % 32 != 0 || threads > self.threads {
+        if threads == 0 || !threads.is_multiple_of(32) || threads > self.threads {
             return warp_fault(FaultKind::BarrierCount {
                 count: threads,
                 max: self.threads,

@@ -34,11 +34,6 @@ impl Run {
     pub fn wide(&self, index: usize) -> u64 {
         u64::from(self.word(2 * index)) | u64::from(self.word(2 * index + 1)) << 32
     }
-
-    /// The fault; panics when the kernel ran through.
-    pub fn fault(self) -> Fault {
-        self.result.expect_err("the kernel should fault")
-    }
 }
 
 /// Launches `text` with `blocks` blocks of `threads` threads.

@@ -1,10 +1,8 @@
 //! Each classic mistake of a tiled kernel, planted into the PTX of a good one, is caught: the emulator reports a fault,
 //! or the result breaks the rule.
 
-mod common;
-
+use crate::common::Case;
 use abi::{FwdParams, FwdVariant, Strided};
-use common::Case;
 use flash_attention::{Dtype, Kernel, f16, kernels, rule};
 use ptx_emulator::{
     Fault, FaultKind, GlobalMemory, Launch, MmaNumerics, Module, Options, Schedule, launch,

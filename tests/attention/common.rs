@@ -1,8 +1,4 @@
 //! What all numeric tests share: inputs by seed, cases that fit on one line, and the rule that they must hold.
-#![allow(
-    dead_code,
-    reason = "every test binary compiles its own copy and uses a part of it"
-)]
 
 use flash_attention::reference::Spec;
 use flash_attention::{Attention, AttentionElement, Device, Dtype, Tensor, bf16, f16, rule};

@@ -1,9 +1,7 @@
 //! Bad arguments are refused before anything is launched, by an error that names the rule, the value and the way out;
 //! good options change the result.
 
-mod common;
-
-use common::Case;
+use crate::common::Case;
 use flash_attention::Dtype::{Bf16, F16};
 use flash_attention::{
     Attention, BackendError, Buffer, Device, Dtype, Error, ProblemError, RawForward, Tensor, bf16,

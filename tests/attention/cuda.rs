@@ -1,9 +1,5 @@
 //! The CUDA device as seen from a machine that may have none: whatever is missing is an error that says so.
-#![cfg(feature = "cuda")]
-
-mod common;
-
-use common::Case;
+use crate::common::Case;
 use flash_attention::{BackendError, CudaError, Device, Dtype};
 
 /// Whether the dynamic loader finds the NVIDIA driver here.

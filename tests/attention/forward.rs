@@ -4,9 +4,7 @@
 //! smaller, because the emulator and the naive reference run on few cores and the rule does not depend on them.
 //! `FLASH_ATTENTION_FULL=1` adds the lengths beyond 1024.
 
-mod common;
-
-use common::{Case, device, is_full_run};
+use crate::common::{Case, device, is_full_run};
 use flash_attention::{Attention, Dtype, ProblemError};
 
 const DTYPES: [Dtype; 2] = [Dtype::F16, Dtype::Bf16];

@@ -1,8 +1,6 @@
 //! Views: packed, transposed, unaligned, broadcast, reversed and far apart. A view must give what its copy gives.
 
-mod common;
-
-use common::{Case, device, randn};
+use crate::common::{Case, device, randn};
 use flash_attention::Dtype::{self, Bf16, F16};
 use flash_attention::{
     Attention, AttentionElement, Buffer, CopyKind, Device, RawForward, RawTensor, Tensor, bf16,

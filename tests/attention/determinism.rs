@@ -1,9 +1,7 @@
 //! Same inputs, same bits: neither the run, nor the order of blocks and warps, nor the landing time of asynchronous
 //! copies, nor the number of threads may show in a result.
 
-mod common;
-
-use common::Case;
+use crate::common::Case;
 use flash_attention::{Device, Dtype, EmulatorOptions, Schedule, f16};
 
 fn cases() -> Vec<Case> {

@@ -1,8 +1,6 @@
 //! Random shapes, strides, groups and options, shrunk to the smallest failing case by proptest.
 
-mod common;
-
-use common::{Case, randn};
+use crate::common::{Case, randn};
 use flash_attention::{AttentionElement, EmulatorOptions, Schedule};
 use flash_attention::{Buffer, Device, Dtype, Tensor, bf16, f16, rule};
 use proptest::prelude::*;

@@ -1,18 +1,16 @@
 //! Activations of a real model against answers that were computed in f64 by other software (examples/data/README.md).
 
-mod common;
-
 use std::ops::Range;
 
+use crate::common::device;
 use approx::assert_abs_diff_eq;
-use common::device;
 use flash_attention::reference::{self, Reference, Spec};
 use flash_attention::{Attention, Buffer, Forward, Tensor, f16, rule};
 use safetensors::SafeTensors;
 
-const PARAGRAPH: &[u8] = include_bytes!("../examples/data/minilm_layer3_paragraph.safetensors");
+const PARAGRAPH: &[u8] = include_bytes!("../../examples/data/minilm_layer3_paragraph.safetensors");
 const SENTENCES: &[u8] =
-    include_bytes!("../examples/data/minilm_layer5_sentences_varlen.safetensors");
+    include_bytes!("../../examples/data/minilm_layer5_sentences_varlen.safetensors");
 
 fn bytes<const N: usize>(file: &[u8], name: &str) -> Vec<[u8; N]> {
     let file = SafeTensors::deserialize(file).unwrap();

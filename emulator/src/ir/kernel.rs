@@ -1,0 +1,204 @@
+//! A decoded kernel: its program and everything a launch needs to know about it.
+
+use std::sync::Arc;
+
+use super::{Instruction, Pred, R32, R64};
+
+/// A decoded kernel, ready to launch.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// Entry name.
+    pub(crate) entry: String,
+    /// Instructions; a program counter is an index into them.
+    pub(crate) program: Vec<Instruction>,
+    /// Where each instruction comes from; as long as `program`.
+    pub(crate) locations: Vec<Location>,
+    /// Files that [`Location::file`] counts.
+    pub(crate) source_files: Vec<String>,
+    /// Sizes of the three register files.
+    pub(crate) slots: SlotCounts,
+    /// Slots filled before a warp's first instruction.
+    pub(crate) preloads: Vec<Preload>,
+    /// Jump tables of [`Op::BranchIndexed`].
+    pub(crate) branch_tables: Vec<Vec<u32>>,
+    /// Size of the entry's parameter buffer in bytes.
+    pub(crate) param_bytes: u32,
+    /// Shared memory declared in the text.
+    pub(crate) shared: SharedLayout,
+    /// Local memory of one thread in bytes, at local addresses 0 and up.
+    pub(crate) local_bytes: u32,
+    /// The `.const` bank, at constant addresses 0 and up.
+    pub(crate) constants: Arc<[u8]>,
+    /// The module's `.global` variables.
+    pub(crate) globals: Arc<Globals>,
+    /// Launch bounds of the entry.
+    pub(crate) block_shape: BlockShape,
+}
+
+/// Origin of one instruction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Location {
+    /// One-based PTX line.
+    pub line: u32,
+    /// Source line of the last `.loc`, with its index into [`Kernel::source_files`].
+    pub source: Option<SourceLine>,
+}
+
+/// A line of the program that PTX was compiled from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceLine {
+    /// Index into [`Kernel::source_files`].
+    pub file: u32,
+    /// One-based line.
+    pub line: u32,
+}
+
+/// Number of slots per register file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotCounts {
+    /// Slots of [`R32`].
+    pub r32: u16,
+    /// Slots of [`R64`].
+    pub r64: u16,
+    /// Slots of [`Pred`], at least 1 for [`Pred::TRUE`].
+    pub pred: u16,
+}
+
+/// Shared memory of one block as the text declares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedLayout {
+    /// Bytes of the static variables, which start at offset 0.
+    pub static_bytes: u32,
+    /// Alignment of the `.extern .shared` array, a power of two; `None` when there is none.
+    pub dynamic_align: Option<u32>,
+}
+
+impl SharedLayout {
+    /// Offset of the dynamic array: the first place after the static variables that has exactly the
+    /// declared alignment and no better one, so that a kernel relying on more than it asked for is
+    /// caught.
+    pub fn dynamic_offset(&self) -> u32 {
+        let Some(align) = self.dynamic_align else {
+            return self.static_bytes;
+        };
+        // Saturated, a layout is too large to launch.
+        let offset = self
+            .static_bytes
+            .checked_next_multiple_of(align)
+            .unwrap_or(u32::MAX);
+        if offset & align != 0 {
+            offset
+        } else {
+            offset.saturating_add(align)
+        }
+    }
+}
+
+/// Launch bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockShape {
+    /// None declared.
+    Any,
+    /// `.reqntid`.
+    Exactly([u32; 3]),
+    /// `.maxntid`: no more threads than this in all.
+    AtMost(u32),
+}
+
+/// The `.global` variables of a module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Globals {
+    /// Variables in declaration order.
+    pub variables: Vec<GlobalVariable>,
+}
+
+/// One `.global` variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GlobalVariable {
+    /// Its name.
+    pub name: String,
+    /// Alignment in bytes, a power of two up to 256.
+    pub align: u32,
+    /// Initial contents; as long as the variable.
+    pub bytes: Vec<u8>,
+    /// Addresses to be stored into `bytes` once the variables have their places.
+    pub relocations: Vec<Relocation>,
+}
+
+/// A 64-bit address inside an initialiser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relocation {
+    /// Byte offset of the address in the variable.
+    pub offset: u32,
+    /// Index of the variable pointed to.
+    pub variable: u32,
+    /// Bytes added to that variable's address.
+    pub addend: i64,
+}
+
+/// A slot filled before a warp's first instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preload {
+    /// The same 32 bits in every lane.
+    Const32(R32, u32),
+    /// The same 64 bits in every lane.
+    Const64(R64, u64),
+    /// The same truth value in every lane.
+    ConstPred(Pred, bool),
+    /// A special register.
+    Special(R32, Special),
+    /// A special register, zero-extended.
+    Special64(R64, Special),
+    /// Address of a `.global` variable plus bytes: slot, variable, offset.
+    Global(R64, u32, i64),
+}
+
+/// Special registers that do not change while a thread runs (PTX ISA, "Special Registers").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Special {
+    /// `%tid`, axis 0 to 2.
+    Tid(Axis),
+    /// `%ntid`.
+    Ntid(Axis),
+    /// `%ctaid`.
+    Ctaid(Axis),
+    /// `%nctaid`.
+    Nctaid(Axis),
+    /// `%laneid`.
+    LaneId,
+    /// `%warpid`.
+    WarpId,
+    /// `%nwarpid`.
+    NumWarps,
+    /// `%smid`.
+    SmId,
+    /// `%nsmid`.
+    NumSms,
+    /// `%gridid`.
+    GridId,
+    /// `%lanemask_eq`.
+    LaneMaskEq,
+    /// `%lanemask_lt`.
+    LaneMaskLt,
+    /// `%lanemask_le`.
+    LaneMaskLe,
+    /// `%lanemask_gt`.
+    LaneMaskGt,
+    /// `%lanemask_ge`.
+    LaneMaskGe,
+    /// `%dynamic_smem_size`.
+    DynamicSharedBytes,
+    /// `%total_smem_size`.
+    TotalSharedBytes,
+}
+
+/// An axis of a grid or block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Axis {
+    /// x, fastest.
+    X,
+    /// y.
+    Y,
+    /// z, slowest.
+    Z,
+}

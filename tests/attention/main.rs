@@ -1,0 +1,16 @@
+//! Everything that this library promises about attention, in one binary: a machine with a GPU gets it as one file.
+//!
+//! The numeric tests run on `FLASH_ATTENTION_DEVICE` (the emulated device when it is not set); those about schedules,
+//! planted bugs and addresses always run on the emulated one.
+
+mod arguments;
+mod common;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod determinism;
+mod edge_cases;
+mod forward;
+mod planted_bugs;
+mod properties;
+mod real_data;
+mod strides;
