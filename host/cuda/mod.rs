@@ -122,8 +122,8 @@ impl Backend for Cuda {
     }
 
     unsafe fn free(&self, ptr: u64) {
-        // SAFETY: the caller hands back what `alloc` gave; the driver finishes pending work on it first.
         let freed = self.enter().and_then(|()| {
+            // SAFETY: the caller hands back what `alloc` gave; the driver finishes pending work on it first.
             unsafe { cuda_free(DevicePointer::<u8>::from_raw(ptr)) }
                 .map_err(during("free device memory"))
         });
