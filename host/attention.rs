@@ -60,6 +60,9 @@ impl Attention {
     }
 
     /// Replaces the factor on Q·Kᵀ by any finite number, negative and zero included.
+    ///
+    /// Kernels compute scores in f32: where `softmax_scale · q·k` exceeds 2^24 in magnitude, differences of scores
+    /// below 1 are lost, and beyond 2^28 a row may come out as zeros, infinities or NaN.
     pub fn softmax_scale(self, softmax_scale: f32) -> Attention {
         Attention {
             softmax_scale: Some(softmax_scale),

@@ -75,6 +75,12 @@ pub enum BackendError {
     #[cfg(feature = "cuda")]
     #[error(transparent)]
     Cuda(#[from] crate::cuda::CudaError),
+    /// The host cannot hold a copy of the data.
+    #[error("a host buffer of {bytes} bytes does not fit in memory; copy a smaller view")]
+    HostMemory {
+        /// Size of the buffer.
+        bytes: u128,
+    },
     /// A GPU was asked for in a build that cannot use one.
     #[error(
         "cuda:{ordinal}: built without CUDA; build with the feature `cuda`, or use the emulated device"

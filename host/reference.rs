@@ -99,7 +99,15 @@ pub fn forward_low_precision<T: AttentionElement>(
     k: &[T],
     v: &[T],
 ) -> Result<Reference, ReferenceError> {
-    attend(spec, q, k, v, |exact| T::from_f64(exact).to_f64())
+    attend(spec, q, k, v, |exact| {
+        let rounded = T::from_f64(exact).to_f64();
+        // Overflow is no rounding error: a score that `T` cannot hold stays as it is.
+        if rounded.is_infinite() {
+            exact
+        } else {
+            rounded
+        }
+    })
 }
 
 /// Softmax weights of one head of one batch entry, `[seqlen_q, seqlen_k]` row-major, in f64; 0 where a key is not
@@ -184,7 +192,7 @@ impl Spec {
                 false => f64::NEG_INFINITY,
             };
         }
-        let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let max = scores.iter().copied().fold(f64::NEG_INFINITY, max_or_nan);
         if max == f64::NEG_INFINITY {
             return (vec![0.0; self.seqlen_k], max);
         }
@@ -264,6 +272,15 @@ impl Spec {
             return Err(ReferenceError::HeadGroups(self.num_heads, self.num_heads_k));
         }
         Ok(())
+    }
+}
+
+/// The larger of two scores; NaN when one is, unlike `f64::max`.
+fn max_or_nan(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else {
+        a.max(b)
     }
 }
 

@@ -85,7 +85,7 @@ impl<T: Element, const N: usize> Tensor<T, N> {
     /// [`TensorError::Length`] when the size does not fit in memory addresses, or the device's own error.
     pub fn zeros(device: &Device, shape: [usize; N]) -> Result<Self, TensorError> {
         let len = checked_len(&shape, 0)?;
-        Tensor::from_slice(device, shape, &vec![T::zeroed(); len])
+        Tensor::from_slice(device, shape, &host_zeros(len)?)
     }
 
     /// A view of a buffer, for packed, sliced, broadcast or reversed data. `offset` is the element index of the
@@ -156,15 +156,15 @@ impl<T: Element, const N: usize> Tensor<T, N> {
     ///
     /// # Errors
     ///
-    /// The device's own, for instance a fault of an earlier kernel.
+    /// [`BackendError::HostMemory`] when the host has no room (a broadcast view can be larger than any memory), or the
+    /// device's own, for instance a fault of an earlier kernel.
     pub fn to_vec(&self) -> Result<Vec<T>, BackendError> {
-        let len = layout::num_elements(&self.shape).unwrap_or(usize::MAX);
-        let mut data = vec![T::zeroed(); len];
-        let (suffix, run) = layout::contiguous_suffix(&self.shape, &self.strides);
-        let outer = N - suffix;
-        if len == 0 {
+        let mut data = host_zeros(layout::num_elements(&self.shape).unwrap_or(usize::MAX))?;
+        if data.is_empty() {
             return Ok(data);
         }
+        let (suffix, run) = layout::contiguous_suffix(&self.shape, &self.strides);
+        let outer = N - suffix;
         for (index, chunk) in data.chunks_exact_mut(run).enumerate() {
             let (mut rest, mut at) = (index, self.offset as i64);
             for i in (0..outer).rev() {
@@ -218,6 +218,16 @@ fn checked_len(shape: &[usize], got: usize) -> Result<usize, TensorError> {
         .ok_or_else(|| length_error(shape, "more than 2^60".into(), got))
 }
 
+fn host_zeros<T: Element>(len: usize) -> Result<Vec<T>, BackendError> {
+    let mut zeros = Vec::new();
+    let reserved = zeros.try_reserve_exact(len);
+    reserved.map_err(|_| BackendError::HostMemory {
+        bytes: len as u128 * size_of::<T>() as u128,
+    })?;
+    zeros.resize(len, T::zeroed());
+    Ok(zeros)
+}
+
 fn length_error(shape: &[usize], needed: String, got: usize) -> TensorError {
     TensorError::Length {
         shape: shape.to_vec(),
@@ -229,6 +239,20 @@ fn length_error(shape: &[usize], needed: String, got: usize) -> TensorError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_host_can_hold_is_an_error() {
+        let device = Device::emulated();
+        let buffer = Buffer::from_slice(&device, &[0f32; 4]).unwrap();
+        let broadcast = Tensor::<f32, 2>::from_buffer(&buffer, 0, [1 << 40; 2], [0; 2]).unwrap();
+        assert!(matches!(
+            broadcast.to_vec(),
+            Err(BackendError::HostMemory { .. })
+        ));
+        assert!(Tensor::<f32, 2>::zeros(&device, [1 << 40, 1 << 17]).is_err());
+        let empty = Tensor::<f32, 3>::from_slice(&device, [0, usize::MAX, 2], &[]).unwrap();
+        assert_eq!(empty.to_vec().unwrap(), Vec::<f32>::new());
+    }
 
     #[test]
     fn a_view_outside_its_buffer_is_refused() {
