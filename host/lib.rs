@@ -69,3 +69,8 @@ pub use kernels::{KERNEL_BUILD_SECONDS, KERNEL_COMPILER, Kernel, kernels};
 pub use ptx_emulator::{MmaNumerics, Schedule};
 pub use raw::{RawForward, RawTensor, forward_raw};
 pub use tensor::{Tensor, TensorError};
+
+/// The example of the README is compiled and run with the other documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

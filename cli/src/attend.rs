@@ -1,6 +1,8 @@
 //! `flash-attention attend`: file in, attention, file out.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::num::ParseFloatError;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -26,7 +28,7 @@ pub struct AttendArgs {
     #[arg(long)]
     causal: bool,
     /// Factor on the scores; 1/sqrt(head_dim) when left out.
-    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = softmax_scale)]
     softmax_scale: Option<f32>,
     /// auto, emulated, reference or cuda:N.
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
@@ -42,19 +44,40 @@ pub struct AttendArgs {
     head: usize,
 }
 
-pub fn run(args: &AttendArgs) -> Result<Outcome> {
-    if let Some(path) = &args.picture
-        && path.extension().is_none_or(|extension| extension != "svg")
-    {
+/// Refuses what the library would, while the text is still there to be shown: f32 makes an infinity of 1e39.
+fn softmax_scale(text: &str) -> Result<f32, String> {
+    let scale: f32 = text
+        .parse()
+        .map_err(|error: ParseFloatError| error.to_string())?;
+    match (scale * std::f32::consts::LOG2_E).is_finite() {
+        true => Ok(scale),
+        false => Err(
+            "must be a finite number of at most 2.35e38; leave it out for 1/sqrt(head_dim)"
+                .to_owned(),
+        ),
+    }
+}
+
+pub fn run(args: &AttendArgs, stdout: &mut impl Write) -> Result<Outcome> {
+    if let Some(path) = &args.picture {
+        check_extension(path)?;
+    }
+    match input::read(&args.input)? {
+        AnyInputs::F16(inputs) => attend(args, &inputs, stdout),
+        AnyInputs::Bf16(inputs) => attend(args, &inputs, stdout),
+    }
+}
+
+fn check_extension(path: &Path) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // Not Path::extension, which finds none in the name ".svg".
+    if !name.to_ascii_lowercase().ends_with(".svg") {
         bail!(
             "{} must end in .svg, the only format of pictures",
             path.display()
         );
     }
-    match input::read(&args.input)? {
-        AnyInputs::F16(inputs) => attend(args, &inputs),
-        AnyInputs::Bf16(inputs) => attend(args, &inputs),
-    }
+    Ok(())
 }
 
 /// What a device hands back.
@@ -66,62 +89,108 @@ struct Computed<T> {
     time: Duration,
 }
 
-fn attend<T: AttentionElement>(args: &AttendArgs, inputs: &Inputs<T>) -> Result<Outcome> {
+fn attend<T: AttentionElement>(
+    args: &AttendArgs,
+    inputs: &Inputs<T>,
+    stdout: &mut impl Write,
+) -> Result<Outcome> {
     let Inputs { q, k, v } = inputs;
     let attention = options(args);
     attention.check(q.shape, k.shape, v.shape)?;
     let spec = spec(args, inputs);
     if args.picture.is_some() {
-        picture::check_head(&spec, args.head)?;
+        picture::check(&spec, args.head)?;
     }
-    let output = args.output.as_deref().map(OutputFile::create).transpose()?;
-    let picture = args
-        .picture
-        .as_deref()
-        .map(OutputFile::create)
-        .transpose()?;
+    let files = Files::create(args)?;
 
     let computed = match args.device.open()? {
         Some(device) => on_device(&device, attention, inputs)?,
         None => on_reference(&spec, inputs)?,
     };
+    // Before anything is printed: a full disk behind stdout must not cost the result.
+    let written = files.write(args, &spec, inputs, &computed)?;
     let dtype = T::DTYPE.name();
-    println!("device   {}", computed.device);
-    println!("kernel   {}", computed.kernel);
-    println!("q, out   {dtype} {:?}", q.shape);
-    println!("k, v     {dtype} {:?}", k.shape);
-    println!("time     {:.3} s", computed.time.as_secs_f64());
-
-    let mut outcome = Outcome::Done;
+    writeln!(stdout, "device   {}", computed.device)?;
+    writeln!(stdout, "kernel   {}", computed.kernel)?;
+    writeln!(stdout, "q, out   {dtype} {:?}", q.shape)?;
+    writeln!(stdout, "k, v     {dtype} {:?}", k.shape)?;
+    writeln!(stdout, "time     {:.3} s", computed.time.as_secs_f64())?;
+    for line in written {
+        writeln!(stdout, "wrote    {line}")?;
+    }
     if args.check {
-        let report = rule::check(
-            &spec,
-            [&q.data, &k.data, &v.data],
-            &computed.out,
-            &computed.lse,
-        )?;
-        if !report.passed() {
-            outcome = Outcome::CheckFailed;
-        }
-        println!(
-            "check    {}: {report}",
-            if report.passed() { "passed" } else { "FAILED" }
-        );
+        return check(&spec, inputs, &computed, stdout);
     }
-    if let (Some(file), Some(path)) = (output, &args.output) {
-        file.commit(&output::safetensors(q.shape, &computed.out, &computed.lse)?)?;
-        println!("wrote    {}", path.display());
-    }
-    if let (Some(file), Some(path)) = (picture, &args.picture) {
-        let weights = reference::attention_weights(&spec, &q.data, &k.data, 0, args.head)?;
-        file.commit(picture::svg(&spec, args.head, &weights).as_bytes())?;
-        println!(
-            "wrote    {} (weights of head {}, computed by the reference)",
-            path.display(),
-            args.head
-        );
-    }
+    Ok(Outcome::Done)
+}
+
+fn check<T: AttentionElement>(
+    spec: &Spec,
+    inputs: &Inputs<T>,
+    computed: &Computed<T>,
+    stdout: &mut impl Write,
+) -> Result<Outcome> {
+    let Inputs { q, k, v } = inputs;
+    let data = [&q.data[..], &k.data, &v.data];
+    let report = rule::check(spec, data, &computed.out, &computed.lse)?;
+    let (verdict, outcome) = match report.passed() {
+        true => ("passed", Outcome::Done),
+        false => ("FAILED", Outcome::CheckFailed),
+    };
+    writeln!(stdout, "check    {verdict}: {report}")?;
     Ok(outcome)
+}
+
+/// The files that were asked for.
+struct Files {
+    output: Option<OutputFile>,
+    picture: Option<OutputFile>,
+}
+
+impl Files {
+    fn create(args: &AttendArgs) -> Result<Files> {
+        let create = |path: &Option<PathBuf>| path.as_deref().map(OutputFile::create).transpose();
+        let files = Files {
+            output: create(&args.output)?,
+            picture: create(&args.picture)?,
+        };
+        if let (Some(output), Some(picture)) = (&files.output, &files.picture)
+            && output.is_same_file(picture)
+        {
+            bail!(
+                "--output {} and --picture {} are the same file: give each its own name",
+                output.path().display(),
+                picture.path().display()
+            );
+        }
+        Ok(files)
+    }
+
+    /// What was written, for the user.
+    fn write<T: AttentionElement>(
+        self,
+        args: &AttendArgs,
+        spec: &Spec,
+        inputs: &Inputs<T>,
+        computed: &Computed<T>,
+    ) -> Result<Vec<String>> {
+        let Inputs { q, k, .. } = inputs;
+        let mut written = Vec::new();
+        if let Some(file) = self.output {
+            written.push(file.path().display().to_string());
+            file.commit(&output::safetensors(q.shape, &computed.out, &computed.lse)?)?;
+        }
+        if let Some(file) = self.picture {
+            written.push(format!(
+                "{} (weights of head {}, computed by the reference)",
+                file.path().display(),
+                args.head
+            ));
+            let weights = reference::attention_weights(spec, &q.data, &k.data, 0, args.head)?;
+            file.commit(picture::svg(spec, args.head, &weights).as_bytes())?;
+        }
+        Ok(written)
+    }
 }
 
 fn options(args: &AttendArgs) -> Attention {

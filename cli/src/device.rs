@@ -4,8 +4,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use flash_attention::{Device, EmulatorOptions};
+use anyhow::{Error, Result, anyhow};
+use flash_attention::{BackendError, Device, EmulatorOptions};
+#[cfg(feature = "cuda")]
+use flash_attention::{CudaError, DriverError};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A device as the user names it.
@@ -29,7 +31,6 @@ impl FromStr for DeviceChoice {
             "auto" => Ok(DeviceChoice::Auto),
             "emulated" => Ok(DeviceChoice::Emulated),
             "reference" => Ok(DeviceChoice::Reference),
-            "cuda" => Ok(DeviceChoice::Cuda(0)),
             _ => text
                 .strip_prefix("cuda:")
                 .and_then(|ordinal| ordinal.parse().ok())
@@ -46,8 +47,30 @@ impl DeviceChoice {
             DeviceChoice::Reference => Ok(None),
             DeviceChoice::Emulated => Ok(Some(emulated())),
             DeviceChoice::Auto => Ok(Some(Device::cuda(0).unwrap_or_else(|_| emulated()))),
-            DeviceChoice::Cuda(ordinal) => Ok(Some(Device::cuda(ordinal)?)),
+            DeviceChoice::Cuda(ordinal) => Device::cuda(ordinal)
+                .map(Some)
+                .map_err(|error| cannot_open(ordinal, error)),
         }
+    }
+}
+
+/// The library's advice names its functions; users of the command need its options.
+fn cannot_open(ordinal: u32, error: BackendError) -> Error {
+    match error {
+        BackendError::NoCuda { .. } => anyhow!(
+            "cuda:{ordinal}: this command was built without CUDA: build it with --features cuda, or use --device emulated"
+        ),
+        #[cfg(feature = "cuda")]
+        BackendError::Cuda(CudaError::Driver(DriverError { reason })) => anyhow!(
+            "cuda:{ordinal}: no CUDA driver ({reason}): install the NVIDIA driver, or use --device emulated"
+        ),
+        #[cfg(feature = "cuda")]
+        BackendError::Cuda(CudaError::NoSuchDevice { count, .. }) => anyhow!(
+            "cuda:{ordinal} does not exist: this machine has {count} CUDA device(s); use a lower number or --device emulated"
+        ),
+        other => anyhow!(
+            "cuda:{ordinal}: {other}; see `flash-attention doctor`, or use --device emulated"
+        ),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `flash-attention doctor`: what this machine has, and what to do about what it lacks.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -16,23 +17,24 @@ const DRIVER_FOLDERS: [&str; 6] = [
     "/usr/lib/wsl/lib",
 ];
 
-pub fn run() -> Result<Outcome> {
-    compilers();
+pub fn run(out: &mut impl Write) -> Result<Outcome> {
+    compilers(out)?;
     for tool in ["ptxas", "nvdisasm"] {
         match kernel_builder::tools::find(tool) {
-            Some(path) => println!("ok       {tool}: {}", path.display()),
-            None => println!(
+            Some(path) => writeln!(out, "ok       {tool}: {}", path.display())?,
+            None => writeln!(
+                out,
                 "missing  {tool}: register and spill checks are skipped; `cargo xtask setup` installs it"
-            ),
+            )?,
         }
     }
-    driver();
+    driver(out)?;
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    println!("ok       device emulated: {cores} cores");
+    writeln!(out, "ok       device emulated: {cores} cores")?;
     Ok(Outcome::Done)
 }
 
-fn compilers() {
+fn compilers(out: &mut impl Write) -> io::Result<()> {
     let candidates = kernel_builder::probe();
     for candidate in &candidates {
         let verdict = if candidate.verdict.is_ok() {
@@ -40,39 +42,45 @@ fn compilers() {
         } else {
             "skipped"
         };
-        println!("{verdict}  kernel compiler {candidate}");
+        writeln!(out, "{verdict}  kernel compiler {candidate}")?;
     }
     if candidates
         .iter()
         .all(|candidate| candidate.verdict.is_err())
     {
-        println!(
+        writeln!(
+            out,
             "missing  kernel compiler: this command works, building from source does not; run one of"
-        );
+        )?;
         for fix in kernel_builder::FIXES {
-            println!("           {fix}");
+            writeln!(out, "           {fix}")?;
         }
     }
+    Ok(())
 }
 
-fn driver() {
+fn driver(out: &mut impl Write) -> io::Result<()> {
     match driver_library() {
-        Some(path) => println!("ok       NVIDIA driver library: {}", path.display()),
-        None => println!(
+        Some(path) => writeln!(out, "ok       NVIDIA driver library: {}", path.display())?,
+        None => writeln!(
+            out,
             "missing  NVIDIA driver library libcuda.so.1: no GPU can be used; install NVIDIA's driver"
-        ),
+        )?,
     }
     let version = std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
     if let Some(line) = version.lines().next() {
-        println!("ok       NVIDIA kernel module: {line}");
+        writeln!(out, "ok       NVIDIA kernel module: {line}")?;
     }
     let gpus: Vec<PathBuf> = (0..64)
         .map(|i| PathBuf::from(format!("/dev/nvidia{i}")))
         .filter(|path| path.exists())
         .collect();
     match gpus.len() {
-        0 => println!("missing  GPU: no /dev/nvidia0; attention runs on the emulated device"),
-        n => println!("ok       GPUs: {n}"),
+        0 => writeln!(
+            out,
+            "missing  GPU: no /dev/nvidia0; attention runs on the emulated device"
+        ),
+        n => writeln!(out, "ok       GPUs: {n}"),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use flash_attention::{AttentionElement, bf16, f16};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 /// A row-major `[batch, seqlen, heads, head_dim]` tensor in host memory.
@@ -30,26 +31,29 @@ pub fn read(path: &Path) -> Result<AnyInputs> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let file = SafeTensors::deserialize(&bytes)
         .with_context(|| format!("{} is not a safetensors file", path.display()))?;
-    match file.tensor("q").ok().map(|q| q.dtype()) {
-        None => bail!(
-            "{} has no tensor q; it needs q, k and v, has {:?}",
-            path.display(),
-            names(&file)
-        ),
-        Some(Dtype::F16) => Ok(AnyInputs::F16(inputs(&file, Dtype::F16)?)),
-        Some(Dtype::BF16) => Ok(AnyInputs::Bf16(inputs(&file, Dtype::BF16)?)),
-        Some(other) => bail!("q has dtype {other:?}, must be F16 or BF16: convert the tensors"),
-    }
+    let inputs = match tensor(&file, "q").map(|q| q.dtype()) {
+        Ok(Dtype::F16) => inputs(&file, Dtype::F16).map(AnyInputs::F16),
+        Ok(Dtype::BF16) => inputs(&file, Dtype::BF16).map(AnyInputs::Bf16),
+        Ok(other) => Err(anyhow!(
+            "q has dtype {other:?}, must be F16 or BF16: convert the tensors"
+        )),
+        Err(error) => Err(error),
+    };
+    inputs.with_context(|| path.display().to_string())
+}
+
+fn tensor<'a>(file: &SafeTensors<'a>, name: &str) -> Result<TensorView<'a>> {
+    file.tensor(name).map_err(|_| {
+        anyhow!(
+            "no tensor {name}: the file needs q, k and v, has {:?}",
+            names(file)
+        )
+    })
 }
 
 fn inputs<T: AttentionElement>(file: &SafeTensors, dtype: Dtype) -> Result<Inputs<T>> {
     let matrix = |name: &str| -> Result<Matrix<T>> {
-        let Ok(tensor) = file.tensor(name) else {
-            bail!(
-                "the file has no tensor {name}; it needs q, k and v, has {:?}",
-                names(file)
-            );
-        };
+        let tensor = tensor(file, name)?;
         if tensor.dtype() != dtype {
             bail!(
                 "{name} has dtype {:?}, q has {dtype:?}: convert them to one type",

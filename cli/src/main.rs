@@ -9,10 +9,14 @@ mod input;
 mod kernels;
 mod output;
 mod picture;
+mod printer;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Result;
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 /// Exact attention by FlashAttention kernels written in Rust.
@@ -50,28 +54,36 @@ fn main() -> ExitCode {
         Err(error) if error.use_stderr() => return fail(&usage_line(&error)),
         Err(help) => help.exit(),
     };
-    let outcome = match &cli.command {
-        Command::Attend(args) => attend::run(args),
-        Command::Kernels { emit_ptx } => kernels::run(emit_ptx.as_deref()),
-        Command::Doctor => doctor::run(),
-    };
-    match outcome {
+    match run(&cli.command) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::CheckFailed) => ExitCode::from(1),
         Err(error) => fail(&format!("error: {error:#}")),
     }
 }
 
+fn run(command: &Command) -> Result<Outcome> {
+    let mut stdout = printer::Printer::new(io::stdout().lock());
+    let outcome = match command {
+        Command::Attend(args) => attend::run(args, &mut stdout),
+        Command::Kernels { emit_ptx } => kernels::run(emit_ptx.as_deref(), &mut stdout),
+        Command::Doctor => doctor::run(&mut stdout),
+    }?;
+    stdout.flush()?;
+    Ok(outcome)
+}
+
 fn fail(message: &str) -> ExitCode {
-    eprintln!(
-        "{}",
-        message.split_whitespace().collect::<Vec<_>>().join(" ")
-    );
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    // When stderr is gone too, the exit code is all that can be said.
+    let _ = writeln!(io::stderr(), "{line}");
     ExitCode::from(2)
 }
 
 /// The first paragraph of clap's message says what is wrong; usage and hints follow.
 fn usage_line(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "error: name a command: attend, kernels or doctor (see --help)".to_owned();
+    }
     let text = error.to_string();
     format!(
         "{} (see --help)",

@@ -26,8 +26,11 @@ const COLOURS: [[f64; 3]; 5] = [
     [253.0, 231.0, 37.0],
 ];
 
-/// Whether there is something to draw.
-pub fn check_head(spec: &Spec, head: usize) -> Result<()> {
+/// Weights of one head that the reference computes for a picture, at most: 512 MiB in f64.
+const MAX_WEIGHTS: u128 = 1 << 26;
+
+/// Whether there is something to draw, and not too much of it.
+pub fn check(spec: &Spec, head: usize) -> Result<()> {
     if head >= spec.num_heads {
         bail!(
             "head {head} does not exist: q has {} heads, numbered from 0",
@@ -36,6 +39,15 @@ pub fn check_head(spec: &Spec, head: usize) -> Result<()> {
     }
     if spec.batch == 0 || spec.seqlen_q == 0 || spec.seqlen_k == 0 {
         bail!("there are no attention weights to draw: leave --picture out");
+    }
+    let weights = spec.seqlen_q as u128 * spec.seqlen_k as u128;
+    if weights > MAX_WEIGHTS {
+        bail!(
+            "a picture of seqlen_q {} * seqlen_k {} = {weights} weights is too large, at most 2^26 = {MAX_WEIGHTS}: \
+             shorten the sequences or leave --picture out",
+            spec.seqlen_q,
+            spec.seqlen_k
+        );
     }
     Ok(())
 }
