@@ -210,3 +210,28 @@ fn ticks(extent: usize) -> impl Iterator<Item = usize> {
         .unwrap_or(extent);
     (0..extent).step_by(distance)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_end_at_2_to_the_26_weights_and_at_the_last_head() {
+        let spec = |seqlen_q, seqlen_k| Spec {
+            batch: 1,
+            seqlen_q,
+            seqlen_k,
+            num_heads: 2,
+            num_heads_k: 1,
+            head_dim: 8,
+            is_causal: false,
+            softmax_scale: None,
+        };
+        assert!(check(&spec(1 << 13, 1 << 13), 1).is_ok());
+        assert!(check(&spec(1, 1 << 26), 0).is_ok());
+        assert!(check(&spec(1 << 13, (1 << 13) + 1), 0).is_err());
+        assert!(check(&spec(usize::MAX, usize::MAX), 0).is_err());
+        assert!(check(&spec(1, 1), 2).is_err());
+        assert!(check(&spec(0, 1), 0).is_err());
+    }
+}

@@ -50,3 +50,37 @@ impl<W: Write> Write for Printer<W> {
         self.settle(result, ())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails in one way, always.
+    struct Broken(ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(self.0.into())
+        }
+    }
+
+    #[test]
+    fn only_a_reader_that_left_is_no_error() {
+        let mut left = Printer::new(Broken(ErrorKind::BrokenPipe));
+        assert!(writeln!(left, "text").is_ok() && left.flush().is_ok());
+        let mut full = Printer::new(Broken(ErrorKind::StorageFull));
+        for result in [writeln!(full, "text"), full.flush()] {
+            let error = result.expect_err("a full disk");
+            assert_eq!(error.kind(), ErrorKind::StorageFull);
+            assert!(
+                error
+                    .to_string()
+                    .starts_with("cannot write to standard output: ")
+            );
+        }
+    }
+}
