@@ -1,0 +1,9 @@
+//! One line per rule of an instruction: operands in, result out, from the PTX ISA's own definitions.
+
+mod check;
+#[path = "../common/mod.rs"]
+mod common;
+mod float;
+mod integer;
+mod memory;
+mod warp;
