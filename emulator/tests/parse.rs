@@ -469,3 +469,24 @@ proptest! {
         let _ = Module::parse(&format!(".version 7.0\n.target sm_80\n.entry k() {{ {text} }}"));
     }
 }
+
+#[test]
+fn a_name_declared_twice_in_one_scope_is_refused_and_in_an_inner_scope_allowed() {
+    let kernel = |body: &str| {
+        Module::parse(&format!(
+            ".version 7.1\n.target sm_80\n.address_size 64\n.entry k()\n{{\n{body}\nret;\n}}\n"
+        ))
+        .map(|_| ())
+    };
+    for twice in [
+        ".reg .b32 %r<20>;\n.reg .b32 %r<3>;",
+        ".reg .b32 a;\n.reg .b64 a;",
+    ] {
+        let error = kernel(twice).unwrap_err();
+        assert!(
+            matches!(error.kind, PtxErrorKind::Duplicate { .. }) && error.line == 7,
+            "{twice}: {error}"
+        );
+    }
+    assert_eq!(kernel(".reg .b32 %r<2>;\n{ .reg .b32 %r<9>; }"), Ok(()));
+}

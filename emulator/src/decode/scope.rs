@@ -94,6 +94,9 @@ impl<'a> Scopes<'a> {
     ) -> Result<(), PtxError> {
         let scope = self.innermost();
         if registers.count.is_some() {
+            if scope.ranges.iter().any(|r| r.name == registers.name) {
+                return Err(duplicate(registers.line, registers.name));
+            }
             scope.ranges.push(registers.clone());
             return Ok(());
         }
