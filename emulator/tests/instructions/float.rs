@@ -217,3 +217,37 @@ fn comparisons_treat_nan_as_unordered() {
     );
     check32(&words(&[0x8000_0000]), "slct.b32.f32 %r1, 5, 6, %r2;", 5);
 }
+
+#[test]
+fn sine_and_cosine_know_their_special_values() {
+    for (instruction, x, expected) in [
+        ("sin.approx.f32 %r1, %r2;", 0, 0),
+        ("sin.approx.f32 %r1, %r2;", 0x8000_0000, 0x8000_0000),
+        ("cos.approx.f32 %r1, %r2;", 0x8000_0000, 0x3f80_0000),
+        ("sin.approx.f32 %r1, %r2;", 0x7f80_0000, 0x7fff_ffff),
+        ("cos.approx.f32 %r1, %r2;", 0xff80_0000, 0x7fff_ffff),
+    ] {
+        check32(&words(&[x]), instruction, expected);
+    }
+}
+
+#[test]
+fn testp_tells_the_class_of_a_number() {
+    let classes = [
+        ("finite", [1, 1, 0, 0]),
+        ("infinite", [0, 0, 1, 0]),
+        ("number", [1, 1, 1, 0]),
+        ("notanumber", [0, 0, 0, 1]),
+        ("normal", [1, 0, 0, 0]),
+        ("subnormal", [0, 1, 0, 0]),
+    ];
+    for (class, answers) in classes {
+        for (x, answer) in [0x3f80_0000, 1, 0xff80_0000, 0x7fc0_0000]
+            .into_iter()
+            .zip(answers)
+        {
+            let test = format!("testp.{class}.f32 %p1, %r2; selp.u32 %r1, 1, 0, %p1;");
+            check32(&words(&[x]), &test, answer);
+        }
+    }
+}

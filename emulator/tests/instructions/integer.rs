@@ -166,3 +166,44 @@ fn wide_integers_use_all_64_bits() {
         check64(&doubles(operands), text, expected);
     }
 }
+
+#[test]
+fn masks_extensions_and_bit_searches_clamp_or_wrap_as_told() {
+    for (instruction, expected) in [
+        ("bmsk.clamp.b32 %r1, 4, 8;", 0x0000_0ff0),
+        ("bmsk.clamp.b32 %r1, 40, 8;", 0),
+        ("bmsk.wrap.b32 %r1, 36, 8;", 0x0000_0ff0),
+        ("bmsk.clamp.b32 %r1, 0, 32;", 0xffff_ffff),
+        ("bmsk.wrap.b32 %r1, 0, 32;", 0),
+        ("szext.wrap.s32 %r1, 0x80, 8;", 0xffff_ff80),
+        ("szext.clamp.u32 %r1, 0x1ff, 8;", 0xff),
+        ("szext.clamp.s32 %r1, 0x1ff, 0;", 0),
+        ("szext.clamp.u32 %r1, 0x1ff, 40;", 0x1ff),
+        ("szext.wrap.s32 %r1, 1, 33;", 0xffff_ffff),
+        ("fns.b32 %r1, 0xb0, 4, 0;", 4),
+        ("fns.b32 %r1, 0xb0, 3, 0;", 0xffff_ffff),
+        ("fns.b32 %r1, 0xb0, 0, 3;", 7),
+        ("fns.b32 %r1, 0xb0, 0, 4;", 0xffff_ffff),
+        ("fns.b32 %r1, 0xb0, 7, -2;", 5),
+    ] {
+        check32("", instruction, expected);
+    }
+}
+
+#[test]
+fn dot_products_take_the_half_they_name_and_borrows_carry_over() {
+    let operands = words(&[0x0003_0002, 0x0403_0201, 10]);
+    check32(&operands, "dp2a.lo.u32.u32 %r1, %r2, %r3, %r4;", 18);
+    check32(&operands, "dp2a.hi.u32.u32 %r1, %r2, %r3, %r4;", 28);
+    let operands = words(&[0, 1, 1, 0]);
+    check32(
+        &operands,
+        "sub.cc.u32 %r6, %r2, %r3; subc.u32 %r1, %r4, %r5;",
+        0,
+    );
+    check32(
+        &operands,
+        "sub.cc.u32 %r6, %r3, %r2; subc.u32 %r1, %r4, %r5;",
+        1,
+    );
+}

@@ -185,3 +185,24 @@ fn generic_addresses_reach_every_space() {
     run.result.clone().unwrap_or_else(|fault| panic!("{fault}"));
     assert_eq!(run.word(0), 3 + 4 + 6 + 3 + 10);
 }
+
+#[test]
+fn movmatrix_transposes_eight_by_eight_elements() {
+    // Element (row, column) is 8 * row + column; a lane holds columns 2t and 2t + 1 of row g.
+    let body = "shl.b32 %r2, %r0, 1; add.u32 %r3, %r2, 1; shl.b32 %r3, %r3, 16; or.b32 %r2, %r2, %r3;\n\
+                movmatrix.sync.aligned.m8n8.trans.b16 %r1, %r2;";
+    for (lane, got) in per_lane(body).into_iter().enumerate() {
+        let (g, t) = (lane as u32 / 4, lane as u32 % 4);
+        let (low, high) = (8 * (2 * t) + g, 8 * (2 * t + 1) + g);
+        assert_eq!(got, low | high << 16, "lane {lane}");
+    }
+}
+
+#[test]
+fn hints_and_fences_change_no_value() {
+    let body = "mov.u32 %r1, 7; mul.wide.u32 %rd2, %r0, 4; add.s64 %rd2, %rd0, %rd2; st.global.u32 [%rd2], %r0;\n\
+                prefetch.global.L2 [%rd0]; prefetchu.L1 [%rd0]; createpolicy.fractional.L2::evict_first.b64 %rd3, 1.0;\n\
+                applypriority.global.L2::evict_normal [%rd0], 128; fence.acq_rel.gpu; fence.sc.cta; membar.gl;\n\
+                ld.global.u32 %r1, [%rd2];";
+    assert_eq!(per_lane(body), (0..32).collect::<Vec<u32>>());
+}
