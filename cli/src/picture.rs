@@ -3,6 +3,7 @@
 //! Colour follows the cube root of the weight, because a softmax over many keys is mostly small numbers. Large
 //! matrices are shrunk; a cell then shows the largest weight under it. Cells that no mask allows are grey.
 
+// Writing to a String cannot fail: the results of `write!` are dropped here.
 use std::fmt::Write;
 
 use anyhow::{Result, bail};

@@ -148,8 +148,8 @@ fn values(format: Format, register: &Lanes<u32>) -> [f32; 64] {
 /// Two matrices of A: rows 0-7 and 8-15 of eight columns.
 type Half = [[f32; 64]; 2];
 
-/// `mma.sync`. `FUSED` says that the processor has a fused multiply-add; products of 16-bit floats
-/// are exact in f32, so both ways give the same sum.
+/// `mma.sync`. `FUSED` says that the processor has a fused multiply-add. Products of 16-bit floats are
+/// exact in f32 unless a bf16 one leaves f32's range, so both ways give the same sum but there.
 #[inline(always)]
 pub(crate) fn mma<const FUSED: bool>(regs: &mut Registers, numerics: MmaNumerics, op: &Mma) {
     let format = match op.input {

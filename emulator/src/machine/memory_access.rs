@@ -82,24 +82,30 @@ fn load_from(
         Space::Global | Space::Generic => load_global(regs, context, mask, t, addresses),
         Space::Shared => load_shared(regs, context, mask, t, addresses),
         Space::Local => {
-            let len = u64::from(context.kernel.local_bytes);
-            check_bounds(
-                mask.lanes,
-                addresses,
-                t.bytes(),
-                Region {
-                    space: t.space,
-                    base: 0,
-                    len,
-                },
-            )?;
-            let offsets = each_lane(|i| i * len as usize + addresses[i] as usize);
+            let offsets = local_offsets(context, mask, t, addresses)?;
             load_elements(regs, mask, t, warp.local.as_slice(), &offsets);
             Ok(())
         }
         Space::Const => load_bytes(regs, mask, t, &context.kernel.constants, addresses),
         Space::Param => load_bytes(regs, mask, t, context.params, addresses),
     }
+}
+
+/// Where each lane's bytes lie in the warp's local memory, which holds the lanes' shares in turn.
+fn local_offsets(
+    context: &Context,
+    mask: Mask,
+    t: &Transfer,
+    addresses: &Lanes<u64>,
+) -> Outcome<Lanes<usize>> {
+    let len = u64::from(context.kernel.local_bytes);
+    let region = Region {
+        space: t.space,
+        base: 0,
+        len,
+    };
+    check_bounds(mask.lanes, addresses, t.bytes(), region)?;
+    Ok(each_lane(|i| i * len as usize + addresses[i] as usize))
 }
 
 #[inline(always)]
@@ -340,18 +346,7 @@ fn store_to(
             Ok(())
         }
         Space::Local => {
-            let len = u64::from(context.kernel.local_bytes);
-            check_bounds(
-                mask.lanes,
-                addresses,
-                t.bytes(),
-                Region {
-                    space: t.space,
-                    base: 0,
-                    len,
-                },
-            )?;
-            let offsets = each_lane(|i| i * len as usize + addresses[i] as usize);
+            let offsets = local_offsets(context, mask, t, addresses)?;
             store_elements(&warp.regs, mask, t, warp.local.as_mut_slice(), &offsets);
             Ok(())
         }

@@ -1,7 +1,8 @@
 //! The instruction loop of a warp.
 //!
 //! The loop is compiled once per vector extension; the best one that the processor has is chosen
-//! when a launch starts. All of them compute the same bits.
+//! when a launch starts. All of them compute the same bits, but for `mma` with bf16 products outside
+//! f32's range.
 
 use crate::fault::Outcome;
 
