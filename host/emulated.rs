@@ -142,6 +142,7 @@ impl Backend for Emulated {
                 .progress
                 .as_deref()
                 .map(|f| f as &(dyn Fn(u64, u64) + Sync)),
+            ..Options::default()
         };
         match ptx_emulator::launch(kernel, &self.memory, &launch, &options) {
             Ok(_) => Ok(()),

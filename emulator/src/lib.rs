@@ -21,12 +21,14 @@ mod lexer;
 mod machine;
 mod memory;
 mod module;
+mod observe;
 mod parser;
 mod syntax;
 
 pub use error::{MemoryError, PtxError, PtxErrorKind};
-pub use fault::{Fault, FaultKind};
+pub use fault::{AccessKind, Conflict, Fault, FaultKind, Origin, Party, Report, Sanitizer, Use};
 pub use ir::Kernel;
 pub use machine::{Launch, LaunchReport, MmaNumerics, Options, Schedule, launch};
 pub use memory::GlobalMemory;
 pub use module::Module;
+pub use observe::{CounterOptions, Counters, Sanitizers};

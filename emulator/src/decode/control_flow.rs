@@ -6,7 +6,7 @@ use super::scope::{Register, create};
 use super::symbols::Symbol;
 use super::types::Ty;
 use crate::error::PtxError;
-use crate::ir::{Address, Guard, Op, Pred, PredLogic, R32, R64, Space};
+use crate::ir::{Address, Consistency, Guard, Op, Pred, PredLogic, R32, R64, Space};
 use crate::syntax::{Formal, Function, Operand};
 
 impl<'t, 'a> Inst<'_, 't, 'a> {
@@ -198,6 +198,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                 let ty = ty.in_memory(bytes);
                 self.emit(Op::Store {
                     space,
+                    consistency: Consistency::Weak,
                     ty,
                     vector: 1,
                     a,
@@ -223,6 +224,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                 let (space, address) = self.local_access(symbol)?;
                 self.emit(Op::Load {
                     space,
+                    consistency: Consistency::Weak,
                     ty,
                     vector: 1,
                     d,

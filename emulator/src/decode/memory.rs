@@ -6,40 +6,67 @@ use super::inst::Inst;
 use super::operands::file_of;
 use super::types::Ty;
 use crate::error::PtxError;
-use crate::ir::{AtomicOp, AtomicType, MemoryType, Op, Space};
+use crate::ir::{AtomicOp, AtomicType, Consistency, MemoryType, Op, Scope, Space};
 use crate::syntax::Operand;
 
-/// Which fences an access needs.
+/// How strong an access is, and which fences it needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Ordering {
+    consistency: Consistency,
     release: bool,
     acquire: bool,
 }
 
+impl Ordering {
+    /// Scope of a strong access; atomics are strong even where they do not say so.
+    fn scope(self) -> Scope {
+        match self.consistency {
+            Consistency::Strong(scope) => scope,
+            _ => Scope::Gpu,
+        }
+    }
+}
+
+const SCOPES: &[(&str, Scope)] = &[
+    ("cta", Scope::Cta),
+    ("gpu", Scope::Gpu),
+    ("sys", Scope::Sys),
+];
+
 impl<'a> Inst<'_, '_, 'a> {
     /// Takes `.weak`, `.volatile`, `.relaxed`, `.acquire`, `.release`, `.acq_rel` and the scope.
     fn ordering(&mut self) -> Ordering {
-        let order = |release, acquire| Ordering { release, acquire };
-        let ordering = self.choose(&[
-            ("weak", order(false, false)),
-            ("volatile", order(false, false)),
-            ("relaxed", order(false, false)),
-            ("acquire", order(false, true)),
-            ("release", order(true, false)),
-            ("acq_rel", order(true, true)),
+        let semantics = self.choose(&[
+            ("weak", (None, false, false)),
+            ("volatile", (Some(Scope::Sys), false, false)),
+            ("relaxed", (Some(Scope::Gpu), false, false)),
+            ("acquire", (Some(Scope::Gpu), false, true)),
+            ("release", (Some(Scope::Gpu), true, false)),
+            ("acq_rel", (Some(Scope::Gpu), true, true)),
         ]);
-        // Every scope is honoured as the widest one.
-        self.choose(&[("cta", ()), ("gpu", ()), ("sys", ())]);
-        ordering.unwrap_or(order(false, false))
+        let scope = self.choose(SCOPES);
+        let (default, release, acquire) = semantics.unwrap_or((scope, false, false));
+        let strong = default.map(|default| Consistency::Strong(scope.unwrap_or(default)));
+        Ordering {
+            consistency: strong.unwrap_or(Consistency::Weak),
+            release,
+            acquire,
+        }
     }
 
     fn ordered(&mut self, ordering: Ordering, op: Op) -> Result<(), PtxError> {
+        let scope = ordering.scope();
+        let fence = |acquire| Op::Fence {
+            scope,
+            acquire,
+            release: !acquire,
+        };
         if ordering.release {
-            self.emit(Op::Fence)?;
+            self.emit(fence(false))?;
         }
         self.emit(op)?;
         if ordering.acquire {
-            self.emit(Op::Fence)?;
+            self.emit(fence(true))?;
         }
         Ok(())
     }
@@ -96,10 +123,16 @@ impl<'a> Inst<'_, '_, 'a> {
         let (space, address) = self.address(1, space)?;
         self.cache_policy(2)?;
         let ty = ty.in_memory(bytes);
+        let consistency = if is_read_only {
+            Consistency::NonCoherent
+        } else {
+            ordering.consistency
+        };
         self.ordered(
             ordering,
             Op::Load {
                 space,
+                consistency,
                 ty,
                 vector,
                 d,
@@ -174,6 +207,7 @@ impl<'a> Inst<'_, '_, 'a> {
             ordering,
             Op::Store {
                 space,
+                consistency: ordering.consistency,
                 ty,
                 vector,
                 a,
@@ -210,6 +244,7 @@ impl<'a> Inst<'_, '_, 'a> {
                     op,
                     ty,
                     space,
+                    scope: ordering.scope(),
                     b,
                     address,
                 },
@@ -227,6 +262,7 @@ impl<'a> Inst<'_, '_, 'a> {
                 op,
                 ty,
                 space,
+                scope: ordering.scope(),
                 d,
                 b,
                 c,
@@ -283,15 +319,19 @@ impl<'a> Inst<'_, '_, 'a> {
     /// `fence[.sc|.acq_rel].scope`, `membar.level`
     pub fn fence(&mut self) -> Result<(), PtxError> {
         self.arity(0..=0)?;
-        if self.ins.opcode == "membar" {
-            self.require(&[("cta", ()), ("gl", ()), ("sys", ())])?;
+        let scope = if self.ins.opcode == "membar" {
+            self.require(&[("cta", Scope::Cta), ("gl", Scope::Gpu), ("sys", Scope::Sys)])?
         } else if self.take("proxy") || self.take("mbarrier_init") {
             return Err(self.unsupported("there is one proxy here; drop the fence"));
         } else {
             self.choose(&[("sc", ()), ("acq_rel", ())]);
-            self.require(&[("cta", ()), ("gpu", ()), ("sys", ())])?;
-        }
-        self.emit(Op::Fence)
+            self.require(SCOPES)?
+        };
+        self.emit(Op::Fence {
+            scope,
+            acquire: true,
+            release: true,
+        })
     }
 
     /// `prefetch`, `prefetchu`, `applypriority`, `discard`: the address is checked for its form and not used.

@@ -19,6 +19,28 @@ pub enum Space {
     Generic,
 }
 
+/// Threads that a strong access or a fence has to do with (PTX ISA, "Memory Consistency Model: Scope").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scope {
+    /// Those of the block.
+    Cta,
+    /// Those of the device.
+    Gpu,
+    /// All, the host's included.
+    Sys,
+}
+
+/// How a load or store takes part in the memory model (PTX ISA, "Memory Consistency Model").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Consistency {
+    /// Ordered by synchronisation only; to race with it is an error.
+    Weak,
+    /// `.nc`: the memory must not be written while the kernel runs.
+    NonCoherent,
+    /// `.volatile` and `.relaxed`, and what is left of `.acquire` and `.release` beside their fence.
+    Strong(Scope),
+}
+
 /// Generic addresses of the spaces that are not global. Bases have a non-zero low word, so that a
 /// forgotten `cvta` does not work by accident.
 pub mod window {

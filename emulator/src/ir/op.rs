@@ -2,10 +2,10 @@
 
 use super::{
     Address, AtomicOp, AtomicType, Binary16, Binary32, Binary64, BinaryF32, BinaryF64, BinaryHalf,
-    ConvertMode, Count64, FloatClass, FloatCmp, FloatMode, Guard, HalfKind, HalfMode, IntCmp,
-    MemoryType, Number, Pred, PredLogic, PrmtMode, R32, R64, ReduxOp, ShflMode, Shift64, Space,
-    Ternary16, Ternary32, Ternary64, Unary16, Unary32, Unary64, UnaryF32, UnaryF64, UnaryHalf,
-    VoteMode, Width,
+    Consistency, ConvertMode, Count64, FloatClass, FloatCmp, FloatMode, Guard, HalfKind, HalfMode,
+    IntCmp, MemoryType, Number, Pred, PredLogic, PrmtMode, R32, R64, ReduxOp, Scope, ShflMode,
+    Shift64, Space, Ternary16, Ternary32, Ternary64, Unary16, Unary32, Unary64, UnaryF32, UnaryF64,
+    UnaryHalf, VoteMode, Width,
 };
 
 /// One operation. Field order is PTX operand order: destination first.
@@ -343,6 +343,7 @@ pub enum Op {
     /// `ty.register` names.
     Load {
         space: Space,
+        consistency: Consistency,
         ty: MemoryType,
         vector: u8,
         d: [u16; 4],
@@ -351,6 +352,7 @@ pub enum Op {
     /// Store of 1, 2 or 4 elements.
     Store {
         space: Space,
+        consistency: Consistency,
         ty: MemoryType,
         vector: u8,
         a: [u16; 4],
@@ -362,6 +364,7 @@ pub enum Op {
         op: AtomicOp,
         ty: AtomicType,
         space: Space,
+        scope: Scope,
         d: u16,
         b: u16,
         c: u16,
@@ -372,11 +375,16 @@ pub enum Op {
         op: AtomicOp,
         ty: AtomicType,
         space: Space,
+        scope: Scope,
         b: u16,
         address: Address,
     },
-    /// `fence`, `membar`.
-    Fence,
+    /// `fence`, `membar`, and the halves of acquire and release accesses.
+    Fence {
+        scope: Scope,
+        acquire: bool,
+        release: bool,
+    },
 
     // ---- asynchronous copies (async_copy.rs) ----
     /// `cp.async`.

@@ -13,6 +13,7 @@ use super::data_movement::space_of;
 use super::registers::{LANES, Lanes, Mask, Registers, each_lane, lanes_of};
 
 /// The device memory that a block sees, with the allocation used last.
+#[derive(Clone)]
 pub(crate) struct GlobalView {
     allocations: Arc<[Arc<Allocation>]>,
     last: usize,
@@ -29,13 +30,24 @@ impl GlobalView {
     /// The allocation that may hold `address`: no other one does.
     #[inline(always)]
     pub fn allocation(&mut self, address: u64) -> Option<&Allocation> {
+        let index = self.locate(address)?;
+        Some(self.get(index))
+    }
+
+    /// Its index.
+    #[inline(always)]
+    pub fn locate(&mut self, address: u64) -> Option<usize> {
         let last = self.allocations.get(self.last)?;
         if address.wrapping_sub(last.base) >= last.bytes {
             self.last = find(&self.allocations, address)?;
         }
-        self.allocations
-            .get(self.last)
-            .map(|allocation| &**allocation)
+        Some(self.last)
+    }
+
+    /// The allocation with an index from [`Self::locate`].
+    #[inline(always)]
+    pub fn get(&self, index: usize) -> &Allocation {
+        &self.allocations[index]
     }
 }
 

@@ -6,10 +6,11 @@
 
 use crate::fault::{FaultKind, Outcome, lane_fault};
 use crate::ir::{CpAsync, CpAsyncSource, Space};
+use crate::observe::Landing;
 
 use super::address::{effective, out_of_bounds};
 use super::context::Context;
-use super::registers::{LANES, Mask};
+use super::registers::{LANES, Mask, Registers};
 use super::storage::{Read, Words};
 use super::warp::Warp;
 
@@ -27,6 +28,19 @@ struct Copy {
     group: u32,
     dst: u32,
     src: u64,
+}
+
+impl Copy {
+    fn landing(&self, warp: u32) -> Landing {
+        Landing {
+            warp,
+            lane: self.lane,
+            dst: self.dst,
+            bytes: self.size,
+            source_bytes: self.source_bytes,
+            src: self.src,
+        }
+    }
 }
 
 /// Copies of one warp that are in flight.
@@ -51,7 +65,12 @@ impl AsyncCopies {
     }
 
     /// Lands the copies of the lanes in the mask for which `due(group, committed groups)` holds.
-    pub fn wait(&mut self, context: &mut Context, mask: Mask, due: impl Fn(u32, u32) -> bool) {
+    pub fn wait(
+        &mut self,
+        context: &mut Context,
+        (warp, mask): (u32, Mask),
+        due: impl Fn(u32, u32) -> bool,
+    ) {
         let committed = &self.committed;
         self.copies.retain(|copy| {
             let lane = usize::from(copy.lane);
@@ -63,6 +82,9 @@ impl AsyncCopies {
                 context
                     .shared
                     .end_copy(copy.dst as usize, usize::from(copy.size));
+                if let Some(observers) = &mut context.observers {
+                    observers.landed(&copy.landing(warp));
+                }
             }
             !lands
         });
@@ -72,14 +94,28 @@ impl AsyncCopies {
 /// `cp.async.wait_group pending`.
 pub(crate) fn wait_group(warp: &mut Warp, context: &mut Context, mask: Mask, pending: u32) {
     // Group g is followed by committed - g - 1 younger ones.
-    warp.copies.wait(context, mask, |group, committed| {
-        group < committed && committed - group > pending
-    });
+    warp.copies
+        .wait(context, (warp.index, mask), |group, committed| {
+            group < committed && committed - group > pending
+        });
 }
 
 /// `cp.async.wait_all`, and the end of a thread.
 pub(crate) fn wait_all(warp: &mut Warp, context: &mut Context, mask: Mask) {
-    warp.copies.wait(context, mask, |_, _| true);
+    warp.copies.wait(context, (warp.index, mask), |_, _| true);
+}
+
+/// Bytes that `lane` reads from its source.
+pub(crate) fn source_bytes(regs: &Registers, copy: &CpAsync, lane: usize) -> u32 {
+    let all = u32::from(copy.size);
+    match copy.source {
+        CpAsyncSource::Full => all,
+        CpAsyncSource::Bytes(register) => regs.get32(register)[lane],
+        CpAsyncSource::IgnoreIf(guard) => {
+            let ignored = (regs.get_pred(guard.pred) >> lane & 1 != 0) != guard.negated;
+            if ignored { 0 } else { all }
+        }
+    }
 }
 
 #[inline(never)]
@@ -92,20 +128,8 @@ pub(crate) fn issue(
     let dst = effective(&warp.regs, mask, instruction.dst);
     let src = effective(&warp.regs, mask, instruction.src);
     let size = instruction.size;
-    let ignored = match instruction.source {
-        CpAsyncSource::IgnoreIf(guard) => {
-            let bits = warp.regs.get_pred(guard.pred);
-            if guard.negated { !bits } else { bits }
-        }
-        _ => 0,
-    };
     for lane in mask.iter() {
-        let source_bytes = match instruction.source {
-            CpAsyncSource::Full => u32::from(size),
-            CpAsyncSource::Bytes(register) => warp.regs.get32(register)[lane],
-            CpAsyncSource::IgnoreIf(_) if ignored >> lane & 1 != 0 => 0,
-            CpAsyncSource::IgnoreIf(_) => u32::from(size),
-        };
+        let source_bytes = source_bytes(&warp.regs, instruction, lane);
         let copy = check(context, dst[lane], src[lane], size, source_bytes);
         let mut copy = match copy {
             Ok(copy) => copy,

@@ -44,7 +44,8 @@ impl<'a> Block<'a> {
     ) -> Result<(), WarpTrouble> {
         let [x, y, z] = place.block_index.map(u64::from);
         let [nx, ny, _] = place.grid.map(u64::from);
-        self.context.chance = Chance::new(schedule, x + nx * (y + ny * z));
+        let number = x + nx * (y + ny * z);
+        self.context.chance = Chance::new(schedule, number);
         self.context.shared.reset();
         self.barriers.reset();
         for warp in &mut self.warps {
@@ -56,6 +57,10 @@ impl<'a> Block<'a> {
                 },
                 globals,
             );
+        }
+        if let Some(mut observers) = self.context.observers.take() {
+            observers.block_start(number, &self.context);
+            self.context.observers = Some(observers);
         }
         self.run_warps()
     }
@@ -82,8 +87,9 @@ impl<'a> Block<'a> {
                 Stop::Turn => {}
                 Stop::Barrier => {
                     ready &= !(1 << last);
-                    let kernel = self.context.kernel;
-                    let arrived = self.barriers.arrive(kernel, &mut self.warps, index, live);
+                    let arrived =
+                        self.barriers
+                            .arrive(&mut self.context, &mut self.warps, index, live);
                     ready |= arrived.map_err(located)?;
                 }
                 Stop::Exited => {
@@ -91,7 +97,7 @@ impl<'a> Block<'a> {
                     ready &= live;
                     ready |= self
                         .barriers
-                        .after_exit(self.context.kernel, &mut self.warps, live);
+                        .after_exit(&mut self.context, &mut self.warps, live);
                 }
             }
         }

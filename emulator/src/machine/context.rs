@@ -1,6 +1,8 @@
 //! What the warps of one block share while they run.
 
+use crate::fault::Outcome;
 use crate::ir::Kernel;
+use crate::observe::Observers;
 
 use super::address::GlobalView;
 use super::chance::Chance;
@@ -28,4 +30,19 @@ pub(crate) struct Context<'a> {
     /// Warp and thread instructions executed so far.
     pub warp_instructions: u64,
     pub thread_instructions: u64,
+    /// Sanitizers and counters; none in a plain launch.
+    pub observers: Option<Box<Observers>>,
+}
+
+impl Context<'_> {
+    /// Tells the observers something, when there are any.
+    #[inline]
+    pub fn observe(&mut self, tell: impl FnOnce(&mut Observers, &mut Self) -> Outcome) -> Outcome {
+        let Some(mut observers) = self.observers.take() else {
+            return Ok(());
+        };
+        let outcome = tell(&mut observers, self);
+        self.observers = Some(observers);
+        outcome
+    }
 }

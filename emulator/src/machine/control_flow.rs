@@ -6,7 +6,7 @@ use crate::ir::{Op, R32};
 
 use super::async_copy;
 use super::context::Context;
-use super::reconverge::{Meet, meet};
+use super::reconverge::{Meet, meet, told};
 use super::registers::Mask;
 use super::warp::{Group, Warp};
 use super::warp_ops::{meeting, shuffle_whole};
@@ -21,6 +21,16 @@ pub(crate) enum Flow {
     Gone,
     /// Not a matter of control: the instruction is to be computed.
     Compute,
+}
+
+/// True when `op` may have to wait for other lanes, or is an exchange or barrier, which observers are
+/// told of when its lanes have met.
+pub(crate) fn waits(op: &Op, lanes: u32) -> bool {
+    match op {
+        Op::Barrier { .. } | Op::BarrierPopc { .. } | Op::BarrierLogic { .. } => true,
+        Op::LdMatrix { .. } | Op::MovMatrix { .. } | Op::Mma(_) => lanes != u32::MAX,
+        _ => meeting(op).is_some(),
+    }
 }
 
 /// Executes `op` for the lanes of `mask` if it is one that moves or holds lanes.
@@ -58,6 +68,9 @@ pub(crate) fn control(
             c,
             mask: members,
         } if mask.lanes == u32::MAX && warp.regs.get32(members) == &[u32::MAX; 32] => {
+            if context.observers.is_some() {
+                told(warp, context, group.pc, op, u32::MAX, u32::MAX)?;
+            }
             shuffle_whole(&mut warp.regs, mode, d, p, [a, b, c]);
             Ok(Flow::Next)
         }
@@ -69,7 +82,7 @@ pub(crate) fn control(
         | Op::MatchAll32 { .. }
         | Op::MatchAll64 { .. }
         | Op::Redux { .. }
-        | Op::WarpSync { .. } => rendezvous(warp, group, mask, op),
+        | Op::WarpSync { .. } => rendezvous(warp, context, group, mask, op),
         Op::LdMatrix { .. } | Op::MovMatrix { .. } | Op::Mma(_) => {
             if mask.lanes == u32::MAX {
                 return Ok(Flow::Compute);
@@ -194,7 +207,13 @@ fn branch_indexed(
 }
 
 #[inline(never)]
-fn rendezvous(warp: &mut Warp, group: &Group, mask: Mask, op: &Op) -> Outcome<Flow> {
+fn rendezvous(
+    warp: &mut Warp,
+    context: &mut Context,
+    group: &Group,
+    mask: Mask,
+    op: &Op,
+) -> Outcome<Flow> {
     let Some((_, members)) = meeting(op) else {
         return Ok(Flow::Compute);
     };
@@ -205,7 +224,7 @@ fn rendezvous(warp: &mut Warp, group: &Group, mask: Mask, op: &Op) -> Outcome<Fl
             FaultKind::MaskWithoutSelf { mask: masks[lane] },
         );
     }
-    match meet(warp, op, mask) {
+    match meet(warp, context, group.pc, op, mask)? {
         Meet::Done => Ok(Flow::Next),
         Meet::Incomplete => Ok(wait(warp, group, mask)),
     }

@@ -28,6 +28,7 @@ pub(crate) fn compute<const FUSED: bool>(
     match *op {
         Op::Load {
             space,
+            consistency: _,
             ty,
             vector,
             d,
@@ -46,6 +47,7 @@ pub(crate) fn compute<const FUSED: bool>(
         ),
         Op::Store {
             space,
+            consistency: _,
             ty,
             vector,
             a,
@@ -66,6 +68,7 @@ pub(crate) fn compute<const FUSED: bool>(
             op,
             ty,
             space,
+            scope: _,
             d,
             b,
             c,
@@ -88,6 +91,7 @@ pub(crate) fn compute<const FUSED: bool>(
             op,
             ty,
             space,
+            scope: _,
             b,
             address,
         } => atomic(
@@ -104,7 +108,7 @@ pub(crate) fn compute<const FUSED: bool>(
                 address,
             },
         ),
-        Op::Fence => {
+        Op::Fence { .. } => {
             std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
             Ok(())
         }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::fault::{Fault, FaultKind};
 use crate::ir::{BlockShape, Kernel};
-use crate::memory::{Allocation, GlobalMemory};
+use crate::memory::GlobalMemory;
+use crate::observe::{CounterOptions, Counters, Sanitizers, Watch};
 
 use super::address::GlobalView;
 use super::block::{Block, WarpTrouble};
@@ -47,17 +48,23 @@ pub struct Options<'a> {
     pub threads: Option<usize>,
     /// Rounding inside `mma`.
     pub mma: MmaNumerics,
+    /// What to check beyond the rules that every launch is held to.
+    pub sanitizers: Sanitizers,
+    /// What to count; nothing when `None`.
+    pub counters: Option<CounterOptions>,
     /// Called with (blocks done, blocks in all) after every block, from any thread.
     pub progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
 }
 
 /// What a finished launch did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct LaunchReport {
     /// Instructions executed, counted once per warp (and group of lanes).
     pub warp_instructions: u64,
     /// The same, counted once per thread that executed them.
     pub thread_instructions: u64,
+    /// What [`Options::counters`] asked for.
+    pub counters: Option<Counters>,
 }
 
 /// Runs `kernel` and returns when all its blocks have ended.
@@ -75,12 +82,15 @@ pub fn launch(
     let globals = memory
         .module_variables(&kernel.globals)
         .map_err(|error| refused(kernel, error.to_string()))?;
+    let view = GlobalView::new(memory.snapshot().into());
+    let watch = Watch::new(kernel, launch, options, &view);
     let run = Run {
         kernel,
         launch,
         options,
         globals,
-        allocations: memory.snapshot().into(),
+        view,
+        watch: &watch,
         processor: Processor::detect(),
         next: AtomicU64::new(0),
         done: AtomicU64::new(0),
@@ -88,11 +98,8 @@ pub fn launch(
         report: Mutex::new(LaunchReport::default()),
         fault: Mutex::new(None),
     };
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = options.threads.unwrap_or_else(cores).max(1);
-    let useful = usize::try_from(run.blocks()).unwrap_or(usize::MAX);
     std::thread::scope(|scope| {
-        for _ in 1..threads.min(useful) {
+        for _ in 1..run.threads() {
             scope.spawn(|| run.work());
         }
         run.work();
@@ -101,13 +108,17 @@ pub fn launch(
         .fault
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
-    match fault {
-        Some((_, fault)) => Err(fault),
-        None => Ok(run
-            .report
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)),
+    if let Some((_, fault)) = fault {
+        return Err(fault);
     }
+    let report = run
+        .report
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    Ok(LaunchReport {
+        counters: watch.counters(),
+        ..report
+    })
 }
 
 fn refused(kernel: &Kernel, rule: String) -> Fault {
@@ -199,7 +210,8 @@ struct Run<'a> {
     launch: &'a Launch<'a>,
     options: &'a Options<'a>,
     globals: Arc<[u64]>,
-    allocations: Arc<[Arc<Allocation>]>,
+    view: GlobalView,
+    watch: &'a Watch,
     processor: Processor,
     /// Position of the next block in launch order.
     next: AtomicU64,
@@ -216,12 +228,22 @@ impl Run<'_> {
         self.launch.grid.iter().map(|n| u64::from(*n)).product()
     }
 
+    /// Threads of the host to work with.
+    fn threads(&self) -> usize {
+        if self.watch.needs_one_thread() {
+            return 1;
+        }
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.options.threads.unwrap_or_else(cores).max(1);
+        threads.min(usize::try_from(self.blocks()).unwrap_or(usize::MAX))
+    }
+
     /// Takes blocks until none is left or one was faulty.
     fn work(&self) {
         let blocks = self.blocks();
         let order = block_order(self.options.schedule, blocks);
         let num_warps = self.launch.block.iter().product::<u32>().div_ceil(32);
-        let mut block = Block::new(self.context(), num_warps, self.processor);
+        let mut block = Block::new(self.context(num_warps), num_warps, self.processor);
         while !self.stopped.load(Relaxed) {
             let position = self.next.fetch_add(1, Relaxed);
             if position >= blocks {
@@ -244,16 +266,17 @@ impl Run<'_> {
         report.thread_instructions += block.context.thread_instructions;
     }
 
-    fn context(&self) -> Context<'_> {
+    fn context(&self, num_warps: u32) -> Context<'_> {
         Context {
             kernel: self.kernel,
             params: self.launch.params,
-            global: GlobalView::new(self.allocations.clone()),
+            global: self.view.clone(),
             shared: SharedMemory::new(self.shared_bytes() as usize),
             numerics: self.options.mma,
             chance: Chance::new(self.options.schedule, 0),
             warp_instructions: 0,
             thread_instructions: 0,
+            observers: self.watch.observers(num_warps, self.shared_bytes()),
         }
     }
 

@@ -14,19 +14,19 @@
 //! group with the lowest one runs; groups that meet merge. Lanes at an instruction that needs others
 //! wait until those arrive.
 
-mod address;
+pub(crate) mod address;
 mod approx;
-mod async_copy;
+pub(crate) mod async_copy;
 mod atomics;
 mod bits;
 mod block;
 mod carry;
 mod chance;
 mod compare;
-mod context;
+pub(crate) mod context;
 mod control_flow;
 mod convert;
-mod data_movement;
+pub(crate) mod data_movement;
 mod execute;
 mod float;
 mod fused_dot;
@@ -36,12 +36,12 @@ mod launch;
 mod matrix;
 mod memory_access;
 mod reconverge;
-mod registers;
+pub(crate) mod registers;
 mod shared;
 mod step;
 mod storage;
 mod sync;
-mod warp;
+pub(crate) mod warp;
 mod warp_ops;
 
 pub use chance::Schedule;

@@ -6,6 +6,7 @@
 
 use crate::fault::{FaultKind, Outcome, Trouble};
 use crate::ir::{Kernel, Op};
+use crate::observe::Exchange;
 
 use super::context::Context;
 use super::registers::{Mask, lanes_of};
@@ -32,19 +33,26 @@ pub(crate) enum Resolution {
 
 /// Executes a warp-wide exchange at once when every lane of `mask` finds all live lanes of its
 /// member mask among them.
-pub(crate) fn meet(warp: &mut Warp, op: &Op, mask: Mask) -> Meet {
+pub(crate) fn meet(
+    warp: &mut Warp,
+    context: &mut Context,
+    pc: u32,
+    op: &Op,
+    mask: Mask,
+) -> Outcome<Meet> {
     let Some((meeting, members)) = meeting(op) else {
-        return Meet::Done;
+        return Ok(Meet::Done);
     };
     let masks = *warp.regs.get32(members);
     let mut inputs = Inputs::default();
     inputs.gather(&warp.regs, op, mask.lanes);
     for partition in partitions(mask.lanes, &masks) {
         if masks[partition.trailing_zeros() as usize] & warp.live != partition {
-            return Meet::Incomplete;
+            return Ok(Meet::Incomplete);
         }
     }
     for partition in partitions(mask.lanes, &masks) {
+        told(warp, context, pc, op, partition, partition)?;
         let results = exchange(meeting, &inputs, partition);
         let whole = mask.whole && partition == mask.lanes;
         scatter(
@@ -57,7 +65,31 @@ pub(crate) fn meet(warp: &mut Warp, op: &Op, mask: Mask) -> Meet {
             &results,
         );
     }
-    Meet::Done
+    Ok(Meet::Done)
+}
+
+/// Tells the observers of an exchange among `lanes` before its results are stored for `part`, which
+/// stands at `pc`.
+pub(crate) fn told(
+    warp: &Warp,
+    context: &mut Context,
+    pc: u32,
+    op: &Op,
+    part: u32,
+    lanes: u32,
+) -> Outcome {
+    let exchange = Exchange {
+        op,
+        pc,
+        part,
+        lanes,
+    };
+    context
+        .observe(|observers, _| observers.exchange(warp, &exchange))
+        .map_err(|mut trouble| {
+            trouble.pc = pc;
+            trouble
+        })
 }
 
 /// Splits `lanes` by their member masks.
@@ -97,7 +129,7 @@ fn is_aligned(op: &Op) -> bool {
 }
 
 /// Called when no group is ready: finds lanes that can go on together.
-pub(crate) fn resolve(warp: &mut Warp, context: &Context) -> Outcome<Resolution> {
+pub(crate) fn resolve(warp: &mut Warp, context: &mut Context) -> Outcome<Resolution> {
     let kernel = context.kernel;
     if warp.groups.is_empty() {
         return Ok(Resolution::Exited);
@@ -110,7 +142,7 @@ pub(crate) fn resolve(warp: &mut Warp, context: &Context) -> Outcome<Resolution>
         return Ok(Resolution::Barrier);
     }
     if let Some((key, members, lanes)) = find_meeting(warp, kernel) {
-        perform(warp, kernel, key, members, lanes);
+        perform(warp, context, key, members, lanes)?;
         return Ok(Resolution::Ready);
     }
     if alone && warp.groups[0].lanes == warp.live && is_aligned(at(&warp.groups[0])) {
@@ -155,7 +187,14 @@ fn waiting_for(warp: &Warp, kernel: &Kernel, key: Meeting, members: u32) -> u32 
 }
 
 /// Executes a meeting and sends its lanes on.
-fn perform(warp: &mut Warp, kernel: &Kernel, key: Meeting, members: u32, lanes: u32) {
+fn perform(
+    warp: &mut Warp,
+    context: &mut Context,
+    key: Meeting,
+    members: u32,
+    lanes: u32,
+) -> Outcome {
+    let kernel = context.kernel;
     let takes_part = |warp: &Warp, group: &Group| match meeting(op_at(kernel, group)) {
         Some((other, register)) if other == key => {
             let masks = warp.regs.get32(register);
@@ -169,6 +208,9 @@ fn perform(warp: &mut Warp, kernel: &Kernel, key: Meeting, members: u32, lanes: 
     let mut inputs = Inputs::default();
     for (group, part) in groups.iter().zip(&parts) {
         inputs.gather(&warp.regs, op_at(kernel, group), *part);
+    }
+    for (group, part) in groups.iter().zip(&parts).filter(|(_, part)| **part != 0) {
+        told(warp, context, group.pc, op_at(kernel, group), *part, lanes)?;
     }
     let results = exchange(key, &inputs, lanes);
     for (group, part) in groups.iter().zip(&parts) {
@@ -192,6 +234,7 @@ fn perform(warp: &mut Warp, kernel: &Kernel, key: Meeting, members: u32, lanes: 
             });
         }
     }
+    Ok(())
 }
 
 fn stuck(warp: &Warp, kernel: &Kernel) -> Box<Trouble> {

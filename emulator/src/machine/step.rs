@@ -5,10 +5,12 @@
 //! f32's range.
 
 use crate::fault::Outcome;
+use crate::ir::Instruction;
+use crate::observe::Step;
 
 use super::async_copy;
 use super::context::Context;
-use super::control_flow::{Flow, control};
+use super::control_flow::{Flow, control, waits};
 use super::execute::compute;
 use super::reconverge::{Resolution, resolve};
 use super::registers::{Mask, Scratch};
@@ -136,6 +138,9 @@ fn run_group<const FUSED: bool>(
         let lanes = group.lanes & (warp.regs.get_pred(guard.pred) ^ excluded);
         context.warp_instructions += 1;
         context.thread_instructions += u64::from(lanes.count_ones());
+        if context.observers.is_some() {
+            watch(warp, context, &group, lanes, instruction)?;
+        }
         if lanes == 0 {
             group.pc += 1;
             continue;
@@ -161,4 +166,28 @@ fn run_group<const FUSED: bool>(
             }
         }
     }
+}
+
+/// Tells the observers what `lanes` of a group are about to do.
+#[inline(never)]
+fn watch(
+    warp: &Warp,
+    context: &mut Context,
+    group: &Group,
+    lanes: u32,
+    instruction: &Instruction,
+) -> Outcome {
+    let step = Step {
+        pc: group.pc,
+        instruction,
+        group: group.lanes,
+        lanes,
+        executes: !waits(&instruction.op, lanes),
+    };
+    context
+        .observe(|observers, context| observers.before(warp, context, &step))
+        .map_err(|mut trouble| {
+            trouble.pc = group.pc;
+            trouble
+        })
 }

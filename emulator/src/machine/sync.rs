@@ -6,7 +6,9 @@
 
 use crate::fault::{FaultKind, Outcome, Trouble, warp_fault};
 use crate::ir::{Kernel, Op, Pred, R32};
+use crate::observe;
 
+use super::context::Context;
 use super::registers::{LANES, Mask, lanes_of};
 use super::warp::Warp;
 
@@ -73,7 +75,7 @@ impl Barriers {
     /// not exited. Returns the warps that may run on.
     pub fn arrive(
         &mut self,
-        kernel: &Kernel,
+        context: &mut Context,
         warps: &mut [Warp],
         index: usize,
         live: u32,
@@ -83,20 +85,27 @@ impl Barriers {
             trouble.pc = pc;
             trouble
         };
-        let arrival = read_arrival(kernel, &warps[index]).map_err(located)?;
+        let arrival = read_arrival(context.kernel, &warps[index]).map_err(located)?;
+        let told = observe::Arrival {
+            id: arrival.id,
+            waits: arrival.waits,
+        };
+        context
+            .observe(|observers, context| observers.arrive(&warps[index], context, &told))
+            .map_err(located)?;
         self.register(&arrival, 1 << index).map_err(located)?;
         let mut free = 0;
         if !arrival.waits {
             warps[index].advance_all();
             free |= 1 << index;
         }
-        Ok(free | self.complete(arrival.id as usize, kernel, warps, live))
+        Ok(free | self.complete(arrival.id as usize, context, warps, live))
     }
 
     /// A warp has exited: barriers that waited for the whole block may be complete. Returns the
     /// warps that may run on.
-    pub fn after_exit(&mut self, kernel: &Kernel, warps: &mut [Warp], live: u32) -> u32 {
-        (0..BARRIERS).fold(0, |free, id| free | self.complete(id, kernel, warps, live))
+    pub fn after_exit(&mut self, context: &mut Context, warps: &mut [Warp], live: u32) -> u32 {
+        (0..BARRIERS).fold(0, |free, id| free | self.complete(id, context, warps, live))
     }
 
     fn register(&mut self, arrival: &Arrival, warp_bit: u32) -> Outcome {
@@ -146,7 +155,7 @@ impl Barriers {
         Ok(())
     }
 
-    fn complete(&mut self, id: usize, kernel: &Kernel, warps: &mut [Warp], live: u32) -> u32 {
+    fn complete(&mut self, id: usize, context: &mut Context, warps: &mut [Warp], live: u32) -> u32 {
         let barrier = &self.barriers[id];
         let Some(count) = barrier.count else { return 0 };
         let complete = if count.explicit {
@@ -159,8 +168,11 @@ impl Barriers {
         }
         let barrier = std::mem::take(&mut self.barriers[id]);
         for index in lanes_of(barrier.waiting) {
-            deliver(kernel, &mut warps[index], &barrier);
+            deliver(context.kernel, &mut warps[index], &barrier);
             warps[index].advance_all();
+        }
+        if let Some(observers) = &mut context.observers {
+            observers.complete(id as u32, barrier.waiting);
         }
         barrier.waiting
     }

@@ -1,0 +1,257 @@
+//! What watches a kernel while it runs: sanitizers and counters.
+//!
+//! The machine knows one type, [`Observers`]; it calls it where something happens and carries on when
+//! nobody watches. An observer sees an instruction before it takes effect, with the registers that the
+//! instruction is about to read.
+//!
+//! ```text
+//! access.rs        the memory accesses of an instruction, addresses resolved
+//! definedness/     initcheck: values that come from memory or registers nobody has written
+//! races/           racecheck: accesses that nothing orders
+//! counters/        what the profile is made of
+//! ```
+//! memcheck and synccheck are part of the machine itself, because it cannot go on after what they find;
+//! only the findings of [`Sanitizers::synccheck`] that legal programs survive are optional.
+
+mod access;
+mod counters;
+mod definedness;
+mod races;
+
+use std::sync::Arc;
+
+use crate::fault::Outcome;
+use crate::ir::{Instruction, Kernel, Op};
+use crate::machine::address::GlobalView;
+use crate::machine::context::Context;
+use crate::machine::warp::Warp;
+use crate::machine::{Launch, Options};
+
+pub(crate) use access::{Access, Action, Region, accesses};
+pub use counters::{CounterOptions, Counters};
+use counters::{CounterSink, SharedCounters};
+use definedness::{Definedness, Effects};
+use races::{RaceGrid, Races};
+
+/// Checks beyond those that every launch makes (memcheck, and the barrier rules of synccheck).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sanitizers {
+    /// Reports values from registers and memory that were never written, when they reach a store, a
+    /// branch or an address.
+    pub initcheck: bool,
+    /// Reports accesses to shared and global memory that conflict and that nothing orders.
+    pub racecheck: bool,
+    /// Reports what the ISA leaves undefined around warps and asynchronous copies: values shuffled
+    /// from lanes that do not take part, barriers that lanes of the warp have missed by exiting,
+    /// copies that nobody waited for.
+    pub synccheck: bool,
+}
+
+impl Sanitizers {
+    /// None of them.
+    pub const NONE: Sanitizers = Sanitizers {
+        initcheck: false,
+        racecheck: false,
+        synccheck: false,
+    };
+    /// All of them.
+    pub const ALL: Sanitizers = Sanitizers {
+        initcheck: true,
+        racecheck: true,
+        synccheck: true,
+    };
+}
+
+/// An instruction that a group of lanes is about to execute.
+pub(crate) struct Step<'a> {
+    pub pc: u32,
+    pub instruction: &'a Instruction,
+    /// Lanes at this program counter.
+    pub group: u32,
+    /// Those of them that the guard lets execute; may be empty.
+    pub lanes: u32,
+    /// False when the instruction only begins to wait for other lanes; it is told again, or by
+    /// [`Observers::exchange`] or [`Observers::arrive`], when it happens.
+    pub executes: bool,
+}
+
+/// A warp-wide exchange whose lanes have met.
+pub(crate) struct Exchange<'a> {
+    pub op: &'a Op,
+    pub pc: u32,
+    /// Lanes that stand at `pc`; results are stored for these.
+    pub part: u32,
+    /// All lanes that take part, at whatever program counter.
+    pub lanes: u32,
+}
+
+/// A warp's arrival at a block barrier.
+pub(crate) struct Arrival {
+    pub id: u32,
+    /// False for `bar.arrive`.
+    pub waits: bool,
+}
+
+/// One lane's `cp.async` that its wait has just landed.
+pub(crate) struct Landing {
+    pub warp: u32,
+    pub lane: u8,
+    /// First byte in shared memory.
+    pub dst: u32,
+    /// Bytes of the destination, and how many of them came from `src`.
+    pub bytes: u8,
+    pub source_bytes: u8,
+    /// Global address.
+    pub src: u64,
+}
+
+/// What one launch is watched with: the part that its blocks share.
+pub(crate) struct Watch {
+    effects: Option<Arc<Effects>>,
+    grid: Option<Arc<RaceGrid>>,
+    counters: Option<Arc<SharedCounters>>,
+}
+
+impl Watch {
+    /// The observers that `options` asks for.
+    pub fn new(kernel: &Kernel, launch: &Launch, options: &Options, memory: &GlobalView) -> Self {
+        let Sanitizers {
+            initcheck,
+            racecheck,
+            synccheck,
+        } = options.sanitizers;
+        Self {
+            effects: (initcheck || synccheck).then(|| Arc::new(Effects::new(kernel, options))),
+            grid: racecheck.then(|| Arc::new(RaceGrid::new(kernel, launch, memory))),
+            counters: options
+                .counters
+                .map(|options| Arc::new(SharedCounters::new(kernel, launch, memory, options))),
+        }
+    }
+
+    /// True when the order of blocks must be that of one thread: counters go through one model of L2,
+    /// and edges between blocks are found in the order in which atomics take effect.
+    pub fn needs_one_thread(&self) -> bool {
+        self.counters.is_some() || self.grid.as_ref().is_some_and(|grid| grid.has_edges())
+    }
+
+    /// Observers for the blocks of one thread of the host; none when nobody watches.
+    pub fn observers(&self, num_warps: u32, shared_bytes: u32) -> Option<Box<Observers>> {
+        let observers = Observers {
+            definedness: self
+                .effects
+                .clone()
+                .map(|effects| Definedness::new(effects, num_warps, shared_bytes)),
+            races: self
+                .grid
+                .clone()
+                .map(|grid| Races::new(grid, num_warps, shared_bytes)),
+            counters: self.counters.clone().map(CounterSink::new),
+        };
+        let watched = observers.definedness.is_some()
+            || observers.races.is_some()
+            || observers.counters.is_some();
+        watched.then(|| Box::new(observers))
+    }
+
+    /// What was counted, once all observers are gone.
+    pub fn counters(self) -> Option<Counters> {
+        self.counters.map(|counters| counters.total())
+    }
+}
+
+/// Everything that watches one block at a time, on one thread of the host.
+pub(crate) struct Observers {
+    pub definedness: Option<Definedness>,
+    pub races: Option<Races>,
+    pub counters: Option<CounterSink>,
+}
+
+impl Observers {
+    /// A block begins; `number` is its place in the grid.
+    pub fn block_start(&mut self, number: u64, context: &Context) {
+        if let Some(counters) = &mut self.counters {
+            counters.block_start(context);
+        }
+        if let Some(definedness) = &mut self.definedness {
+            definedness.block_start();
+        }
+        if let Some(races) = &mut self.races {
+            races.block_start(number);
+        }
+    }
+
+    /// An instruction is about to execute, or to wait.
+    pub fn before(&mut self, warp: &Warp, context: &mut Context, step: &Step) -> Outcome {
+        if let Some(definedness) = &mut self.definedness {
+            definedness.before(warp, step)?;
+        }
+        if !step.executes {
+            return Ok(());
+        }
+        if let Some(counters) = &mut self.counters {
+            counters.before(step);
+        }
+        if step.lanes == 0 {
+            return Ok(());
+        }
+        if let Some(races) = &mut self.races {
+            races.before(warp, step);
+        }
+        let op = &step.instruction.op;
+        accesses(warp, context, step.lanes, op, &mut |context, access| {
+            if let Some(definedness) = &mut self.definedness {
+                definedness.access(warp, context, step, access)?;
+            }
+            if let Some(races) = &mut self.races {
+                races.access(warp, context, step, access)?;
+            }
+            if let Some(counters) = &mut self.counters {
+                counters.access(context, step, access);
+            }
+            Ok(())
+        })
+    }
+
+    /// An exchange is about to store its results for `exchange.part`.
+    pub fn exchange(&mut self, warp: &Warp, exchange: &Exchange) -> Outcome {
+        if let Some(counters) = &mut self.counters {
+            counters.exchange(exchange);
+        }
+        if let Some(definedness) = &mut self.definedness {
+            definedness.exchange(warp, exchange)?;
+        }
+        if let Some(races) = &mut self.races {
+            races.exchange(warp, exchange);
+        }
+        Ok(())
+    }
+
+    /// All live lanes of a warp arrive at a barrier, standing at the program counters of its groups.
+    pub fn arrive(&mut self, warp: &Warp, context: &Context, arrival: &Arrival) -> Outcome {
+        if let Some(counters) = &mut self.counters {
+            counters.arrive(warp);
+        }
+        if let Some(definedness) = &mut self.definedness {
+            definedness.arrive(warp, context)?;
+        }
+        if let Some(races) = &mut self.races {
+            races.arrive(warp.index, arrival);
+        }
+        Ok(())
+    }
+
+    /// A barrier is complete; the warps of `waiting` go on.
+    pub fn complete(&mut self, id: u32, waiting: u32) {
+        if let Some(races) = &mut self.races {
+            races.complete(id, waiting);
+        }
+    }
+
+    /// A copy's bytes are in shared memory and its thread has waited for them.
+    pub fn landed(&mut self, landing: &Landing) {
+        if let Some(races) = &mut self.races {
+            races.landed(landing);
+        }
+    }
+}
