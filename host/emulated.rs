@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use abi::{FwdParams, FwdVariant};
-use ptx_emulator::{GlobalMemory, Launch, MmaNumerics, Module, Options, Schedule};
+use ptx_emulator::{GlobalMemory, Launch, MmaNumerics, Module, Options, Sanitizers, Schedule};
 
 use crate::backend::{Backend, BackendError, DeviceLimits, RawStream};
 use crate::kernels;
@@ -22,6 +22,8 @@ pub struct EmulatorOptions {
     pub threads: Option<usize>,
     /// Rounding inside `mma.sync`, which the PTX ISA leaves open.
     pub mma: MmaNumerics,
+    /// What to check while a kernel runs; a finding is a [`BackendError::Fault`]. Costs time, changes no result.
+    pub sanitizers: Sanitizers,
     /// Called as blocks finish.
     pub progress: Option<Progress>,
 }
@@ -32,6 +34,7 @@ impl Default for EmulatorOptions {
             schedule: Schedule::InOrder,
             threads: None,
             mma: MmaNumerics::F32,
+            sanitizers: Sanitizers::NONE,
             progress: None,
         }
     }
@@ -43,6 +46,7 @@ impl fmt::Debug for EmulatorOptions {
             .field("schedule", &self.schedule)
             .field("threads", &self.threads)
             .field("mma", &self.mma)
+            .field("sanitizers", &self.sanitizers)
             .field("progress", &self.progress.is_some())
             .finish()
     }
@@ -137,6 +141,7 @@ impl Backend for Emulated {
             schedule: self.options.schedule,
             threads: self.options.threads,
             mma: self.options.mma,
+            sanitizers: self.options.sanitizers,
             progress: self
                 .options
                 .progress

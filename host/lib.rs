@@ -66,7 +66,7 @@ pub use emulated::{EmulatorOptions, Progress};
 pub use error::{Error, ProblemError};
 pub use half::{bf16, f16};
 pub use kernels::{KERNEL_BUILD_SECONDS, KERNEL_COMPILER, Kernel, kernels};
-pub use ptx_emulator::{MmaNumerics, Schedule};
+pub use ptx_emulator::{Fault, FaultKind, MmaNumerics, Sanitizer, Sanitizers, Schedule};
 pub use raw::{RawForward, RawTensor, forward_raw};
 pub use tensor::{Tensor, TensorError};
 

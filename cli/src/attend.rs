@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 use flash_attention::reference::{self, Spec};
-use flash_attention::{Attention, AttentionElement, Device, Tensor, rule};
+use flash_attention::{
+    Attention, AttentionElement, BackendError, Device, Error, Schedule, Tensor, rule,
+};
 
 use crate::Outcome;
 use crate::device::DeviceChoice;
@@ -36,6 +38,14 @@ pub struct AttendArgs {
     /// Compare with the f64 reference by FlashAttention's rule; exit code 1 when it fails.
     #[arg(long)]
     check: bool,
+    /// Run on the emulated device under memcheck, initcheck, racecheck and synccheck; exit code 1 when one of them
+    /// finds something.
+    #[arg(long)]
+    sanitize: bool,
+    /// Execute warps, blocks and asynchronous copies in an order drawn from this number; the same number gives the
+    /// same order. In program order when left out.
+    #[arg(long, requires = "sanitize", value_name = "N")]
+    seed: Option<u64>,
     /// Draw the attention weights of one head of the first batch entry, as the reference computes them.
     #[arg(long, value_name = "FILE.svg")]
     picture: Option<PathBuf>,
@@ -80,6 +90,15 @@ fn check_extension(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The device that was asked for; `None` for the reference.
+fn open(args: &AttendArgs) -> Result<Option<Device>> {
+    if !args.sanitize {
+        return args.device.open();
+    }
+    let schedule = args.seed.map_or(Schedule::InOrder, Schedule::Seeded);
+    args.device.open_sanitized(schedule).map(Some)
+}
+
 /// What a device hands back.
 struct Computed<T> {
     out: Vec<T>,
@@ -103,8 +122,14 @@ fn attend<T: AttentionElement>(
     }
     let files = Files::create(args)?;
 
-    let computed = match args.device.open()? {
-        Some(device) => on_device(&device, attention, inputs)?,
+    let computed = match open(args)? {
+        Some(device) => match on_device(&device, attention, inputs) {
+            Err(Error::Backend(BackendError::Fault(fault))) if args.sanitize => {
+                write!(stdout, "sanitize FAILED\n{}", fault.report())?;
+                return Ok(Outcome::CheckFailed);
+            }
+            result => result?,
+        },
         None => on_reference(&spec, inputs)?,
     };
     // Before anything is printed: a full disk behind stdout must not cost the result.
@@ -115,6 +140,12 @@ fn attend<T: AttentionElement>(
     writeln!(stdout, "q, out   {dtype} {:?}", q.shape)?;
     writeln!(stdout, "k, v     {dtype} {:?}", k.shape)?;
     writeln!(stdout, "time     {:.3} s", computed.time.as_secs_f64())?;
+    if args.sanitize {
+        writeln!(
+            stdout,
+            "sanitize passed: memcheck, initcheck, racecheck, synccheck"
+        )?;
+    }
     for line in written {
         writeln!(stdout, "wrote    {line}")?;
     }
@@ -223,7 +254,7 @@ fn on_device<T: AttentionElement>(
     device: &Device,
     attention: Attention,
     inputs: &Inputs<T>,
-) -> Result<Computed<T>> {
+) -> Result<Computed<T>, Error> {
     let Inputs { q, k, v } = inputs;
     let q = Tensor::from_slice(device, q.shape, &q.data)?;
     let k = Tensor::from_slice(device, k.shape, &k.data)?;

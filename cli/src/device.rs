@@ -4,8 +4,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Error, Result, anyhow};
-use flash_attention::{BackendError, Device, EmulatorOptions};
+use anyhow::{Error, Result, anyhow, bail};
+use flash_attention::{BackendError, Device, EmulatorOptions, Sanitizers, Schedule};
 #[cfg(feature = "cuda")]
 use flash_attention::{CudaError, DriverError};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -43,6 +43,7 @@ impl FromStr for DeviceChoice {
 impl DeviceChoice {
     /// Opens the device; `None` for the reference, which needs none.
     pub fn open(self) -> Result<Option<Device>> {
+        let emulated = || emulated(EmulatorOptions::default());
         match self {
             DeviceChoice::Reference => Ok(None),
             DeviceChoice::Emulated => Ok(Some(emulated())),
@@ -50,6 +51,26 @@ impl DeviceChoice {
             DeviceChoice::Cuda(ordinal) => Device::cuda(ordinal)
                 .map(Some)
                 .map_err(|error| cannot_open(ordinal, error)),
+        }
+    }
+
+    /// Opens the emulated device with all sanitizers, which no other device has.
+    pub fn open_sanitized(self, schedule: Schedule) -> Result<Device> {
+        let options = EmulatorOptions {
+            schedule,
+            sanitizers: Sanitizers::ALL,
+            ..EmulatorOptions::default()
+        };
+        match self {
+            DeviceChoice::Auto | DeviceChoice::Emulated => Ok(emulated(options)),
+            DeviceChoice::Reference => {
+                bail!(
+                    "--sanitize watches kernels and the reference runs none: use --device emulated"
+                )
+            }
+            DeviceChoice::Cuda(ordinal) => bail!(
+                "--sanitize watches the emulated device, not cuda:{ordinal}: use --device emulated"
+            ),
         }
     }
 }
@@ -74,7 +95,8 @@ fn cannot_open(ordinal: u32, error: BackendError) -> Error {
     }
 }
 
-fn emulated() -> Device {
+/// The emulated device with a progress bar.
+fn emulated(options: EmulatorOptions) -> Device {
     let started = Instant::now();
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} blocks, {eta} left");
     // Hidden by indicatif itself when stderr is no terminal.
@@ -93,6 +115,6 @@ fn emulated() -> Device {
     };
     Device::emulated_with(EmulatorOptions {
         progress: Some(Arc::new(progress)),
-        ..EmulatorOptions::default()
+        ..options
     })
 }

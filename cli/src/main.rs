@@ -1,6 +1,6 @@
 //! The `flash-attention` command: attention on safetensors files, the list of kernels, and what this machine has.
 //!
-//! Exit codes: 0 done, 1 `--check` failed, 2 anything else, with one line on stderr.
+//! Exit codes: 0 done, 1 `--check` failed or `--sanitize` found something, 2 anything else, with one line on stderr.
 
 mod attend;
 mod device;

@@ -1,7 +1,10 @@
 //! What all numeric tests share: inputs by seed, cases that fit on one line, and the rule that they must hold.
 
 use flash_attention::reference::Spec;
-use flash_attention::{Attention, AttentionElement, Device, Dtype, Tensor, bf16, f16, rule};
+use flash_attention::{
+    Attention, AttentionElement, Device, Dtype, EmulatorOptions, Sanitizers, Tensor, bf16, f16,
+    rule,
+};
 
 /// One attention problem with random contiguous inputs. `Case::new(..)` and the methods below keep it on one line.
 #[derive(Clone, Copy, Debug)]
@@ -173,11 +176,21 @@ pub fn randn<T: AttentionElement>(seed: u64, len: usize, spread: f32) -> Vec<T> 
         .collect()
 }
 
-/// What the numeric tests run on: `FLASH_ATTENTION_DEVICE`, or the emulated device.
+/// How every emulated test runs: under all sanitizers, so that a wrong kernel is found even where its numbers are right.
+pub fn sanitized() -> EmulatorOptions {
+    EmulatorOptions {
+        sanitizers: Sanitizers::ALL,
+        ..EmulatorOptions::default()
+    }
+}
+
+/// What the numeric tests run on: `FLASH_ATTENTION_DEVICE`, or the emulated device under all sanitizers.
 pub fn device() -> Device {
     match std::env::var("FLASH_ATTENTION_DEVICE") {
-        Ok(name) => Device::from_name(&name).unwrap_or_else(|error| panic!("{error}")),
-        Err(_) => Device::emulated(),
+        Ok(name) if name != "emulated" => {
+            Device::from_name(&name).unwrap_or_else(|error| panic!("{error}"))
+        }
+        _ => Device::emulated_with(sanitized()),
     }
 }
 

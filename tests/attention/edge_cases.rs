@@ -1,6 +1,6 @@
 //! Lengths, head dimensions and numbers at the edges of what kernels are built for. One line is one case.
 
-use crate::common::{Case, device, is_full_run};
+use crate::common::{Case, device, is_full_run, sanitized};
 use flash_attention::Dtype::{Bf16, F16};
 use flash_attention::{Attention, Device, EmulatorOptions, MmaNumerics, Tensor, bf16, f16};
 
@@ -176,7 +176,7 @@ fn more_than_65535_blocks_compute_every_head() {
 fn hardware_rounding_of_mma_is_exact_too() {
     let device = Device::emulated_with(EmulatorOptions {
         mma: MmaNumerics::Hardware,
-        ..EmulatorOptions::default()
+        ..sanitized()
     });
     for head_dim in [32, 64, 128] {
         Case::new(F16, 128, 300, head_dim).assert_exact(&device);

@@ -1,6 +1,6 @@
 //! Random shapes, strides, groups and options, shrunk to the smallest failing case by proptest.
 
-use crate::common::{Case, randn};
+use crate::common::{Case, randn, sanitized};
 use flash_attention::{AttentionElement, EmulatorOptions, Schedule};
 use flash_attention::{Buffer, Device, Dtype, Tensor, bf16, f16, rule};
 use proptest::prelude::*;
@@ -103,7 +103,7 @@ fn holds_the_rule<T: AttentionElement>(
     let schedule = Schedule::Seeded(case.seed);
     let device = Device::emulated_with(EmulatorOptions {
         schedule,
-        ..EmulatorOptions::default()
+        ..sanitized()
     });
     let data = case.inputs::<T>();
     let [q, k, v] = [0, 1, 2].map(|i| {

@@ -1,6 +1,6 @@
 //! Views: packed, transposed, unaligned, broadcast, reversed and far apart. A view must give what its copy gives.
 
-use crate::common::{Case, device, randn};
+use crate::common::{Case, device, randn, sanitized};
 use flash_attention::Dtype::{self, Bf16, F16};
 use flash_attention::{
     Attention, AttentionElement, Buffer, CopyKind, Device, RawForward, RawTensor, Tensor, bf16,
@@ -193,7 +193,7 @@ fn offsets_beyond_32_bits_reach_the_right_elements() {
     for gap in [0, 1] {
         // One allocation per batch entry of each tensor: emulated ones lie more than 32 bits apart. An odd start
         // selects the element kernels.
-        let device = Device::emulated();
+        let device = Device::emulated_with(sanitized());
         let shape = [2, 1, 2, 64];
         let row = 2 * 64;
         let place =
