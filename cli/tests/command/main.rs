@@ -1,0 +1,7 @@
+//! The command as a user meets it: exit codes, files, messages.
+
+mod attend;
+mod common;
+mod files;
+mod other;
+mod sanitize;
