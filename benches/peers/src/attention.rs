@@ -8,9 +8,12 @@ use half::bf16;
 
 use crate::timing::compare;
 
-const SEQLEN: usize = 1024;
-const HEADS: usize = 8;
-const HEAD_DIM: usize = 64;
+/// Shape of the comparison.
+pub const SEQLEN: usize = 1024;
+/// Query and key heads.
+pub const HEADS: usize = 8;
+/// Elements per head.
+pub const HEAD_DIM: usize = 64;
 
 /// Same inputs for all, results compared with candle's f32 within bf16 rounding.
 pub fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -96,7 +99,7 @@ fn candle_inputs(
 }
 
 /// Roughly normal values: sums of four uniform ones (splitmix64).
-fn random(seed: u64, count: usize) -> Vec<bf16> {
+pub fn random(seed: u64, count: usize) -> Vec<bf16> {
     let mut state = seed;
     let mut uniform = || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

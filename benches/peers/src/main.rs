@@ -6,11 +6,13 @@
 mod attention;
 mod gemm;
 mod timing;
+mod watched;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cores = std::thread::available_parallelism()?;
     println!("{cores} cores, {}", timing::cpu_model());
     gemm::run()?;
     attention::run()?;
+    watched::run()?;
     Ok(())
 }
