@@ -68,6 +68,23 @@ fn launch_bounds_are_those_of_the_manifest() {
 }
 
 #[test]
+fn source_lines_are_known_and_name_no_folder_of_the_build_machine() {
+    for Kernel { variant, ptx, .. } in kernels() {
+        assert!(ptx.contains("\t.loc\t"), "{}", variant.entry);
+        let files = ptx.lines().filter(|line| line.starts_with(".file"));
+        let names: Vec<&str> = files.filter_map(|file| file.split('"').nth(1)).collect();
+        assert!(names.contains(&"kernels-gpu/src/softmax.rs"), "{names:?}");
+        let is_ours = |name: &&str| {
+            ["kernels-gpu/src/", "abi/src/", "core/src/"]
+                .iter()
+                .any(|folder| name.starts_with(folder))
+        };
+        let foreign: Vec<&&str> = names.iter().filter(|name| !is_ours(name)).collect();
+        assert!(foreign.is_empty(), "{}: {foreign:?}", variant.entry);
+    }
+}
+
+#[test]
 fn fragments_live_in_registers() {
     for Kernel { variant, ptx, .. } in kernels() {
         let local = ptx.lines().find(|line| line.contains(".local"));

@@ -28,6 +28,7 @@ mod operands;
 mod propagate;
 mod scope;
 mod slots;
+mod sources;
 mod special;
 mod symbols;
 mod types;
@@ -59,6 +60,7 @@ fn kernel<'t, 'a>(
 ) -> Result<Kernel, PtxError> {
     let Unit {
         mut builder,
+        sources,
         shared,
         param_bytes,
         ..
@@ -79,6 +81,7 @@ fn kernel<'t, 'a>(
         entry: entry.name.to_string(),
         program: Vec::new(),
         locations: Vec::new(),
+        source_lines: sources.lines,
         source_files: tree
             .files
             .iter()

@@ -26,7 +26,8 @@ pub struct Fault {
     pub entry: String,
     /// One-based PTX line; 0 when the launch itself was refused.
     pub line: u32,
-    /// Source file and one-based line, when the text carries `.loc` directives.
+    /// Source file and one-based line, when the text carries `.loc` directives: of nested calls that the compiler
+    /// inlined, the innermost one outside of Rust's `core/`.
     pub source: Option<(String, u32)>,
     /// Block index (`%ctaid`).
     pub block: [u32; 3],

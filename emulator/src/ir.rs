@@ -22,12 +22,14 @@ mod kernel;
 mod number;
 mod op;
 mod operations;
+mod source;
 
 pub use address::*;
 pub use kernel::*;
 pub use number::*;
 pub use op::*;
 pub use operations::*;
+pub use source::*;
 
 /// A slot of the 32-bit register file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -4,12 +4,14 @@
 //! only inform a compiler or a debugger are passed over by name.
 
 mod declarations;
+mod locations;
 mod operands;
 mod statements;
 
 use crate::error::PtxError;
 use crate::lexer::{Token, TokenKind, tokens};
-use crate::syntax::{Function, Location, ModuleTree, VariableSpace};
+use crate::syntax::{Function, ModuleTree, VariableSpace};
+use locations::Locations;
 
 /// Parses a module.
 pub(crate) fn parse(text: &str) -> Result<ModuleTree<'_>, PtxError> {
@@ -18,13 +20,14 @@ pub(crate) fn parse(text: &str) -> Result<ModuleTree<'_>, PtxError> {
         text,
         tokens,
         at: 0,
-        location: None,
+        locations: Locations::default(),
     };
     let mut tree = ModuleTree::default();
     parser.header(&mut tree)?;
     while parser.kind() != TokenKind::End {
         parser.module_item(&mut tree)?;
     }
+    tree.source_lines = parser.locations.into_lines();
     Ok(tree)
 }
 
@@ -33,8 +36,8 @@ struct Parser<'a> {
     text: &'a str,
     tokens: Vec<Token<'a>>,
     at: usize,
-    /// The last `.loc` of the function being parsed.
-    location: Option<Location>,
+    /// What the `.loc` directives have said so far.
+    locations: Locations,
 }
 
 impl<'a> Parser<'a> {
@@ -271,7 +274,7 @@ impl<'a> Parser<'a> {
 
     /// A function or entry after `.func` or `.entry`.
     fn function(&mut self, tree: &mut ModuleTree<'a>, is_entry: bool) -> Result<(), PtxError> {
-        self.location = None;
+        self.locations.begin_function();
         let returns = self.formals()?;
         let line = self.line();
         let name = self.word("the name of a function")?;

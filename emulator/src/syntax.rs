@@ -12,6 +12,8 @@ pub(crate) struct ModuleTree<'a> {
     pub target: u32,
     /// File names by their number in `.file`.
     pub files: Vec<(u32, &'a str)>,
+    /// Source lines that `.loc` directives name, each once; callers come before what is inlined there.
+    pub source_lines: Vec<SourceLine>,
     /// Variables at module scope, in order.
     pub variables: Vec<Variable<'a>>,
     /// Functions and entries with and without bodies, in order.
@@ -159,13 +161,15 @@ pub(crate) enum Statement<'a> {
     CallPrototype,
 }
 
-/// Place in the source that the compiler translated, from `.loc`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Location {
+/// Line of the source that the compiler translated, from `.loc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SourceLine {
     /// Number of a `.file`.
     pub file: u32,
     /// Line in it, from 1.
     pub line: u32,
+    /// Where its function was inlined, as an index into [`ModuleTree::source_lines`].
+    pub caller: Option<u32>,
 }
 
 /// `[@[!]pred] opcode.qualifiers operands;`
@@ -173,8 +177,8 @@ pub(crate) struct Location {
 pub(crate) struct Instruction<'a> {
     /// Line of its opcode.
     pub line: u32,
-    /// Source line it was translated from, when `.loc` told.
-    pub location: Option<Location>,
+    /// Source line it was translated from, when `.loc` told, as an index into [`ModuleTree::source_lines`].
+    pub source: Option<u32>,
     /// Its text, for error messages.
     pub text: &'a str,
     /// Predicate register and whether it is negated.

@@ -1,7 +1,7 @@
 //! What the decoder makes of instructions that it expands, of calls, scopes and initialisers: small programs, run.
 
 use proptest::prelude::*;
-use ptx_emulator::{GlobalMemory, Launch, Module, Options, launch};
+use ptx_emulator::{FaultKind, GlobalMemory, Launch, Module, Options, launch};
 
 const LANES: usize = 32;
 
@@ -305,4 +305,67 @@ proptest! {
             prop_assert_eq!(result, expected, "cvt{}.{}.{} of {:#x}", sat, to, from, input);
         }
     }
+}
+
+/// The source line of the fault at the `trap` of `body`, which counts files `k/src/lib.rs`, `k/src/ptx.rs` and
+/// `core/src/num/f32.rs`.
+fn source_of_trap(body: &str) -> Option<(String, u32)> {
+    let text = format!(
+        ".version 7.2\n.target sm_80\n.entry k()\n{{\n.reg .b32 %r<9>;\n{body}\nret;\n}}\n\
+         .section .debug_str\n{{\n$L__name:\n.b8 107, 0\n}}\n\
+         .file 1 \"k/src/lib.rs\"\n.file 2 \"k/src/ptx.rs\"\n.file 3 \"core/src/num/f32.rs\"\n"
+    );
+    let module = Module::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let shape = Launch {
+        grid: [1; 3],
+        block: [32, 1, 1],
+        dynamic_shared_bytes: 0,
+        params: &[],
+    };
+    let kernel = module.kernel("k").unwrap();
+    let fault = launch(kernel, &GlobalMemory::new(), &shape, &Options::default()).unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Trap);
+    fault.source
+}
+
+const PTX_RS_149_IN_LIB_RS_70: &str =
+    ".loc 1 70 5\n.loc 2 149 3, function_name $L__name, inlined_at 1 70 5\n";
+
+#[test]
+fn a_fault_names_the_innermost_line_outside_of_the_library() {
+    let source = |body: &str| source_of_trap(&format!("{PTX_RS_149_IN_LIB_RS_70}{body} trap;"));
+    let ours = |file: &str, line| Some((file.to_string(), line));
+    assert_eq!(source(""), ours("k/src/ptx.rs", 149));
+    let inlined = ".loc 3 992 1, function_name $L__name+2, inlined_at 2 149 3\n";
+    assert_eq!(source(inlined), ours("k/src/ptx.rs", 149));
+    assert_eq!(source(".loc 3 992 1\n"), ours("core/src/num/f32.rs", 992));
+    // Line 0 is no line, but the place of the call is one.
+    let of_no_line = ".loc 3 0 0, function_name $L__name, inlined_at 1 70 5\n";
+    assert_eq!(source(of_no_line), ours("k/src/lib.rs", 70));
+    assert_eq!(source(".loc 1 0 0\n"), None);
+    assert_eq!(source(".loc 9 4 1\n"), None, "file 9 is not declared");
+}
+
+#[test]
+fn instructions_that_vanish_take_no_source_line_along() {
+    let dead = "mov.u32 %r1, 5;\nmov.u32 %r2, %r1;\nmov.u32 %r2, %r2;\nbra L;\nL:\n";
+    let source = source_of_trap(&format!(
+        "{PTX_RS_149_IN_LIB_RS_70}{dead}.loc 1 71 9\ntrap;"
+    ));
+    assert_eq!(source, Some(("k/src/lib.rs".to_string(), 71)));
+    let source = source_of_trap(&format!(
+        ".loc 1 71 9\n{dead}.loc 2 150 9\ntrap;\n.loc 1 72 9"
+    ));
+    assert_eq!(source, Some(("k/src/ptx.rs".to_string(), 150)));
+}
+
+#[test]
+fn inlining_at_a_place_that_no_loc_named_is_refused() {
+    let text = ".version 7.2\n.target sm_80\n.entry k()\n{\n.loc 1 5 1\n\
+                .loc 1 9 1, function_name $L__name, inlined_at 1 5 2\nret;\n}\n";
+    let message = Module::parse(text).unwrap_err().to_string();
+    assert!(
+        message.contains("line 6") && message.contains("1 5 2"),
+        "{message}"
+    );
 }

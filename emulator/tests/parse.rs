@@ -394,7 +394,7 @@ $L__func_begin0:
 	.loc	1 7 0
 	mov.b64 %SPL, __local_depot0;
 	cvta.local.u64 %SP, %SPL;
-	.loc	1 8 5, function_name $L__info_string0, inlined_at 1 9 3
+	.loc	1 8 5, function_name $L__info_string0, inlined_at 1 7 0
 	add.u64 %rd1, %SP, 0;
 	mov.b64 %rd2, table;
 	st.b64 [%rd1], %rd2;

@@ -1,8 +1,9 @@
 //! Cuts one assembly text into one PTX module per entry and adds launch bounds.
 //!
 //! A module has the directives that open the text (`.version`, `.target`, `.address_size`), the variables and device
-//! functions that the entry uses, directly or through others, in their order, and the entry. So a driver that loads one
-//! kernel compiles one kernel, and a listing of one kernel is complete and short.
+//! functions that the entry uses, directly or through others, in their order, the entry, and the `.file` directives of
+//! their source lines. So a driver that loads one kernel compiles one kernel, and a listing of one kernel is complete
+//! and short.
 //!
 //! Rust has no attribute for launch bounds on `extern "ptx-kernel"` functions; they are written behind the parameter
 //! list, where the PTX ISA puts performance-tuning directives.
@@ -11,6 +12,7 @@
 
 use std::collections::HashSet;
 
+use crate::line_info::{file_number, files_used, is_file, is_section};
 use crate::scan::{item_length, names, skip_blank};
 
 /// What a kernel promises about its launches (PTX ISA, "Performance-Tuning Directives").
@@ -64,6 +66,8 @@ pub enum AssemblyError {
 pub struct Assembly<'a> {
     header: Vec<&'a str>,
     items: Vec<Item<'a>>,
+    files: Vec<&'a str>,
+    sections: Vec<&'a str>,
 }
 
 #[derive(Debug)]
@@ -82,12 +86,14 @@ impl<'a> Assembly<'a> {
         let mut assembly = Assembly {
             header: Vec::new(),
             items: Vec::new(),
+            files: Vec::new(),
+            sections: Vec::new(),
         };
         let mut at = skip_blank(text, 0);
         while at < text.len() {
             let rest = &text[at..];
             let line = 1 + text[..at].matches('\n').count();
-            let length = if is_header(rest) {
+            let length = if is_header(rest) || is_file(rest) {
                 rest.find('\n').unwrap_or(rest.len())
             } else {
                 item_length(rest).ok_or(AssemblyError::Unfinished { line })?
@@ -95,6 +101,10 @@ impl<'a> Assembly<'a> {
             let item = rest[..length].trim_end();
             if is_header(rest) {
                 assembly.header.push(item);
+            } else if is_file(rest) {
+                assembly.files.push(item);
+            } else if is_section(rest) {
+                assembly.sections.push(item);
             } else {
                 assembly.items.push(Item::new(item).ok_or_else(|| {
                     AssemblyError::UnknownDirective {
@@ -134,7 +144,15 @@ impl<'a> Assembly<'a> {
         for item in self.items.iter().filter(|item| used.contains(item.name)) {
             module += &format!("\n{}\n", item.text);
         }
-        Ok(module + "\n" + &with_bounds(kernel.text, bounds) + "\n")
+        module += &format!("\n{}\n", with_bounds(kernel.text, bounds));
+        let counted = files_used(&module);
+        let is_counted = |file: &&&str| file_number(file).is_some_and(|n| counted.contains(n));
+        let files: Vec<&str> = self.files.iter().filter(is_counted).copied().collect();
+        // Where the compiler puts them: behind the code.
+        for directive in self.sections.iter().chain(&files) {
+            module += &format!("{directive}\n");
+        }
+        Ok(module)
     }
 
     /// Refuses entries that are not in `requested`.
@@ -302,6 +320,39 @@ mod tests {
                 .count(),
             2
         );
+    }
+
+    #[test]
+    fn a_module_names_the_source_files_of_its_own_lines() {
+        let text = ".version 7.1
+.func helper()
+{
+.loc 3 9 1
+ret;
+}
+.entry a()
+{
+.loc 1 5 0
+call.uni helper;
+}
+.entry b()
+{
+.loc 2 7 0
+ret;
+}
+.section .debug_macinfo { }
+.file 1 \"a.rs\"
+.file 2 \"b.rs\"
+.file 3 \"helper.rs\"
+";
+        let assembly = Assembly::split(text).unwrap();
+        let end = |entry, files: &str| {
+            let module = assembly.module(entry, BOUNDS).unwrap();
+            let end = format!("}}\n.section .debug_macinfo {{ }}\n{files}");
+            assert!(module.ends_with(&end), "{module}");
+        };
+        end("a", ".file 1 \"a.rs\"\n.file 3 \"helper.rs\"\n");
+        end("b", ".file 2 \"b.rs\"\n");
     }
 
     #[test]

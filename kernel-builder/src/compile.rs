@@ -18,6 +18,7 @@ pub(crate) fn compile(
     work_dir: &Path,
 ) -> Result<String, BuildError> {
     let assembly = work_dir.join(format!("{arch}.s"));
+    let file_names = flags::file_names(&compiler.library_source, manifest);
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(&cargo);
     for (name, _) in env::vars_os() {
@@ -28,11 +29,8 @@ pub(crate) fn compile(
     command
         .env("RUSTC", &compiler.rustc)
         // Empty is not the same as absent: it overrides the user's configuration as well.
-        .envs([
-            ("RUSTC_WRAPPER", ""),
-            ("RUSTC_WORKSPACE_WRAPPER", ""),
-            ("CARGO_ENCODED_RUSTFLAGS", ""),
-        ])
+        .envs([("RUSTC_WRAPPER", ""), ("RUSTC_WORKSPACE_WRAPPER", "")])
+        .env("CARGO_ENCODED_RUSTFLAGS", file_names.join("\x1f"))
         .envs([flags::BOOTSTRAP])
         .envs(flags::PROFILE.iter().copied())
         .arg("rustc")

@@ -47,6 +47,8 @@ pub struct Compiler {
     pub version: String,
     /// All of `rustc -vV`; two compilers with the same text generate the same code.
     pub verbose_version: String,
+    /// Folder of the standard library's source, with `core/` in it.
+    pub library_source: PathBuf,
 }
 
 /// Why a compiler cannot be used.
@@ -150,9 +152,12 @@ fn judge_answers(
     if release(&verbose_version).is_none_or(|release| release < OLDEST_RELEASE) {
         return Err(Rejection::TooOld { version });
     }
-    let expected = sysroot.join("lib/rustlib/src/rust/library");
-    if !expected.join("core/src/lib.rs").is_file() {
-        return Err(Rejection::NoLibrarySource { version, expected });
+    let library_source = sysroot.join("lib/rustlib/src/rust/library");
+    if !library_source.join("core/src/lib.rs").is_file() {
+        return Err(Rejection::NoLibrarySource {
+            version,
+            expected: library_source,
+        });
     }
     // A rustup proxy chooses again at every call, by the folder it is called in; the real executable does not.
     let real = sysroot.join("bin/rustc");
@@ -165,6 +170,7 @@ fn judge_answers(
         rustc,
         version,
         verbose_version,
+        library_source,
     })
 }
 
@@ -306,5 +312,6 @@ mod tests {
         let compiler = judge_answers(Path::new("my-rustc"), answer, &sysroot).unwrap();
         assert_eq!(compiler.rustc, Path::new("my-rustc"));
         assert_eq!(compiler.version, "rustc 1.99.0");
+        assert!(compiler.library_source.join("core/src/lib.rs").is_file());
     }
 }

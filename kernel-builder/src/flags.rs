@@ -1,5 +1,7 @@
 //! Everything rustc is told when it compiles kernels. The only place with code generation flags.
 
+use std::path::{Path, PathBuf};
+
 use crate::BuildError;
 
 /// The target of every kernel.
@@ -15,8 +17,9 @@ pub(crate) const PROFILE: &[(&str, &str)] = &[
     ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1"),
     // There is no unwinder on the GPU.
     ("CARGO_PROFILE_RELEASE_PANIC", "abort"),
-    // Debug sections would triple the text, and the driver would compile them.
-    ("CARGO_PROFILE_RELEASE_DEBUG", "false"),
+    // Source lines as `.loc` directives, for profilers and faults; the instructions stay the same. Anything more is
+    // debug sections, which would triple the text and make the driver compile without optimisation.
+    ("CARGO_PROFILE_RELEASE_DEBUG", "line-directives-only"),
     ("CARGO_PROFILE_RELEASE_STRIP", "none"),
     // Checked arithmetic means trap paths in the hot loop.
     ("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "false"),
@@ -63,9 +66,30 @@ pub(crate) fn rustc(arch: &str) -> Result<Vec<String>, BuildError> {
     Ok(flags.into())
 }
 
+/// Flags of rustc for every crate, `core` too, so that files are named alike on every machine: `core/src/option.rs`
+/// and, in the folder of the crate that `manifest` belongs to, `CRATE/src/lib.rs`.
+///
+/// rustc compares with the path of its working directory, which has no symbolic links in it; cargo keeps them.
+pub(crate) fn file_names(library_source: &Path, manifest: &Path) -> Vec<String> {
+    let surroundings = |manifest: &Path| manifest.ancestors().take(3).last().map(Path::to_owned);
+    let mut prefixes = vec![library_source.to_owned()];
+    let manifests = [std::path::absolute(manifest), manifest.canonicalize()];
+    prefixes.extend(
+        manifests
+            .iter()
+            .flatten()
+            .filter_map(|path| surroundings(path)),
+    );
+    prefixes.dedup();
+    let remap = |prefix: &PathBuf| format!("--remap-path-prefix={}=", prefix.display());
+    prefixes.iter().map(remap).collect()
+}
+
 /// A text that changes when any flag does.
 pub(crate) fn fingerprint(arch: &str) -> Result<String, BuildError> {
-    Ok(format!("{:?} {:?} {:?}", PROFILE, CARGO, rustc(arch)?))
+    let file_names = file_names(Path::new("/library"), Path::new("/crate/Cargo.toml"));
+    let rustc = rustc(arch)?;
+    Ok(format!("{PROFILE:?} {CARGO:?} {rustc:?} {file_names:?}"))
 }
 
 #[cfg(test)]
@@ -78,6 +102,18 @@ mod tests {
         assert!(
             message.contains("sm_35") && message.contains("sm_80"),
             "{message}"
+        );
+    }
+
+    #[test]
+    fn files_are_named_from_the_folder_around_the_crate() {
+        let manifest = Path::new("/no/such/kernels/Cargo.toml");
+        assert_eq!(
+            file_names(Path::new("/toolchain/library"), manifest),
+            [
+                "--remap-path-prefix=/toolchain/library=",
+                "--remap-path-prefix=/no/such="
+            ]
         );
     }
 

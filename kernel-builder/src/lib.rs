@@ -6,6 +6,7 @@
 //! compile    one cargo run: crate -> one assembly text
 //! cache      that text by content hash, shared by all profiles
 //! assembly   text -> one module per entry, launch bounds added
+//! line_info  which source files a module names
 //! embed      those modules as Rust source for a library
 //! tools      where ptxas and nvdisasm are (tests and reports only)
 //! ```
@@ -21,6 +22,7 @@ pub mod compiler;
 mod embed;
 mod error;
 mod flags;
+mod line_info;
 mod scan;
 pub mod tools;
 

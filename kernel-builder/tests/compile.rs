@@ -54,6 +54,9 @@ fn a_crate_becomes_one_module_per_entry_and_is_compiled_once() {
             "{ptx}"
         );
         assert_eq!(ptx.contains("TABLE["), entry == "fill", "{ptx}");
+        assert!(ptx.contains("\t.loc\t"), "{ptx}");
+        assert!(ptx.contains("\"fixture/src/lib.rs\"\n"), "{ptx}");
+        assert!(!ptx.contains("\"/"), "a path of this machine: {ptx}");
     }
 
     // A second compilation would take other seconds and would not meet the text that is planted here.

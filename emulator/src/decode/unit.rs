@@ -9,9 +9,10 @@ use super::gates;
 use super::inst::Inst;
 use super::opcodes;
 use super::scope::Scopes;
+use super::sources::Sources;
 use super::symbols::{Symbol, Symbols, place_shared};
 use crate::error::{PtxError, PtxErrorKind};
-use crate::ir::{Guard, Location, Op, Pred, SharedLayout, SourceLine};
+use crate::ir::{Guard, Location, Op, Pred, SharedLayout};
 use crate::syntax::{
     Formal, Function, Instruction, ModuleTree, Statement, Variable, VariableSpace,
 };
@@ -29,6 +30,10 @@ pub(super) struct Unit<'t, 'a> {
     pub builder: Builder,
     /// Names that are visible now.
     pub scopes: Scopes<'a>,
+    /// Source lines of the program so far.
+    pub sources: Sources,
+    /// Source line of the call that is being inlined.
+    call_site: Option<u32>,
     /// Shared memory of the module, this entry and all device functions.
     pub shared: SharedLayout,
     /// Size of the parameter buffer in bytes.
@@ -53,6 +58,8 @@ impl<'t, 'a> Unit<'t, 'a> {
             symbols,
             builder: Builder::new(),
             scopes: Scopes::new(),
+            sources: Sources::default(),
+            call_site: None,
             shared: symbols.shared,
             param_bytes: 0,
             static_shared: HashMap::new(),
@@ -228,20 +235,9 @@ impl<'t, 'a> Unit<'t, 'a> {
     }
 
     fn instruction(&mut self, ins: &'t Instruction<'a>) -> Result<(), PtxError> {
-        let source = ins.location.and_then(|location| {
-            let file = self
-                .tree
-                .files
-                .iter()
-                .position(|&(file, _)| file == location.file)?;
-            Some(SourceLine {
-                file: file as u32,
-                line: location.line,
-            })
-        });
         self.builder.location = Location {
             line: ins.line,
-            source,
+            source: self.sources.place(self.tree, ins.source, self.call_site),
         };
         gates::check(ins, self.tree)?;
         let mut inst = Inst::new(self, ins)?;
@@ -276,6 +272,8 @@ impl<'t, 'a> Unit<'t, 'a> {
             return Err(PtxError::new(line, kind));
         }
         let end = self.builder.label();
+        let call = self.builder.location;
+        let callers_call_site = std::mem::replace(&mut self.call_site, call.source);
         let callers_base = self.scopes.enter_function();
         self.calls.push((function.name, Some(end)));
         self.scopes.enter(&[], &mut self.builder)?;
@@ -284,6 +282,8 @@ impl<'t, 'a> Unit<'t, 'a> {
         self.scopes.leave();
         self.calls.pop();
         self.scopes.leave_function(callers_base);
+        self.call_site = callers_call_site;
+        self.builder.location = call;
         self.builder.place(end);
         Ok(())
     }

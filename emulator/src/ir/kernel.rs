@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Instruction, Pred, R32, R64};
+use super::{Instruction, Location, Pred, R32, R64, SourceLine};
 
 /// A decoded kernel, ready to launch.
 #[derive(Clone, Debug)]
@@ -13,7 +13,9 @@ pub struct Kernel {
     pub(crate) program: Vec<Instruction>,
     /// Where each instruction comes from; as long as `program`.
     pub(crate) locations: Vec<Location>,
-    /// Files that [`Location::file`] counts.
+    /// Lines that [`Location::source`] counts.
+    pub(crate) source_lines: Vec<SourceLine>,
+    /// Files that [`SourceLine::file`] counts.
     pub(crate) source_files: Vec<String>,
     /// Sizes of the three register files.
     pub(crate) slots: SlotCounts,
@@ -33,24 +35,6 @@ pub struct Kernel {
     pub(crate) globals: Arc<Globals>,
     /// Launch bounds of the entry.
     pub(crate) block_shape: BlockShape,
-}
-
-/// Origin of one instruction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Location {
-    /// One-based PTX line.
-    pub line: u32,
-    /// Source line of the last `.loc`, with its index into [`Kernel::source_files`].
-    pub source: Option<SourceLine>,
-}
-
-/// A line of the program that PTX was compiled from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SourceLine {
-    /// Index into [`Kernel::source_files`].
-    pub file: u32,
-    /// One-based line.
-    pub line: u32,
 }
 
 /// Number of slots per register file.

@@ -305,10 +305,8 @@ impl Run<'_> {
             .get(found.trouble.pc as usize)
             .copied()
             .unwrap_or_default();
-        let source = location.source.and_then(|source| {
-            let file = self.kernel.source_files.get(source.file as usize)?;
-            Some((file.clone(), source.line))
-        });
+        let source = self.kernel.source_line(location);
+        let source = source.map(|(file, line)| (file.to_string(), line));
         let fault = Fault {
             kind: found.trouble.kind,
             entry: self.kernel.entry.clone(),

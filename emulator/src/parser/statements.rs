@@ -3,7 +3,7 @@
 use super::Parser;
 use crate::error::PtxError;
 use crate::lexer::TokenKind;
-use crate::syntax::{Instruction, Location, Statement, VariableSpace};
+use crate::syntax::{Instruction, Statement, VariableSpace};
 
 /// Scopes nest this deep at most; compilers use two.
 const MAX_DEPTH: u32 = 64;
@@ -64,26 +64,6 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// `file line column[, function_name label[+n], inlined_at file line column]`, after `.loc`.
-    fn location(&mut self) -> Result<(), PtxError> {
-        let file = self.small_integer("a file number")?;
-        let line = self.small_integer("a line number")?;
-        self.integer("a column number")?;
-        if self.accept(',') {
-            self.word("function_name")?;
-            self.word("a label")?;
-            self.offset()?;
-            self.expect(',')?;
-            self.word("inlined_at")?;
-            for _ in 0..3 {
-                self.integer("a number")?;
-            }
-        }
-        // Line 0 marks code that belongs to no line.
-        self.location = (line > 0).then_some(Location { file, line });
-        Ok(())
-    }
-
     /// What follows `name:`: nothing, or a directive that the label names.
     fn label(&mut self, name: &'a str, line: u32) -> Result<Statement<'a>, PtxError> {
         if self.accept_dotted("branchtargets") {
@@ -124,10 +104,10 @@ impl<'a> Parser<'a> {
         }
         let text = &self.text[start..self.token().end];
         self.expect(';')?;
-        let location = self.location;
+        let source = self.locations.current();
         Ok(Instruction {
             line,
-            location,
+            source,
             text,
             guard,
             opcode,
