@@ -22,6 +22,7 @@ mod machine;
 mod memory;
 mod module;
 mod observe;
+mod occupancy;
 mod parser;
 mod syntax;
 
@@ -31,4 +32,9 @@ pub use ir::Kernel;
 pub use machine::{Launch, LaunchReport, MmaNumerics, Options, Schedule, launch};
 pub use memory::GlobalMemory;
 pub use module::Module;
-pub use observe::{CounterOptions, Counters, Sanitizers};
+pub use observe::{
+    AllocationCounters, BankCounts, CounterOptions, Counters, Counts, Executed, GlobalCounts,
+    HbmCounts, InstructionClass, L2Cache, LineCounters, LocalCounts, Operations, SECTOR_BYTES,
+    Sanitizers, SectorCounts, SharedCounts,
+};
+pub use occupancy::{BlockNeeds, Occupancy, OccupancyError, Resource, occupancy};

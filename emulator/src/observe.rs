@@ -28,7 +28,11 @@ use crate::machine::warp::Warp;
 use crate::machine::{Launch, Options};
 
 pub(crate) use access::{Access, Action, Region, accesses};
-pub use counters::{CounterOptions, Counters};
+pub use counters::{
+    AllocationCounters, BankCounts, CounterOptions, Counters, Counts, Executed, GlobalCounts,
+    HbmCounts, InstructionClass, L2Cache, LineCounters, LocalCounts, Operations, SECTOR_BYTES,
+    SectorCounts, SharedCounts,
+};
 use counters::{CounterSink, SharedCounters};
 use definedness::{Definedness, Effects};
 use races::{RaceGrid, Races};
@@ -125,7 +129,7 @@ impl Watch {
             grid: racecheck.then(|| Arc::new(RaceGrid::new(kernel, launch, memory))),
             counters: options
                 .counters
-                .map(|options| Arc::new(SharedCounters::new(kernel, launch, memory, options))),
+                .map(|options| Arc::new(SharedCounters::new(kernel, memory, options))),
         }
     }
 
@@ -169,9 +173,9 @@ pub(crate) struct Observers {
 
 impl Observers {
     /// A block begins; `number` is its place in the grid.
-    pub fn block_start(&mut self, number: u64, context: &Context) {
+    pub fn block_start(&mut self, number: u64) {
         if let Some(counters) = &mut self.counters {
-            counters.block_start(context);
+            counters.block_start();
         }
         if let Some(definedness) = &mut self.definedness {
             definedness.block_start();
@@ -190,7 +194,7 @@ impl Observers {
             return Ok(());
         }
         if let Some(counters) = &mut self.counters {
-            counters.before(step);
+            counters.before(warp, context.kernel, step);
         }
         if step.lanes == 0 {
             return Ok(());
@@ -207,7 +211,7 @@ impl Observers {
                 races.access(warp, context, step, access)?;
             }
             if let Some(counters) = &mut self.counters {
-                counters.access(context, step, access);
+                counters.access(step, access);
             }
             Ok(())
         })

@@ -44,6 +44,11 @@ impl GlobalView {
         Some(self.last)
     }
 
+    /// All allocations, by ascending address.
+    pub fn allocations(&self) -> impl Iterator<Item = &Allocation> {
+        self.allocations.iter().map(|allocation| &**allocation)
+    }
+
     /// The allocation with an index from [`Self::locate`].
     #[inline(always)]
     pub fn get(&self, index: usize) -> &Allocation {

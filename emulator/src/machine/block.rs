@@ -59,7 +59,7 @@ impl<'a> Block<'a> {
             );
         }
         if let Some(mut observers) = self.context.observers.take() {
-            observers.block_start(number, &self.context);
+            observers.block_start(number);
             self.context.observers = Some(observers);
         }
         self.run_warps()

@@ -79,6 +79,9 @@ pub fn launch(
     options: &Options,
 ) -> Result<LaunchReport, Fault> {
     check(kernel, launch).map_err(|rule| refused(kernel, rule))?;
+    if let Some(counters) = options.counters {
+        counters.l2.check().map_err(|rule| refused(kernel, rule))?;
+    }
     let globals = memory
         .module_variables(&kernel.globals)
         .map_err(|error| refused(kernel, error.to_string()))?;

@@ -182,7 +182,7 @@ fn watch(
         instruction,
         group: group.lanes,
         lanes,
-        executes: !waits(&instruction.op, lanes),
+        executes: lanes == 0 || !waits(&instruction.op, lanes),
     };
     context
         .observe(|observers, context| observers.before(warp, context, &step))
