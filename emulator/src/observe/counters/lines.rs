@@ -15,10 +15,9 @@ pub(super) struct Place {
 pub(super) fn places(kernel: &Kernel) -> Vec<Place> {
     let place = |location: &Location| Place {
         line: location.line,
-        source: location.source.and_then(|source| {
-            let file = kernel.source_files.get(source.file as usize)?;
-            Some((file.clone(), source.line))
-        }),
+        source: kernel
+            .source_line(*location)
+            .map(|(file, line)| (file.to_owned(), line)),
     };
     kernel.locations.iter().map(place).collect()
 }
