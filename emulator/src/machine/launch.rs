@@ -72,6 +72,10 @@ pub struct LaunchReport {
 /// # Errors
 /// The [`Fault`] of the lowest-numbered block among those that were found faulty; the launch stops
 /// at the first one. A launch that does not fit the kernel is refused before anything runs.
+#[allow(
+    clippy::result_large_err,
+    reason = "a launch has one fault at most, and callers match on it"
+)]
 pub fn launch(
     kernel: &Kernel,
     memory: &GlobalMemory,
