@@ -52,6 +52,7 @@ struct Header<'t> {
     threads: u32,
     dynamic_shared_bytes: u32,
     schedule: Schedule,
+    instruction_limit: Option<u64>,
 }
 
 fn header<'t>(file: &str, text: &'t str) -> Header<'t> {
@@ -70,6 +71,7 @@ fn header<'t>(file: &str, text: &'t str) -> Header<'t> {
         threads: 0,
         dynamic_shared_bytes: 0,
         schedule: Schedule::InOrder,
+        instruction_limit: None,
     };
     for part in line.split(", ") {
         let number = || {
@@ -83,6 +85,7 @@ fn header<'t>(file: &str, text: &'t str) -> Header<'t> {
             Some("shared") => header.dynamic_shared_bytes = number(),
             Some("schedule") if part == "schedule in-order" => {}
             Some("schedule") => header.schedule = Schedule::Seeded(number().into()),
+            Some("limit") => header.instruction_limit = Some(number().into()),
             _ => panic!("{file}: `{part}` is no part of a launch"),
         }
     }
@@ -140,6 +143,7 @@ fn verdict(file: &str, text: &str, schedule: Schedule) -> Option<String> {
             schedule,
             threads: Some(1),
             sanitizers: Sanitizers::ALL,
+            instruction_limit: header.instruction_limit,
             ..Options::default()
         },
     );
