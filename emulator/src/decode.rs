@@ -10,6 +10,7 @@ mod access;
 mod async_copy;
 mod bits;
 mod builder;
+mod carry;
 mod compare;
 mod control_flow;
 mod convert;
@@ -65,6 +66,7 @@ fn kernel<'t, 'a>(
         param_bytes,
         ..
     } = Unit::decode(tree, symbols, entry)?;
+    carry::check(&builder)?;
     propagate::preloads(&mut builder);
     let slots = slots::assign(&mut builder)?;
     slots::rename(&mut builder, &slots);

@@ -85,6 +85,11 @@ pub enum PtxErrorKind {
         /// What the module says.
         declared: String,
     },
+    /// `addc`, `subc` or `madc` without a `.cc` instruction before it.
+    #[error(
+        "the carry flag is read, and no .cc instruction in the straight-line code before has set it; put add.cc, sub.cc or mad.cc directly before"
+    )]
+    StaleCarry,
     /// A device function calls itself, directly or through others.
     #[error("`{function}` is recursive; device functions are inlined here, so write it as a loop")]
     Recursion {

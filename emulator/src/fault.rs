@@ -3,18 +3,24 @@
 //! ```text
 //! kind.rs     the rules that a kernel can break
 //! party.rs    accesses and values that a report names beside the faulty instruction
-//! report.rs   which sanitizer it is, the way out, the text
+//! standing.rs where lanes and warps stand that cannot go on
+//! report.rs   the text over several lines
+//! help.rs     which sanitizer it is, the way out
 //! ```
 
+mod help;
 mod kind;
 mod party;
 mod report;
+mod standing;
 
 use crate::ir::Space;
 
-pub use kind::FaultKind;
+pub use help::Sanitizer;
+pub use kind::{Extent, FaultKind};
 pub use party::{AccessKind, Conflict, Origin, Party, Use};
-pub use report::{Report, Sanitizer};
+pub use report::Report;
+pub use standing::{BarrierStanding, LanesAt, Standing, WarpStanding};
 
 /// A kernel broke a rule of the ISA, or could not be launched. The launch stopped there; the
 /// contents of device memory are those at that moment.
@@ -39,21 +45,28 @@ pub struct Fault {
 
 impl std::error::Error for Fault {}
 
+impl Fault {
+    /// Entry, line, block, warp, lane.
+    fn place(&self) -> String {
+        let mut place = format!("{}, PTX line {}", self.entry, self.line);
+        if let Some((file, line)) = &self.source {
+            place += &format!(" ({file}:{line})");
+        }
+        let [x, y, z] = self.block;
+        place += &format!(", block ({x}, {y}, {z}), warp {}", self.warp);
+        if let Some(lane) = self.lane {
+            place += &format!(", lane {lane}");
+        }
+        place
+    }
+}
+
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let FaultKind::Launch(_) = self.kind {
             return write!(f, "cannot launch {}: {}", self.entry, self.kind);
         }
-        let [x, y, z] = self.block;
-        write!(f, "{}, PTX line {}", self.entry, self.line)?;
-        if let Some((file, line)) = &self.source {
-            write!(f, " ({file}:{line})")?;
-        }
-        write!(f, ", block ({x}, {y}, {z}), warp {}", self.warp)?;
-        if let Some(lane) = self.lane {
-            write!(f, ", lane {lane}")?;
-        }
-        write!(f, ": {}", self.kind)
+        write!(f, "{}: {}", self.place(), self.kind)
     }
 }
 

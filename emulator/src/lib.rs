@@ -27,7 +27,10 @@ mod parser;
 mod syntax;
 
 pub use error::{MemoryError, PtxError, PtxErrorKind};
-pub use fault::{AccessKind, Conflict, Fault, FaultKind, Origin, Party, Report, Sanitizer, Use};
+pub use fault::{
+    AccessKind, BarrierStanding, Conflict, Extent, Fault, FaultKind, LanesAt, Origin, Party,
+    Report, Sanitizer, Standing, Use, WarpStanding,
+};
 pub use ir::Kernel;
 pub use machine::{Launch, LaunchReport, MmaNumerics, Options, Schedule, launch};
 pub use memory::GlobalMemory;

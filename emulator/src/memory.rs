@@ -8,11 +8,12 @@
 //!
 //! A launch sees the allocations that exist when it starts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::error::MemoryError;
+use crate::fault::Extent;
 use crate::ir::Globals;
 
 /// Byte with which fresh memory is filled.
@@ -20,6 +21,8 @@ pub(crate) const POISON: u8 = 0xff;
 /// Least distance between two allocations in bytes: addresses of different allocations differ by
 /// more than 32 bits can hold, so that a kernel with 32-bit offsets between them is found out.
 const RED_ZONE: u64 = 1 << 33;
+/// Freed allocations that are remembered, the latest ones.
+const FREED_KEPT: usize = 1 << 16;
 /// Address of the first allocation.
 const FIRST_ADDRESS: u64 = 0x0000_7000_0000_0000;
 
@@ -31,6 +34,8 @@ pub struct GlobalMemory {
 struct State {
     /// Sorted by address, because addresses only grow.
     allocations: Vec<Arc<Allocation>>,
+    /// What has been freed, in that order.
+    freed: VecDeque<Extent>,
     next_address: u64,
     /// Addresses of the variables of modules that were launched here. Holding the module's globals
     /// keeps their identity, the pointer, from being used again.
@@ -56,6 +61,7 @@ impl GlobalMemory {
     pub fn new() -> Self {
         let state = State {
             allocations: Vec::new(),
+            freed: VecDeque::new(),
             next_address: FIRST_ADDRESS,
             modules: HashMap::new(),
         };
@@ -97,7 +103,11 @@ impl GlobalMemory {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         match state.allocations.binary_search_by_key(&ptr, |a| a.base) {
             Ok(index) => {
-                state.allocations.remove(index);
+                let Allocation { base, bytes, .. } = *state.allocations.remove(index);
+                if state.freed.len() == FREED_KEPT {
+                    state.freed.pop_front();
+                }
+                state.freed.push_back(Extent { base, bytes });
                 Ok(())
             }
             Err(_) => Err(MemoryError::NotAllocated { address: ptr }),
@@ -170,6 +180,36 @@ impl GlobalMemory {
             .clone()
     }
 
+    /// True when `address` lies in a live allocation.
+    pub(crate) fn holds(&self, address: u64) -> bool {
+        self.locate(address, 1).is_ok()
+    }
+
+    /// The freed allocation that `address` lies in.
+    pub(crate) fn freed(&self, address: u64) -> Option<Extent> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let mut freed = state.freed.iter();
+        freed
+            .find(|extent| address.wrapping_sub(extent.base) < extent.bytes)
+            .copied()
+    }
+
+    /// The live allocation nearest to `address`, when one is nearer than allocations are apart.
+    pub(crate) fn nearest(&self, address: u64) -> Option<Extent> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let behind = state.allocations.partition_point(|a| a.base <= address);
+        let around = state.allocations[behind.saturating_sub(1)..].iter().take(2);
+        around
+            .map(|a| Extent {
+                base: a.base,
+                bytes: a.bytes,
+            })
+            .map(|extent| (distance(address, extent), extent))
+            .filter(|(distance, _)| *distance < RED_ZONE)
+            .min_by_key(|(distance, _)| *distance)
+            .map(|(_, extent)| extent)
+    }
+
     /// Addresses of a module's variables. The first call allocates and initialises them; they live
     /// as long as this memory, and what kernels write to them stays.
     pub(crate) fn module_variables(
@@ -215,6 +255,15 @@ pub(crate) fn find(allocations: &[Arc<Allocation>], address: u64) -> Option<usiz
     allocations
         .partition_point(|a| a.base <= address)
         .checked_sub(1)
+}
+
+/// Bytes from `address` to the nearest byte of `extent`.
+fn distance(address: u64, extent: Extent) -> u64 {
+    let end = extent.base + extent.bytes;
+    extent
+        .base
+        .saturating_sub(address)
+        .max(address.saturating_sub(end))
 }
 
 /// Bytes until the next word boundary, at most `len`.

@@ -40,7 +40,7 @@ pub(super) struct Unit<'t, 'a> {
     pub param_bytes: u32,
     /// `.shared` variables of bodies by their declaration: one place each, however often a function is inlined.
     static_shared: HashMap<*const Variable<'a>, Symbol>,
-    /// The carry flag, once an instruction has named it.
+    /// The carry flag, once an instruction since the last call or return has named it.
     carry: Option<Pred>,
     /// Functions being inlined, outermost first, with the label that `ret` jumps to; the entry has none.
     calls: Vec<(&'a str, Option<Label>)>,
@@ -276,11 +276,13 @@ impl<'t, 'a> Unit<'t, 'a> {
         let callers_call_site = std::mem::replace(&mut self.call_site, call.source);
         let callers_base = self.scopes.enter_function();
         self.calls.push((function.name, Some(end)));
+        self.carry = None;
         self.scopes.enter(&[], &mut self.builder)?;
         bind(self)?;
         self.body(function.body.as_deref().unwrap_or_default())?;
         self.scopes.leave();
         self.calls.pop();
+        self.carry = None;
         self.scopes.leave_function(callers_base);
         self.call_site = callers_call_site;
         self.builder.location = call;

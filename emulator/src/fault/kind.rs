@@ -1,6 +1,9 @@
 //! The rules that a kernel can break.
 
-use super::{Conflict, Origin, Use};
+use std::fmt;
+
+use super::standing::listed;
+use super::{Conflict, LanesAt, Origin, Standing, Use};
 
 /// The rule that a [`Fault`] reports.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -10,7 +13,10 @@ pub enum FaultKind {
     #[error("{0}")]
     Launch(String),
     /// An access outside every live allocation, or past the end of its space.
-    #[error("{bytes}-byte access to {space} address {address:#x} is out of bounds")]
+    #[error(
+        "{bytes}-byte access to {space} address {address:#x} is out of bounds{}",
+        missed(.space, *.address, *.bytes, .nearest.as_deref())
+    )]
     OutOfBounds {
         /// Space of the access.
         space: &'static str,
@@ -18,6 +24,8 @@ pub enum FaultKind {
         address: u64,
         /// Bytes of the access.
         bytes: u32,
+        /// The memory of that space that lies nearest, unless all is far away.
+        nearest: Option<Box<Extent>>,
     },
     /// An address that is not a multiple of the access size.
     #[error(
@@ -32,10 +40,12 @@ pub enum FaultKind {
         alignment: u32,
     },
     /// An address of one space used in another.
-    #[error("address {address:#x} is not in {expected} space; is a cvta missing or wrong?")]
+    #[error("address {address:#x} lies in {found} memory and is used in {expected} space")]
     WrongSpace {
         /// The space the instruction names.
         expected: &'static str,
+        /// The space that the address belongs to.
+        found: &'static str,
         /// The address.
         address: u64,
     },
@@ -74,12 +84,10 @@ pub enum FaultKind {
         operand: &'static str,
     },
     /// An aligned instruction was reached by part of the warp while other lanes wait elsewhere.
-    #[error(
-        "an aligned instruction needs the whole warp, but its lanes wait at PTX lines {lines:?}"
-    )]
+    #[error("an aligned instruction needs the whole warp at one place, but {}", listed(.places))]
     AlignedDivergent {
-        /// PTX lines at which lanes wait.
-        lines: Vec<u32>,
+        /// Where the lanes wait.
+        places: Vec<LanesAt>,
     },
     /// A matrix instruction in a warp with missing or exited lanes.
     #[error("a matrix instruction needs all 32 lanes, but only lanes {live:#010x} are alive")]
@@ -94,16 +102,16 @@ pub enum FaultKind {
         mask: u32,
     },
     /// The lanes of one warp wait for each other.
-    #[error("the lanes of the warp wait for each other at PTX lines {lines:?}")]
+    #[error("the lanes of a warp wait for each other: {}", listed(.places))]
     WarpDeadlock {
-        /// PTX lines at which lanes wait.
-        lines: Vec<u32>,
+        /// Where the lanes wait.
+        places: Vec<LanesAt>,
     },
     /// The warps of a block wait for arrivals that cannot come.
-    #[error("deadlock: {waiting}")]
+    #[error("deadlock: {standing}")]
     Deadlock {
         /// Who waits for what.
-        waiting: String,
+        standing: Box<Standing>,
     },
     /// Barrier number past 15.
     #[error("barrier {id} does not exist; a block has barriers 0 to 15")]
@@ -166,12 +174,17 @@ pub enum FaultKind {
         size: u32,
     },
     /// An access to memory that has been freed.
-    #[error("{bytes}-byte access to global address {address:#x}, which has been freed")]
+    #[error(
+        "{bytes}-byte access to global address {address:#x}, {} bytes into {allocation}, which has been freed",
+        .address - .allocation.base
+    )]
     Freed {
         /// First byte.
         address: u64,
         /// Bytes of the access.
         bytes: u32,
+        /// What the host had allocated there.
+        allocation: Box<Extent>,
     },
     /// A value that nobody has written arrives where it matters.
     #[error("{used} depends on {origin}")]
@@ -196,7 +209,7 @@ pub enum FaultKind {
         address: u64,
     },
     /// A thread ends while asynchronous copies of it have not been waited for.
-    #[error("the thread exits with {copies} cp.async copies that it has not waited for")]
+    #[error("the thread exits and has not waited for its cp.async copies, {copies} in number")]
     CopiesPending {
         /// Their number.
         copies: u32,
@@ -216,11 +229,49 @@ pub enum FaultKind {
         exited: u32,
     },
     /// The launch used up [`Options::instruction_limit`](crate::Options).
-    #[error("a block has executed {limit} warp instructions without ending: {waiting}")]
+    #[error("a block has executed {limit} warp instructions without ending: {standing}")]
     InstructionLimit {
         /// The limit.
         limit: u64,
         /// Where its warps stand.
-        waiting: String,
+        standing: Box<Standing>,
     },
+}
+
+/// Some contiguous memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// First address.
+    pub base: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+impl fmt::Display for Extent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {}-byte allocation at {:#x}", self.bytes, self.base)
+    }
+}
+
+/// How an access of `bytes` bytes at `address` misses the memory that is nearest, as the end of a sentence.
+fn missed(space: &str, address: u64, bytes: u32, nearest: Option<&Extent>) -> String {
+    let Some(extent) = nearest else {
+        return String::new();
+    };
+    let name = match space {
+        "global" => extent.to_string(),
+        _ => format!("the {} bytes of {space} memory", extent.bytes),
+    };
+    let end = extent.base + extent.bytes;
+    if address < extent.base {
+        format!(": {} bytes before {name}", extent.base - address)
+    } else if address < end {
+        let beyond = u64::from(bytes) - (end - address);
+        format!(": its last {beyond} bytes are past the end of {name}")
+    } else {
+        match address - end {
+            0 => format!(": right past the end of {name}"),
+            beyond => format!(": {beyond} bytes past the end of {name}"),
+        }
+    }
 }

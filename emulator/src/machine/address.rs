@@ -166,9 +166,11 @@ fn first_where(lanes: u32, f: impl Fn(usize) -> bool) -> usize {
 /// of another one.
 #[cold]
 pub(crate) fn out_of_bounds(address: u64, bytes: u32, space: Space) -> FaultKind {
-    if space_of(address) != Space::Global {
+    let found = space_of(address);
+    if found != Space::Global {
         return FaultKind::WrongSpace {
             expected: space_name(space),
+            found: space_name(found),
             address,
         };
     }
@@ -176,5 +178,6 @@ pub(crate) fn out_of_bounds(address: u64, bytes: u32, space: Space) -> FaultKind
         space: space_name(space),
         address,
         bytes,
+        nearest: None,
     }
 }

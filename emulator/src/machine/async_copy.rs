@@ -64,6 +64,17 @@ impl AsyncCopies {
         }
     }
 
+    /// Synccheck: no lane of the mask, all of which exit, has a copy in flight.
+    pub fn check_none(&self, mask: Mask) -> Outcome {
+        let of = |lane: u8| self.copies.iter().filter(move |copy| copy.lane == lane);
+        let waits = |copy: &&Copy| mask.lanes >> copy.lane & 1 != 0;
+        let Some(first) = self.copies.iter().filter(waits).map(|copy| copy.lane).min() else {
+            return Ok(());
+        };
+        let copies = of(first).count() as u32;
+        lane_fault(u32::from(first), FaultKind::CopiesPending { copies })
+    }
+
     /// Lands the copies of the lanes in the mask for which `due(group, committed groups)` holds.
     pub fn wait(
         &mut self,

@@ -128,6 +128,7 @@ fn one(
         // The ISA has atomics on global and shared memory only.
         Space::Local | Space::Generic => Err(FaultKind::WrongSpace {
             expected: "global or shared",
+            found: space_name(space),
             address: address.wrapping_add(window_base(space)),
         }),
     }

@@ -1,9 +1,10 @@
 //! One block: its warps run in turn until all have exited.
 
-use crate::fault::{FaultKind, Trouble};
+use crate::fault::{FaultKind, Standing, Trouble, WarpStanding};
 
-use super::chance::{Chance, Schedule};
+use super::chance::Chance;
 use super::context::Context;
+use super::launch::Options;
 use super::step::{Processor, Stop};
 use super::sync::Barriers;
 use super::warp::{Place, Warp};
@@ -40,12 +41,12 @@ impl<'a> Block<'a> {
         &mut self,
         place: &Place,
         globals: &[u64],
-        schedule: Schedule,
+        options: &Options,
     ) -> Result<(), WarpTrouble> {
         let [x, y, z] = place.block_index.map(u64::from);
         let [nx, ny, _] = place.grid.map(u64::from);
         let number = x + nx * (y + ny * z);
-        self.context.chance = Chance::new(schedule, number);
+        self.context.chance = Chance::new(options.schedule, number);
         self.context.shared.reset();
         self.barriers.reset();
         for warp in &mut self.warps {
@@ -62,10 +63,13 @@ impl<'a> Block<'a> {
             observers.block_start(number);
             self.context.observers = Some(observers);
         }
-        self.run_warps()
+        self.run_warps(options.instruction_limit)
     }
 
-    fn run_warps(&mut self) -> Result<(), WarpTrouble> {
+    fn run_warps(&mut self, limit: Option<u64>) -> Result<(), WarpTrouble> {
+        let end = limit.map_or(u64::MAX, |limit| {
+            self.context.warp_instructions.saturating_add(limit)
+        });
         let mut live = u32::MAX >> (32 - self.warps.len());
         let mut ready = live;
         let mut last = 31;
@@ -73,9 +77,14 @@ impl<'a> Block<'a> {
             if ready == 0 {
                 return Err(self.deadlock(live));
             }
+            let left = end - self.context.warp_instructions;
+            if let Some(limit) = limit.filter(|_| left == 0) {
+                return Err(self.endless(live, limit));
+            }
             last = self.context.chance.next_warp(ready, last);
             let index = last as usize;
             let turn = self.context.chance.turn();
+            let turn = u32::try_from(left).map_or(turn, |left| turn.min(left));
             let located = |trouble| WarpTrouble {
                 warp: last,
                 trouble,
@@ -104,21 +113,39 @@ impl<'a> Block<'a> {
         Ok(())
     }
 
+    fn endless(&self, live: u32, limit: u64) -> WarpTrouble {
+        let standing = Box::new(self.standing(live));
+        self.blocks_trouble(live, FaultKind::InstructionLimit { limit, standing })
+    }
+
     fn deadlock(&self, live: u32) -> WarpTrouble {
+        let standing = Box::new(self.standing(live));
+        self.blocks_trouble(live, FaultKind::Deadlock { standing })
+    }
+
+    /// The fault of a block that does not end, at the first warp that has not.
+    fn blocks_trouble(&self, live: u32, kind: FaultKind) -> WarpTrouble {
         let warp = live.trailing_zeros();
-        let waiting = self.barriers.describe(live);
-        let pc = self.warps[warp as usize]
-            .groups
-            .first()
-            .map_or(0, |group| group.pc);
-        let kind = FaultKind::Deadlock { waiting };
+        let group = self.warps[warp as usize].groups.first();
         WarpTrouble {
             warp,
             trouble: Box::new(Trouble {
                 kind,
                 lane: None,
-                pc,
+                pc: group.map_or(0, |group| group.pc),
             }),
+        }
+    }
+
+    fn standing(&self, live: u32) -> Standing {
+        let warps = self.warps.iter().map(|warp| WarpStanding {
+            warp: warp.index,
+            barrier: self.barriers.waited_for_by(warp.index),
+            places: warp.places(self.context.kernel),
+        });
+        Standing {
+            warps: warps.collect(),
+            barriers: self.barriers.standing(live),
         }
     }
 }

@@ -15,7 +15,7 @@ pub enum Schedule {
 
 /// Instructions that a warp runs before others get a turn, so that a spinning warp cannot starve the
 /// one it waits for.
-const LONG_TURN: u32 = 1 << 20;
+const LONG_TURN: u32 = 1 << 16;
 /// Longest drawn turn.
 const SHORT_TURN: u32 = 400;
 

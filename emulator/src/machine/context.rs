@@ -2,7 +2,7 @@
 
 use crate::fault::Outcome;
 use crate::ir::Kernel;
-use crate::observe::Observers;
+use crate::observe::{Observers, Sanitizers};
 
 use super::address::GlobalView;
 use super::chance::Chance;
@@ -27,6 +27,8 @@ pub(crate) struct Context<'a> {
     pub shared: SharedMemory,
     pub numerics: MmaNumerics,
     pub chance: Chance,
+    /// What the machine itself checks beyond what it always does.
+    pub sanitizers: Sanitizers,
     /// Warp and thread instructions executed so far.
     pub warp_instructions: u64,
     pub thread_instructions: u64,

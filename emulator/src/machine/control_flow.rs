@@ -52,7 +52,7 @@ pub(crate) fn control(
             let table = &context.kernel.branch_tables[table as usize];
             branch_indexed(warp, group, mask, table, index, uniform)
         }
-        Op::Exit => Ok(exit(warp, context, group, mask)),
+        Op::Exit => exit(warp, context, group, mask),
         Op::Trap => lane_fault(mask.lanes.trailing_zeros(), FaultKind::Trap),
         Op::Yield | Op::Nop => Ok(Flow::Next),
         Op::ActiveMask { d } => {
@@ -97,15 +97,24 @@ pub(crate) fn control(
     }
 }
 
-fn exit(warp: &mut Warp, context: &mut Context, group: &mut Group, mask: Mask) -> Flow {
-    async_copy::wait_all(warp, context, mask);
-    warp.live &= !mask.lanes;
+fn exit(warp: &mut Warp, context: &mut Context, group: &mut Group, mask: Mask) -> Outcome<Flow> {
+    leave(warp, context, mask)?;
     group.lanes &= !mask.lanes;
-    if group.lanes == 0 {
+    Ok(if group.lanes == 0 {
         Flow::Gone
     } else {
         Flow::Next
+    })
+}
+
+/// The lanes of the mask exist no longer.
+pub(crate) fn leave(warp: &mut Warp, context: &mut Context, mask: Mask) -> Outcome {
+    if context.sanitizers.synccheck {
+        warp.copies.check_none(mask)?;
     }
+    async_copy::wait_all(warp, context, mask);
+    warp.live &= !mask.lanes;
+    Ok(())
 }
 
 /// The lanes of the mask wait at the instruction; the others of the group go on.

@@ -12,6 +12,7 @@ use super::address::GlobalView;
 use super::block::{Block, WarpTrouble};
 use super::chance::{Chance, Schedule, block_order};
 use super::context::{Context, MmaNumerics};
+use super::explain::Surroundings;
 use super::shared::SharedMemory;
 use super::step::Processor;
 use super::warp::Place;
@@ -50,6 +51,9 @@ pub struct Options<'a> {
     pub mma: MmaNumerics,
     /// What to check beyond the rules that every launch is held to.
     pub sanitizers: Sanitizers,
+    /// Warp instructions that a block may execute, so that one that never ends is found; any number
+    /// when `None`.
+    pub instruction_limit: Option<u64>,
     /// What to count; nothing when `None`.
     pub counters: Option<CounterOptions>,
     /// Called with (blocks done, blocks in all) after every block, from any thread.
@@ -72,6 +76,10 @@ pub struct LaunchReport {
 /// # Errors
 /// The [`Fault`] of the lowest-numbered block among those that were found faulty; the launch stops
 /// at the first one. A launch that does not fit the kernel is refused before anything runs.
+#[allow(
+    clippy::result_large_err,
+    reason = "a launch has one fault at most, and callers match on it"
+)]
 pub fn launch(
     kernel: &Kernel,
     memory: &GlobalMemory,
@@ -89,6 +97,7 @@ pub fn launch(
     let watch = Watch::new(kernel, launch, options, &view);
     let run = Run {
         kernel,
+        memory,
         launch,
         options,
         globals,
@@ -210,6 +219,7 @@ fn check(kernel: &Kernel, launch: &Launch) -> Result<(), String> {
 /// One launch, shared by the threads that work on it.
 struct Run<'a> {
     kernel: &'a Kernel,
+    memory: &'a GlobalMemory,
     launch: &'a Launch<'a>,
     options: &'a Options<'a>,
     globals: Arc<[u64]>,
@@ -254,7 +264,7 @@ impl Run<'_> {
             }
             let number = order(position);
             let place = self.place(number, num_warps);
-            if let Err(trouble) = block.run(&place, &self.globals, self.options.schedule) {
+            if let Err(trouble) = block.run(&place, &self.globals, self.options) {
                 self.stopped.store(true, Relaxed);
                 self.record(number, &place, trouble);
                 break;
@@ -277,6 +287,7 @@ impl Run<'_> {
             shared: SharedMemory::new(self.shared_bytes() as usize),
             numerics: self.options.mma,
             chance: Chance::new(self.options.schedule, 0),
+            sanitizers: self.options.sanitizers,
             warp_instructions: 0,
             thread_instructions: 0,
             observers: self.watch.observers(num_warps, self.shared_bytes()),
@@ -310,8 +321,13 @@ impl Run<'_> {
             .unwrap_or_default();
         let source = self.kernel.source_line(location);
         let source = source.map(|(file, line)| (file.to_string(), line));
+        let surroundings = Surroundings {
+            kernel: self.kernel,
+            memory: self.memory,
+            shared_bytes: self.shared_bytes(),
+        };
         let fault = Fault {
-            kind: found.trouble.kind,
+            kind: surroundings.explain(found.trouble.kind),
             entry: self.kernel.entry.clone(),
             line: location.line,
             source,

@@ -1,7 +1,7 @@
 //! The machine: executes decoded kernels.
 //!
 //! ```text
-//! launch      checks the launch, deals blocks out to threads, builds the fault report
+//! launch      checks the launch, deals blocks out to threads, builds the fault; explain adds what is known of its address
 //! block       runs the warps of one block in turn; sync has its barriers, chance its open choices
 //! warp        registers and groups of lanes; reconverge brings waiting lanes together
 //! step        the instruction loop; execute dispatches to the families below
@@ -28,6 +28,7 @@ mod control_flow;
 mod convert;
 pub(crate) mod data_movement;
 mod execute;
+mod explain;
 mod float;
 mod fused_dot;
 mod half;

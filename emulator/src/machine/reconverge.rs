@@ -47,9 +47,11 @@ pub(crate) fn meet(
     let mut inputs = Inputs::default();
     inputs.gather(&warp.regs, op, mask.lanes);
     for partition in partitions(mask.lanes, &masks) {
-        if masks[partition.trailing_zeros() as usize] & warp.live != partition {
+        let members = masks[partition.trailing_zeros() as usize];
+        if members & warp.live != partition {
             return Ok(Meet::Incomplete);
         }
+        check_members(warp, context, pc, meeting, members)?;
     }
     for partition in partitions(mask.lanes, &masks) {
         told(warp, context, pc, op, partition, partition)?;
@@ -92,6 +94,29 @@ pub(crate) fn told(
         })
 }
 
+/// Synccheck: `bar.warp.sync` waits for all lanes of its mask, whereas the other meetings leave out
+/// those that have exited (PTX ISA, "bar.warp.sync", "shfl.sync").
+fn check_members(
+    warp: &Warp,
+    context: &Context,
+    pc: u32,
+    meeting: Meeting,
+    members: u32,
+) -> Outcome {
+    let exited = members & warp.exited();
+    if exited == 0 || meeting != Meeting::WarpSync || !context.sanitizers.synccheck {
+        return Ok(());
+    }
+    Err(Box::new(Trouble {
+        kind: FaultKind::MaskNamesExited {
+            mask: members,
+            exited,
+        },
+        lane: None,
+        pc,
+    }))
+}
+
 /// Splits `lanes` by their member masks.
 fn partitions(lanes: u32, masks: &[u32; 32]) -> impl Iterator<Item = u32> {
     let mut rest = lanes;
@@ -118,7 +143,7 @@ fn is_barrier(op: &Op) -> bool {
 }
 
 /// True for instructions that all lanes of the warp must execute at one program counter.
-fn is_aligned(op: &Op) -> bool {
+pub(crate) fn is_aligned(op: &Op) -> bool {
     match op {
         Op::Barrier { aligned, .. }
         | Op::BarrierPopc { aligned, .. }
@@ -210,6 +235,7 @@ fn perform(
         inputs.gather(&warp.regs, op_at(kernel, group), *part);
     }
     for (group, part) in groups.iter().zip(&parts).filter(|(_, part)| **part != 0) {
+        check_members(warp, context, group.pc, key, members)?;
         told(warp, context, group.pc, op_at(kernel, group), *part, lanes)?;
     }
     let results = exchange(key, &inputs, lanes);
@@ -240,14 +266,11 @@ fn perform(
 fn stuck(warp: &Warp, kernel: &Kernel) -> Box<Trouble> {
     let mut groups = warp.groups.clone();
     groups.sort_unstable_by_key(|group| group.pc);
-    let lines = groups
-        .iter()
-        .map(|group| kernel.locations[group.pc as usize].line)
-        .collect();
+    let places = warp.places(kernel);
     let aligned = groups.iter().find(|group| is_aligned(op_at(kernel, group)));
     let (kind, group) = match aligned {
-        Some(group) => (FaultKind::AlignedDivergent { lines }, group),
-        None => (FaultKind::WarpDeadlock { lines }, &groups[0]),
+        Some(group) => (FaultKind::AlignedDivergent { places }, group),
+        None => (FaultKind::WarpDeadlock { places }, &groups[0]),
     };
     Box::new(Trouble {
         kind,

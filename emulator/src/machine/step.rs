@@ -8,9 +8,8 @@ use crate::fault::Outcome;
 use crate::ir::Instruction;
 use crate::observe::Step;
 
-use super::async_copy;
 use super::context::Context;
-use super::control_flow::{Flow, control, waits};
+use super::control_flow::{Flow, control, leave, waits};
 use super::execute::compute;
 use super::reconverge::{Resolution, resolve};
 use super::registers::{Mask, Scratch};
@@ -129,9 +128,7 @@ fn run_group<const FUSED: bool>(
                 lanes: group.lanes,
                 whole: false,
             };
-            async_copy::wait_all(warp, context, mask);
-            warp.live &= !group.lanes;
-            return Ok(());
+            return leave(warp, context, mask);
         };
         let guard = instruction.guard;
         let excluded = if guard.negated { u32::MAX } else { 0 };

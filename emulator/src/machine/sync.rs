@@ -4,13 +4,14 @@
 //! Arrival is counted in whole warps: a warp arrives when all its live lanes stand at the barrier,
 //! and counts for 32 threads.
 
-use crate::fault::{FaultKind, Outcome, Trouble, warp_fault};
+use crate::fault::{BarrierStanding, FaultKind, Outcome, Trouble, warp_fault};
 use crate::ir::{Kernel, Op, Pred, R32};
 use crate::observe;
 
 use super::context::Context;
+use super::reconverge::is_aligned;
 use super::registers::{LANES, Mask, lanes_of};
-use super::warp::Warp;
+use super::warp::{Group, Warp};
 
 /// Barriers per block.
 pub(crate) const BARRIERS: usize = 16;
@@ -86,6 +87,7 @@ impl Barriers {
             trouble
         };
         let arrival = read_arrival(context.kernel, &warps[index]).map_err(located)?;
+        check_missed(context, &warps[index]).map_err(located)?;
         let told = observe::Arrival {
             id: arrival.id,
             waits: arrival.waits,
@@ -177,24 +179,48 @@ impl Barriers {
         barrier.waiting
     }
 
-    /// Who waits for what, for the report of a deadlock.
-    pub fn describe(&self, live: u32) -> String {
-        let mut parts = Vec::new();
-        for (id, barrier) in self.barriers.iter().enumerate() {
-            let Some(count) = barrier.count else { continue };
-            let waiting: Vec<usize> = lanes_of(barrier.waiting).collect();
-            let arrived = 32 * barrier.arrived.count_ones();
-            let wanted = if count.explicit {
+    /// The barrier that a warp waits at.
+    pub fn waited_for_by(&self, warp: u32) -> Option<u32> {
+        let waits = |barrier: &Barrier| barrier.waiting >> warp & 1 != 0;
+        let id = self.barriers.iter().position(waits)?;
+        Some(id as u32)
+    }
+
+    /// The barriers that somebody has arrived at. `live` are the warps that have not exited.
+    pub fn standing(&self, live: u32) -> Vec<BarrierStanding> {
+        let standing = |(id, barrier): (usize, &Barrier)| {
+            let count = barrier.count?;
+            let threads = if count.explicit {
                 count.threads
             } else {
-                32 * live.count_ones()
+                32 * (live | barrier.arrived).count_ones()
             };
-            parts.push(format!(
-                "warps {waiting:?} wait at barrier {id}, where {arrived} of {wanted} threads have arrived"
-            ));
-        }
-        parts.join("; ")
+            Some(BarrierStanding {
+                id: id as u32,
+                arrived: lanes_of(barrier.arrived).map(|warp| warp as u32).collect(),
+                threads,
+            })
+        };
+        self.barriers
+            .iter()
+            .enumerate()
+            .filter_map(standing)
+            .collect()
     }
+}
+
+/// Synccheck: an aligned barrier is for all threads of the warp, also for those that have exited. Warps
+/// that have exited as a whole are a matter of the barrier's thread count.
+fn check_missed(context: &Context, warp: &Warp) -> Outcome {
+    let op_at = |group: &Group| &context.kernel.program[group.pc as usize].op;
+    let exited = warp.exited();
+    if exited == 0
+        || !context.sanitizers.synccheck
+        || !warp.groups.iter().any(|group| is_aligned(op_at(group)))
+    {
+        return Ok(());
+    }
+    warp_fault(FaultKind::BarrierMissed { exited })
 }
 
 /// Reads the operands of the barrier that all live lanes of `warp` stand at.

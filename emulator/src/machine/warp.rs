@@ -1,5 +1,6 @@
 //! One warp: its registers, its local memory and where its lanes stand.
 
+use crate::fault::LanesAt;
 use crate::ir::{Axis, Kernel, Preload, Special};
 use crate::memory::POISON;
 
@@ -37,6 +38,8 @@ pub(crate) struct Warp {
     pub copies: AsyncCopies,
     /// Groups that are not running; they share no lane and no program counter.
     pub groups: Vec<Group>,
+    /// Lanes that the block's size gives it.
+    pub born: u32,
     /// Lanes that have not exited.
     pub live: u32,
     /// True when the highest group is to run next, so that lanes spinning at a lower program counter
@@ -53,6 +56,7 @@ impl Warp {
             local: vec![POISON; LANES * kernel.local_bytes as usize],
             copies: AsyncCopies::default(),
             groups: Vec::new(),
+            born: 0,
             live: 0,
             favour_last: false,
         }
@@ -61,11 +65,12 @@ impl Warp {
     /// Brings every lane to the first instruction of a fresh block.
     pub fn start(&mut self, kernel: &Kernel, place: &Place, globals: &[u64]) {
         let threads = place.block.iter().product::<u32>() - 32 * place.warp;
-        self.live = if threads >= 32 {
+        self.born = if threads >= 32 {
             u32::MAX
         } else {
             (1 << threads) - 1
         };
+        self.live = self.born;
         self.groups.clear();
         self.groups.push(Group {
             pc: 0,
@@ -102,6 +107,25 @@ impl Warp {
                 *self.regs.get64_mut(d) = [address; LANES];
             }
         }
+    }
+
+    /// Lanes that have exited.
+    pub fn exited(&self) -> u32 {
+        self.born & !self.live
+    }
+
+    /// Where its lanes stand, in the order of the text.
+    pub fn places(&self, kernel: &Kernel) -> Vec<LanesAt> {
+        let mut groups = self.groups.clone();
+        groups.sort_unstable_by_key(|group| group.pc);
+        let line = |pc: u32| kernel.locations.get(pc as usize).map_or(0, |at| at.line);
+        groups
+            .iter()
+            .map(|group| LanesAt {
+                lanes: group.lanes,
+                line: line(group.pc),
+            })
+            .collect()
     }
 
     /// Adds a group, merging it with one at the same place. A merged group tries its instruction

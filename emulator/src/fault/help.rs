@@ -1,0 +1,155 @@
+//! Which sanitizer finds a fault, and the way out.
+
+use std::fmt;
+
+use super::{AccessKind, Conflict, FaultKind, Origin};
+
+/// The sanitizers, named as NVIDIA's compute-sanitizer names its tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sanitizer {
+    /// Bounds, alignment, state spaces, read-only memory.
+    Memcheck,
+    /// Values that nobody has written.
+    Initcheck,
+    /// Conflicting accesses that nothing orders.
+    Racecheck,
+    /// Barriers, warps, asynchronous groups.
+    Synccheck,
+}
+
+impl fmt::Display for Sanitizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Sanitizer::Memcheck => "memcheck",
+            Sanitizer::Initcheck => "initcheck",
+            Sanitizer::Racecheck => "racecheck",
+            Sanitizer::Synccheck => "synccheck",
+        })
+    }
+}
+
+impl FaultKind {
+    /// The sanitizer that reports it; `None` for what is no sanitizer's business: a refused launch,
+    /// a trap, a division by zero.
+    pub fn sanitizer(&self) -> Option<Sanitizer> {
+        use FaultKind as F;
+        Some(match self {
+            F::OutOfBounds { .. }
+            | F::Misaligned { .. }
+            | F::WrongSpace { .. }
+            | F::ReadOnly { .. }
+            | F::Freed { .. }
+            | F::CopySize { .. } => Sanitizer::Memcheck,
+            F::Uninitialised {
+                origin: Origin::Shuffle { .. },
+                ..
+            } => Sanitizer::Synccheck,
+            F::Uninitialised { .. } => Sanitizer::Initcheck,
+            F::Race(_)
+            | F::NonCoherentWrite(_)
+            | F::AsyncReadEarly { .. }
+            | F::AsyncOverlap { .. }
+            | F::CopySourceModified { .. } => Sanitizer::Racecheck,
+            F::NonUniformBranch
+            | F::NonUniformOperand { .. }
+            | F::AlignedDivergent { .. }
+            | F::MissingLanes { .. }
+            | F::MaskWithoutSelf { .. }
+            | F::MaskNamesExited { .. }
+            | F::WarpDeadlock { .. }
+            | F::Deadlock { .. }
+            | F::BarrierId { .. }
+            | F::BarrierCount { .. }
+            | F::BarrierMismatch { .. }
+            | F::BarrierMixed { .. }
+            | F::BarrierTwice { .. }
+            | F::BarrierMissed { .. }
+            | F::CopiesPending { .. }
+            | F::InstructionLimit { .. } => Sanitizer::Synccheck,
+            F::Launch(_) | F::DivisionByZero | F::NotExecuted | F::Trap | F::BranchRange { .. } => {
+                return None;
+            }
+        })
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> &'static str {
+        use FaultKind as F;
+        match self {
+            F::Launch(_) => "change the launch, or what the kernel declares",
+            F::OutOfBounds { space, address, .. } => out_of_bounds(space, *address),
+            F::Misaligned { .. } => "align the base and every stride, or use narrower accesses",
+            F::WrongSpace { .. } => "name the space of the address, or convert it with cvta",
+            F::ReadOnly { .. } => "write to global, shared or local memory instead",
+            F::Freed { .. } => "keep the buffer until the launch that uses it has returned",
+            F::CopySize { .. } => "let cp.async read at most the bytes that it writes",
+            F::DivisionByZero => "the result is unspecified: test the divisor first",
+            F::NotExecuted => "the emulator is at fault, not the kernel",
+            F::Trap => "see the source for the assertion or bounds check that failed",
+            F::BranchRange { .. } => "compare the index with the table's length before brx.idx",
+            F::NonUniformBranch => "leave out .uni, or branch on what is equal in all lanes",
+            F::NonUniformOperand { .. } => "compute the operand from what is equal in all lanes",
+            F::AlignedDivergent { .. } => "move it out of the branch, to where all lanes come",
+            F::MissingLanes { .. } => "let lanes without work run on with zeros, not exit",
+            F::MaskWithoutSelf { .. } => "put every lane that comes here into the mask",
+            F::MaskNamesExited { .. } => "leave lanes that exit out of the mask",
+            F::WarpDeadlock { .. } => "lead all lanes of a mask to one operation",
+            F::Deadlock { .. } => "let as many threads arrive at each barrier as it awaits",
+            F::BarrierId { .. } => "number barriers from 0 to 15",
+            F::BarrierCount { .. } => "count the threads of whole warps of this block",
+            F::BarrierMismatch { .. } => "give all uses of a barrier in one round the same count",
+            F::BarrierMixed { .. } => "use bar.red in all warps of a round, or another barrier",
+            F::BarrierTwice { .. } => "wait at another barrier than the one arrived at",
+            F::BarrierMissed { .. } => "let lanes without work come to the barrier and exit then",
+            F::AsyncReadEarly { .. } => {
+                "cp.async.wait_group first, then bar.sync for other threads"
+            }
+            F::AsyncOverlap { .. } => "wait for the first copy, or give each its own bytes",
+            F::CopySourceModified { .. } => "write to the source after the copy's wait",
+            F::CopiesPending { .. } => "cp.async.wait_all before the thread ends",
+            F::Uninitialised { origin, .. } => uninitialised(origin),
+            F::Race(conflict) => race(conflict),
+            F::NonCoherentWrite(_) => "read without .nc, or write in another launch",
+            F::InstructionLimit { .. } => "look for a loop whose condition never changes",
+        }
+    }
+}
+
+/// Generic and global addresses below this are offsets into another space, or null with an offset.
+const LOWEST_POINTER: u64 = 1 << 32;
+
+fn out_of_bounds(space: &str, address: u64) -> &'static str {
+    match space {
+        "global" if address < LOWEST_POINTER => {
+            "no pointer is that small: is it null, or an offset in shared memory without cvta?"
+        }
+        "global" => "compare the index with the length of the buffer",
+        "shared" => "compare the index with the array and the launch's dynamic shared bytes",
+        "param" => "compare the offset with the entry's parameter list",
+        _ => "compare the index with the length of the array",
+    }
+}
+
+fn uninitialised(origin: &Origin) -> &'static str {
+    match origin {
+        Origin::Register { .. } => "write the register on every path that leads there",
+        Origin::Memory {
+            space: "global", ..
+        } => "write the buffer from the host or an earlier launch",
+        Origin::Memory { .. } => "store to the bytes first: a block's memory starts undefined",
+        Origin::Shuffle { .. } => "read only from lanes that execute the shuffle",
+    }
+}
+
+fn race(conflict: &Conflict) -> &'static str {
+    let (first, second) = (&conflict.first, &conflict.second);
+    if [first.access, second.access].contains(&AccessKind::CopyWrite) {
+        "cp.async.wait_group in the thread that copies, then bar.sync for the others"
+    } else if first.block != second.block {
+        "order the blocks by release and acquire at .gpu scope, or use two launches"
+    } else if first.warp != second.warp {
+        "put a bar.sync between the two that both warps execute"
+    } else {
+        "put a bar.warp.sync between the two: lanes do not run in lockstep"
+    }
+}

@@ -1,0 +1,109 @@
+//! Where lanes and warps stand that cannot go on.
+
+use std::fmt::{self, Display};
+
+/// Lanes of a warp that stand at one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LanesAt {
+    /// Bit i is lane i.
+    pub lanes: u32,
+    /// One-based PTX line.
+    pub line: u32,
+}
+
+/// Where the warps of a block stand that does not end, and what its barriers wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// All warps of the block.
+    pub warps: Vec<WarpStanding>,
+    /// The barriers that somebody has arrived at.
+    pub barriers: Vec<BarrierStanding>,
+}
+
+/// Where one warp stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WarpStanding {
+    /// Warp inside the block.
+    pub warp: u32,
+    /// The barrier that it waits at.
+    pub barrier: Option<u32>,
+    /// Its lanes; empty when all have exited.
+    pub places: Vec<LanesAt>,
+}
+
+/// How far one barrier has got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BarrierStanding {
+    /// Its number.
+    pub id: u32,
+    /// Warps that have arrived.
+    pub arrived: Vec<u32>,
+    /// Threads that it waits for, those of `arrived` included.
+    pub threads: u32,
+}
+
+impl Standing {
+    /// A sentence for each warp, equal ones together, and for each barrier.
+    pub(super) fn sentences(&self) -> impl Iterator<Item = String> {
+        let same =
+            |a: &WarpStanding, b: &WarpStanding| (a.barrier, &a.places) == (b.barrier, &b.places);
+        let warps = self.warps.chunk_by(same).map(warps_sentence);
+        warps.chain(self.barriers.iter().map(BarrierStanding::to_string))
+    }
+}
+
+/// What `warps`, which follow each other, have in common.
+fn warps_sentence(warps: &[WarpStanding]) -> String {
+    let (first, last) = (&warps[0], &warps[warps.len() - 1]);
+    let (who, has, waits, stands) = if warps.len() == 1 {
+        (format!("warp {}", first.warp), "has", "waits", "stands")
+    } else {
+        let who = format!("warps {} to {}", first.warp, last.warp);
+        (who, "have", "wait", "stand")
+    };
+    let lines: Vec<String> = first.places.iter().map(|at| at.line.to_string()).collect();
+    let line = match &lines[..] {
+        [] => return format!("{who} {has} exited"),
+        [line] => format!("PTX line {line}"),
+        lines => format!("PTX lines {}", lines.join(", ")),
+    };
+    match first.barrier {
+        Some(id) => format!("{who} {waits} at barrier {id}, {line}"),
+        None => format!("{who} {stands} at {line}"),
+    }
+}
+
+impl Display for BarrierStanding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let arrived: Vec<String> = self.arrived.iter().map(u32::to_string).collect();
+        let (id, threads, awaited) = (self.id, 32 * self.arrived.len(), self.threads);
+        let warps = if arrived.len() == 1 { "warp" } else { "warps" };
+        write!(
+            f,
+            "barrier {id} has {threads} of {awaited} threads, from {warps} {}",
+            arrived.join(", ")
+        )
+    }
+}
+
+impl Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentences().collect::<Vec<_>>().join("; "))
+    }
+}
+
+impl Display for LanesAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "lanes {:#010x} wait at PTX line {}",
+            self.lanes, self.line
+        )
+    }
+}
+
+/// The places one after the other.
+pub(super) fn listed(places: &[LanesAt]) -> String {
+    let places: Vec<String> = places.iter().map(LanesAt::to_string).collect();
+    places.join(", ")
+}
