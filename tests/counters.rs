@@ -29,7 +29,9 @@ const COLUMNS: &[Column] = &[
     ("shared_wavefronts", false, |c| {
         c.total.shared.all().wavefronts
     }),
-    ("bank_conflicts", false, |c| c.total.shared.all().conflicts()),
+    ("bank_conflicts", false, |c| {
+        c.total.shared.all().conflicts()
+    }),
     ("tensor_flops", false, |c| c.total.operations.tensor_flops),
     ("mufu", false, |c| c.total.operations.mufu),
     ("barrier_arrivals", false, |c| c.total.barrier_arrivals),
@@ -42,7 +44,11 @@ const COLUMNS: &[Column] = &[
 ];
 
 fn class(counters: &Counters, class: InstructionClass) -> u64 {
-    counters.total.instructions.get(&class).map_or(0, |e| e.warp)
+    counters
+        .total
+        .instructions
+        .get(&class)
+        .map_or(0, |e| e.warp)
 }
 
 /// Counts of one kernel, in the order of [`COLUMNS`].
@@ -122,7 +128,10 @@ fn parse(text: &str) -> (String, BTreeMap<String, Row>) {
     let compiler = lines.next().unwrap().strip_prefix("compiler ").unwrap();
     let columns: Vec<&str> = lines.next().unwrap().split(' ').skip(1).collect();
     let names: Vec<&str> = COLUMNS.iter().map(|(name, _, _)| *name).collect();
-    assert_eq!(columns, names, "the table has other columns: cargo xtask bless");
+    assert_eq!(
+        columns, names,
+        "the table has other columns: cargo xtask bless"
+    );
     let rows = lines.map(|line| {
         let mut words = line.split(' ');
         let entry = words.next().unwrap().to_owned();

@@ -9,6 +9,7 @@
 mod access;
 mod async_copy;
 mod bits;
+mod budget;
 mod builder;
 mod carry;
 mod compare;
@@ -31,10 +32,13 @@ mod scope;
 mod slots;
 mod sources;
 mod special;
+mod static_shared;
 mod symbols;
 mod types;
 mod unit;
 mod warp;
+
+use std::sync::Arc;
 
 use crate::error::PtxError;
 use crate::ir::{BlockShape, Instruction, Kernel, Op, Pred, PredLogic, Preload, R32, R64};
@@ -47,16 +51,21 @@ use unit::Unit;
 /// Decodes every entry that has a body, in the order of the text.
 pub(crate) fn kernels(tree: &ModuleTree) -> Result<Vec<Kernel>, PtxError> {
     let symbols = Symbols::new(tree)?;
+    let names = tree.files.iter().map(|&(_, name)| name.to_string());
+    let source_files: Arc<[String]> = names.collect();
     let entries = tree
         .functions
         .iter()
         .filter(|function| function.is_entry && function.body.is_some());
-    entries.map(|entry| kernel(tree, &symbols, entry)).collect()
+    entries
+        .map(|entry| kernel(tree, &symbols, &source_files, entry))
+        .collect()
 }
 
 fn kernel<'t, 'a>(
     tree: &'t ModuleTree<'a>,
     symbols: &'t Symbols<'t, 'a>,
+    source_files: &Arc<[String]>,
     entry: &'t Function<'a>,
 ) -> Result<Kernel, PtxError> {
     let Unit {
@@ -68,7 +77,7 @@ fn kernel<'t, 'a>(
     } = Unit::decode(tree, symbols, entry)?;
     carry::check(&builder)?;
     propagate::preloads(&mut builder);
-    let slots = slots::assign(&mut builder)?;
+    let slots = slots::assign(&mut builder, &symbols.budget, entry.line)?;
     slots::rename(&mut builder, &slots);
     let block_shape = match (entry.reqntid, entry.maxntid) {
         (Some(shape), _) => BlockShape::Exactly(shape),
@@ -84,11 +93,7 @@ fn kernel<'t, 'a>(
         program: Vec::new(),
         locations: Vec::new(),
         source_lines: sources.lines,
-        source_files: tree
-            .files
-            .iter()
-            .map(|&(_, name)| name.to_string())
-            .collect(),
+        source_files: source_files.clone(),
         slots: slots.counts,
         preloads: preloads(&builder, &slots),
         branch_tables: Vec::new(),

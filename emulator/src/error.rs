@@ -25,6 +25,12 @@ impl PtxError {
         Self::new(line, PtxErrorKind::Syntax { expected, found })
     }
 
+    /// `what` is larger than this emulator allows.
+    pub(crate) fn limit(line: u32, what: impl Into<String>, value: u64, limit: u64) -> Self {
+        let what = what.into();
+        Self::new(line, PtxErrorKind::Limit { what, value, limit })
+    }
+
     /// `what` is legal and not executed here; `way_out` says what to write instead.
     pub(crate) fn unsupported(
         line: u32,
@@ -40,7 +46,7 @@ impl PtxError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PtxErrorKind {
     /// The text is not PTX.
-    #[error("expected {expected}, found `{found}`")]
+    #[error("expected {}, found `{}`", excerpt(expected), excerpt(found))]
     Syntax {
         /// What the grammar allows here.
         expected: String,
@@ -48,7 +54,11 @@ pub enum PtxErrorKind {
         found: String,
     },
     /// Legal PTX that this emulator does not execute.
-    #[error("`{what}` is not supported by this emulator: {way_out}")]
+    #[error(
+        "`{}` is not supported by this emulator: {}",
+        excerpt(what),
+        excerpt(way_out)
+    )]
     Unsupported {
         /// The opcode, qualifier or directive.
         what: String,
@@ -56,7 +66,7 @@ pub enum PtxErrorKind {
         way_out: String,
     },
     /// An operand does not fit its instruction.
-    #[error("in `{statement}`: {rule}")]
+    #[error("in `{}`: {}", excerpt(statement), excerpt(rule))]
     Operand {
         /// The offending statement.
         statement: String,
@@ -64,19 +74,25 @@ pub enum PtxErrorKind {
         rule: String,
     },
     /// A name is used and never declared.
-    #[error("`{name}` is not declared; declare it before this line")]
+    #[error("`{}` is not declared; declare it before this line", excerpt(name))]
     Undefined {
         /// The name.
         name: String,
     },
     /// A name is declared twice in one scope.
-    #[error("`{name}` is declared twice in one scope; rename one of them")]
+    #[error(
+        "`{}` is declared twice in one scope; rename one of them",
+        excerpt(name)
+    )]
     Duplicate {
         /// The name.
         name: String,
     },
     /// The module's `.target` or `.version` is too old for an instruction.
-    #[error("`{what}` needs {needs}, the module declares {declared}; raise .target or .version")]
+    #[error(
+        "`{}` needs {needs}, the module declares {declared}; raise .target or .version",
+        excerpt(what)
+    )]
     Target {
         /// The instruction.
         what: String,
@@ -91,13 +107,18 @@ pub enum PtxErrorKind {
     )]
     StaleCarry,
     /// A device function calls itself, directly or through others.
-    #[error("`{function}` is recursive; device functions are inlined here, so write it as a loop")]
+    #[error(
+        "`{}` is recursive; device functions are inlined here, so write it as a loop",
+        excerpt(function)
+    )]
     Recursion {
         /// The function.
         function: String,
     },
-    /// A kernel is larger than the decoded form can express.
-    #[error("{what} is {value}, the limit of this emulator is {limit}; split the kernel")]
+    /// A kernel is larger than the decoded form can express, or decoding it would take too long.
+    #[error(
+        "{what} is {value}, the limit of this emulator is {limit}; make it smaller or split the kernel"
+    )]
     Limit {
         /// The quantity.
         what: String,
@@ -107,13 +128,26 @@ pub enum PtxErrorKind {
         limit: u64,
     },
     /// The module has no such entry.
-    #[error("no entry `{entry}`; the module has: {available}")]
+    #[error(
+        "no entry `{}`; the module has: {}",
+        excerpt(entry),
+        excerpt(available)
+    )]
     NoSuchEntry {
         /// The name asked for.
         entry: String,
         /// The names there are, comma separated.
         available: String,
     },
+}
+
+/// What a message quotes of a text: all of it, or its beginning when no reader wants more.
+fn excerpt(text: &str) -> String {
+    const LONGEST: usize = 200;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_string(),
+    }
 }
 
 /// A host request about device memory that cannot be served.

@@ -230,10 +230,10 @@ impl GlobalMemory {
         let addresses: Arc<[u64]> = globals
             .variables
             .iter()
-            .map(|v| self.alloc(v.bytes.len()))
+            .map(|v| self.alloc(v.bytes as usize))
             .collect::<Result<_, _>>()?;
         for (variable, address) in globals.variables.iter().zip(addresses.iter()) {
-            self.write(*address, &variable.bytes)?;
+            self.write(*address, &variable.contents()?)?;
             for relocation in &variable.relocations {
                 let target = addresses[relocation.variable as usize];
                 let value = target.wrapping_add_signed(relocation.addend);

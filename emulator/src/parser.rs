@@ -275,12 +275,14 @@ impl<'a> Parser<'a> {
     /// A function or entry after `.func` or `.entry`.
     fn function(&mut self, tree: &mut ModuleTree<'a>, is_entry: bool) -> Result<(), PtxError> {
         self.locations.begin_function();
+        let start = self.token().start;
         let returns = self.formals()?;
         let line = self.line();
         let name = self.word("the name of a function")?;
         let params = self.formals()?;
         let mut function = Function {
             line,
+            text_bytes: 0,
             is_entry,
             name,
             returns,
@@ -294,6 +296,7 @@ impl<'a> Parser<'a> {
             self.expect('{')?;
             function.body = Some(self.body(0)?);
         }
+        function.text_bytes = self.token().start - start;
         tree.functions.push(function);
         Ok(())
     }

@@ -100,6 +100,8 @@ pub(crate) enum Constant<'a> {
 pub(crate) struct Function<'a> {
     /// Line of its name.
     pub line: u32,
+    /// Bytes of its text.
+    pub text_bytes: usize,
     /// `.entry` rather than `.func`.
     pub is_entry: bool,
     /// Name.

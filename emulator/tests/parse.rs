@@ -1,6 +1,5 @@
 //! What the front end accepts and refuses: instruction forms, directives, errors with their lines.
 
-use proptest::prelude::*;
 use ptx_emulator::{Module, PtxError, PtxErrorKind};
 
 /// A module whose kernel declares registers and variables of every kind and then runs `body`, which starts on line
@@ -419,52 +418,6 @@ fn an_unknown_entry_is_told_which_there_are() {
     let error = module.kernel("nosuch").map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("`nosuch`"), "{error}");
     assert!(error.to_string().ends_with(": k"), "{error}");
-}
-
-#[test]
-fn deep_nesting_and_large_numbers_are_errors() {
-    let braces = "{".repeat(100_000);
-    assert!(parse("sm_80", "7.0", &braces).is_err());
-    for body in [
-        ".local .b8 huge[99999999999999];",
-        ".shared .b8 huge[99999999999999];",
-        ".reg .b32 %r1000<4294967295>; add.s32 %r1, %r10004294967294, %r10004294967295;",
-        "ld.shared.b32 %r1, [sm_st+9223372036854775807];",
-        "cp.async.wait_group 4294967296;",
-        "lop3.b32 %r1, %r2, %r3, %r4, 256;",
-    ] {
-        assert!(parse("sm_80", "7.0", body).is_err(), "{body}");
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// Pieces of the corpus torn out, doubled and put elsewhere: an answer or an error, never a panic.
-    #[test]
-    fn mutated_texts_never_panic(
-        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0usize..24, any::<bool>()), 1..8),
-        start in any::<prop::sample::Index>(),
-    ) {
-        let corpus: Vec<&str> = lines(SM_75).chain(lines(SM_80)).collect();
-        let start = start.index(corpus.len() - 12);
-        let mut text = module("sm_80", "8.2", &corpus[start..start + 12].join("\n")).into_bytes();
-        for (from, to, length, replace) in edits {
-            let from = from.index(text.len());
-            let piece = text[from..(from + length).min(text.len())].to_vec();
-            let to = to.index(text.len());
-            let end = if replace { (to + piece.len()).min(text.len()) } else { to };
-            text.splice(to..end, piece);
-        }
-        let _ = Module::parse(&String::from_utf8_lossy(&text));
-    }
-
-    /// Any text at all.
-    #[test]
-    fn arbitrary_texts_never_panic(text in "[ -~\n\u{e9}]{0,200}") {
-        let _ = Module::parse(&text);
-        let _ = Module::parse(&format!(".version 7.0\n.target sm_80\n.entry k() {{ {text} }}"));
-    }
 }
 
 #[test]

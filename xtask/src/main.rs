@@ -7,6 +7,7 @@ mod check;
 mod command;
 mod cuda_tools;
 mod demo;
+mod fuzz;
 mod gpu_bundle;
 mod kernel_compiler;
 mod setup;
@@ -47,6 +48,12 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Feed the emulator texts that are almost PTX until one makes it panic or hang
+    Fuzz {
+        /// Arguments for libFuzzer, after `--`: for example `-- -runs=1000000`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Put tests and benchmarks into one folder that runs on a machine with a GPU and without Rust
     GpuBundle,
 }
@@ -58,6 +65,7 @@ fn main() -> ExitCode {
         Task::Test { full, arguments } => test::run(full, &arguments),
         Task::Check => check::run(),
         Task::Bench { arguments } => bench::run(&arguments),
+        Task::Fuzz { arguments } => fuzz::run(&arguments),
         Task::GpuBundle => gpu_bundle::run(),
     };
     match done {

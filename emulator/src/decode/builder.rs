@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::error::{PtxError, PtxErrorKind};
+use crate::error::PtxError;
 use crate::ir::{Guard, Location, Op, Pred, R32, R64, Special};
 
 /// Register files.
@@ -111,21 +111,18 @@ impl Builder {
     }
 
     fn limit(&self, what: &str, limit: u64) -> PtxError {
-        let (what, value) = (what.to_string(), limit + 1);
-        PtxError::new(
-            self.location.line,
-            PtxErrorKind::Limit { what, value, limit },
-        )
+        PtxError::limit(self.location.line, what, limit + 1, limit)
     }
 
     /// A fresh register.
     pub fn register(&mut self, file: File) -> Result<u16, PtxError> {
+        // The number of registers, too, has to fit the type of a slot.
         let count = &mut self.counts[file as usize];
-        let Ok(register) = u16::try_from(*count) else {
-            return Err(self.limit("the number of registers", u64::from(u16::MAX) + 1));
-        };
+        if *count >= u32::from(u16::MAX) {
+            return Err(self.limit("the number of registers", u64::from(u16::MAX)));
+        }
         *count += 1;
-        Ok(register)
+        Ok((*count - 1) as u16)
     }
 
     /// A fresh 32-bit register.

@@ -1,5 +1,6 @@
 //! Branches, calls, ends of threads (PTX ISA 9.7.12).
 
+use super::budget::Cost;
 use super::builder::File;
 use super::inst::Inst;
 use super::scope::{Register, create};
@@ -31,6 +32,9 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                 "no .branchtargets called {name} stands before this line"
             )));
         };
+        let targets = self.unit.builder.tables[table as usize].len();
+        let budget = &self.unit.symbols.budget;
+        budget.spend(Cost::JumpTargets, targets, self.ins.line)?;
         self.emit(Op::BranchIndexed {
             table,
             index,

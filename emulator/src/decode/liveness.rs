@@ -4,9 +4,10 @@
 //! list of half-open ranges of points. A guarded write keeps the old value in some lanes, so it ends no life.
 
 use super::access::{Access, registers};
+use super::budget::{Budget, Cost};
 use super::builder::{Builder, File, Line};
 use super::flow::{Block, blocks};
-use crate::error::{PtxError, PtxErrorKind};
+use crate::error::PtxError;
 use crate::ir::Guard;
 
 /// Half-open range of points.
@@ -37,10 +38,23 @@ impl Lives {
             .unwrap_or(self.ranges.len());
         self.base[file as usize]..end
     }
-}
 
-/// Bits of one kind of live set over all blocks at most: 64 MiB.
-const MAX_BITS: usize = 1 << 29;
+    /// Adds a range. One that begins where the last one ended prolongs it, so that a register which lives through many
+    /// blocks has one range and not one per block.
+    fn add(&mut self, register: usize, start: u32, end: u32) -> usize {
+        let ranges = &mut self.ranges[register];
+        match ranges.last_mut() {
+            Some(last) if last.1 == start => {
+                last.1 = end;
+                0
+            }
+            _ => {
+                ranges.push((start, end));
+                1
+            }
+        }
+    }
+}
 
 /// A set of registers as bits.
 type Set = Vec<u64>;
@@ -57,8 +71,20 @@ fn remove(set: &mut [u64], n: usize) {
     set[n / 64] &= !(1 << (n % 64));
 }
 
-/// Computes the lives. `builder` is unchanged; the visitor merely asks for a mutable borrow.
-pub(super) fn lives(builder: &mut Builder) -> Result<Lives, PtxError> {
+/// The registers in a set.
+fn members(set: &[u64]) -> impl Iterator<Item = usize> {
+    set.iter().enumerate().flat_map(|(word, &bits)| {
+        std::iter::successors((bits != 0).then_some(bits), |bits| {
+            let rest = bits & (bits - 1);
+            (rest != 0).then_some(rest)
+        })
+        .map(move |bits| word * 64 + bits.trailing_zeros() as usize)
+    })
+}
+
+/// Computes the lives of the entry declared at `line`. `builder` is unchanged; the visitor merely asks for a mutable
+/// borrow.
+pub(super) fn lives(builder: &mut Builder, budget: &Budget, line: u32) -> Result<Lives, PtxError> {
     let blocks = blocks(builder);
     let counts = builder.counts.map(|count| count as usize);
     let total = counts.iter().sum::<usize>();
@@ -69,14 +95,14 @@ pub(super) fn lives(builder: &mut Builder) -> Result<Lives, PtxError> {
         dead_writes: Vec::new(),
     };
     let words = total.div_ceil(64);
-    if blocks.len() * words * 64 > MAX_BITS {
-        let (what, limit) = ("branches times registers".to_string(), MAX_BITS as u64);
-        let value = (blocks.len() * words * 64) as u64;
-        return Err(PtxError::new(0, PtxErrorKind::Limit { what, value, limit }));
-    }
-    let live_out = live_out(builder, &blocks, &lives, words);
+    budget.spend(Cost::LiveBits, blocks.len() * words * 64, line)?;
+    let live_out = live_out(builder, &blocks, &lives, words, &|words| {
+        budget.spend(Cost::LiveWords, words, line)
+    })?;
+    let mut ends = vec![0; total];
     for (block, live) in blocks.iter().zip(live_out) {
-        walk(builder, block, live, &mut lives);
+        let pieces = walk(builder, block, live, &mut ends, &mut lives);
+        budget.spend(Cost::LivePieces, pieces, line)?;
     }
     for ranges in &mut lives.ranges {
         merge_touching(ranges);
@@ -95,8 +121,57 @@ fn accesses(line: &mut Line, lives: &Lives, mut each: impl FnMut(Access, usize))
     });
 }
 
-/// Backward dataflow: what is live at the end of each block.
-fn live_out(builder: &mut Builder, blocks: &[Block], lives: &Lives, words: usize) -> Vec<Set> {
+/// Backward dataflow: what is live at the end of each block. `spend` pays for every word that is combined.
+fn live_out(
+    builder: &mut Builder,
+    blocks: &[Block],
+    lives: &Lives,
+    words: usize,
+    spend: &dyn Fn(usize) -> Result<(), PtxError>,
+) -> Result<Vec<Set>, PtxError> {
+    let (uses, kills) = uses_and_kills(builder, blocks, lives, words);
+    let mut predecessors = vec![Vec::new(); blocks.len()];
+    for (n, block) in blocks.iter().enumerate() {
+        for &successor in &block.successors {
+            predecessors[successor as usize].push(n);
+        }
+    }
+    let mut live_in = uses.clone();
+    let mut live_out = vec![vec![0u64; words]; blocks.len()];
+    // A block is looked at again whenever more has become live at the start of one of its successors. The last block
+    // comes first: most control flow goes forward.
+    let mut pending: Vec<usize> = (0..blocks.len()).collect();
+    let mut is_pending = vec![true; blocks.len()];
+    while let Some(n) = pending.pop() {
+        is_pending[n] = false;
+        spend((blocks[n].successors.len() + 1) * words)?;
+        for &successor in &blocks[n].successors {
+            for (out, new) in live_out[n].iter_mut().zip(&live_in[successor as usize]) {
+                *out |= new;
+            }
+        }
+        let mut changed = false;
+        for word in 0..words {
+            let new = uses[n][word] | (live_out[n][word] & !kills[n][word]);
+            changed |= new != live_in[n][word];
+            live_in[n][word] = new;
+        }
+        for &predecessor in predecessors[n].iter().filter(|_| changed) {
+            if !std::mem::replace(&mut is_pending[predecessor], true) {
+                pending.push(predecessor);
+            }
+        }
+    }
+    Ok(live_out)
+}
+
+/// Per block: the registers read before they are written, and those written for all lanes before they are read.
+fn uses_and_kills(
+    builder: &mut Builder,
+    blocks: &[Block],
+    lives: &Lives,
+    words: usize,
+) -> (Vec<Set>, Vec<Set>) {
     let mut uses = vec![vec![0u64; words]; blocks.len()];
     let mut kills = uses.clone();
     for (n, block) in blocks.iter().enumerate() {
@@ -109,40 +184,22 @@ fn live_out(builder: &mut Builder, blocks: &[Block], lives: &Lives, words: usize
             });
         }
     }
-    let mut live_in = uses.clone();
-    let mut live_out = vec![vec![0u64; words]; blocks.len()];
-    let mut changed = true;
-    while changed {
-        changed = false;
-        for (n, block) in blocks.iter().enumerate().rev() {
-            for &successor in &block.successors {
-                for (out, new) in live_out[n].iter_mut().zip(&live_in[successor as usize]) {
-                    *out |= new;
-                }
-            }
-            for word in 0..words {
-                let new = uses[n][word] | (live_out[n][word] & !kills[n][word]);
-                changed |= new != live_in[n][word];
-                live_in[n][word] = new;
-            }
-        }
-    }
-    live_out
+    (uses, kills)
 }
 
-/// Adds the ranges of one block, walking backward from what is live at its end.
-fn walk(builder: &mut Builder, block: &Block, mut live: Set, lives: &mut Lives) {
-    let mut ends = std::collections::HashMap::new();
-    for (word, &bits) in live.iter().enumerate() {
-        let mut bits = bits;
-        while bits != 0 {
-            ends.insert(
-                word * 64 + bits.trailing_zeros() as usize,
-                2 * block.end as u32,
-            );
-            bits &= bits - 1;
-        }
+/// Adds the ranges of one block, walking backward from what is live at its end, and returns their number. `ends` has a
+/// place for every register, whatever it holds: for those in `live`, the point at which the life begun below ends.
+fn walk(
+    builder: &mut Builder,
+    block: &Block,
+    mut live: Set,
+    ends: &mut [u32],
+    lives: &mut Lives,
+) -> usize {
+    for register in members(&live) {
+        ends[register] = 2 * block.end as u32;
     }
+    let mut pieces = 0;
     let (mut reads, mut writes) = (Vec::new(), Vec::new());
     for i in (block.start..block.end).rev() {
         let line = &mut builder.code[i];
@@ -156,11 +213,10 @@ fn walk(builder: &mut Builder, block: &Block, mut live: Set, lives: &mut Lives) 
         let write = 2 * i as u32 + 1;
         for &register in &writes {
             if !contains(&live, register) {
-                lives.ranges[register].push((write, write + 1));
+                pieces += lives.add(register, write, write + 1);
                 lives.dead_writes.push(i as u32);
             } else if is_total {
-                let end = ends.remove(&register).unwrap_or(write + 1);
-                lives.ranges[register].push((write, end));
+                pieces += lives.add(register, write, ends[register]);
                 remove(&mut live, register);
             }
         }
@@ -169,13 +225,14 @@ fn walk(builder: &mut Builder, block: &Block, mut live: Set, lives: &mut Lives) 
         for &register in &reads {
             if !contains(&live, register) {
                 insert(&mut live, register);
-                ends.insert(register, end);
+                ends[register] = end;
             }
         }
     }
-    for (register, end) in ends {
-        lives.ranges[register].push((2 * block.start as u32, end));
+    for register in members(&live) {
+        pieces += lives.add(register, 2 * block.start as u32, ends[register]);
     }
+    pieces
 }
 
 /// Sorts ranges and joins those that touch or overlap.

@@ -18,14 +18,34 @@ pub(super) struct Register {
     pub index: u16,
 }
 
+/// Scopes that may be open at a time, those of callers included: the decoder's own stack is finite.
+const MAX_OPEN: usize = 256;
+
 /// One pair of braces.
 #[derive(Default)]
 struct Scope<'a> {
     registers: HashMap<&'a str, Register>,
-    ranges: Vec<Registers<'a>>,
+    /// Ranges by the part of their names before the number.
+    ranges: HashMap<&'a str, Registers<'a>>,
     variables: HashMap<&'a str, Symbol>,
     labels: HashMap<&'a str, Label>,
     tables: HashMap<&'a str, u32>,
+}
+
+impl<'a> Scope<'a> {
+    /// The range that declares `name`: `%r<12>` declares `%r0` to `%r11`.
+    fn range(&self, name: &str) -> Option<&Registers<'a>> {
+        let prefix = name.trim_end_matches(|c: char| c.is_ascii_digit());
+        // Numbers of at most 32 bits have 10 digits; any of those before them may belong to the name of the range.
+        let shortest = prefix.len().max(name.len().saturating_sub(10));
+        (shortest..name.len()).find_map(|end| {
+            let (prefix, digits) = name.split_at_checked(end)?;
+            let range = self.ranges.get(prefix)?;
+            let is_canonical = digits == "0" || !digits.starts_with('0');
+            let is_inside = digits.parse().is_ok_and(|n: u32| Some(n) < range.count);
+            (is_canonical && is_inside).then_some(range)
+        })
+    }
 }
 
 /// The scopes that are open. A function sees its own only, however deep the calls that led to it.
@@ -46,6 +66,15 @@ impl<'a> Scopes<'a> {
 
     /// Opens a scope; its labels are known from its beginning.
     pub fn enter(&mut self, body: &[Statement<'a>], builder: &mut Builder) -> Result<(), PtxError> {
+        if self.open.len() >= MAX_OPEN {
+            let (what, limit) = ("the depth of scopes and calls", MAX_OPEN as u64);
+            return Err(PtxError::limit(
+                builder.location.line,
+                what,
+                limit + 1,
+                limit,
+            ));
+        }
         let mut scope = Scope::default();
         for statement in body {
             if let Statement::Label { name, line } = *statement
@@ -94,11 +123,10 @@ impl<'a> Scopes<'a> {
     ) -> Result<(), PtxError> {
         let scope = self.innermost();
         if registers.count.is_some() {
-            if scope.ranges.iter().any(|r| r.name == registers.name) {
-                return Err(duplicate(registers.line, registers.name));
-            }
-            scope.ranges.push(registers.clone());
-            return Ok(());
+            return match scope.ranges.insert(registers.name, registers.clone()) {
+                Some(_) => Err(duplicate(registers.line, registers.name)),
+                None => Ok(()),
+            };
         }
         let register = create(registers, builder)?;
         match scope.registers.insert(registers.name, register) {
@@ -147,7 +175,7 @@ impl<'a> Scopes<'a> {
             if let Some(&register) = scope.registers.get(name) {
                 return Ok(Some(register));
             }
-            if let Some(range) = scope.ranges.iter().find(|range| contains(range, name)) {
+            if let Some(range) = scope.range(name) {
                 let register = create(range, builder)?;
                 scope.registers.insert(name, register);
                 return Ok(Some(register));
@@ -194,15 +222,4 @@ pub(super) fn create(
         bytes,
         index: builder.register(file)?,
     })
-}
-
-/// Whether `%r<12>` declares `name`: `%r0` to `%r11`.
-fn contains(range: &Registers<'_>, name: &str) -> bool {
-    let Some(digits) = name.strip_prefix(range.name) else {
-        return false;
-    };
-    let is_canonical = digits.bytes().all(|byte| byte.is_ascii_digit())
-        && (digits == "0" || !digits.starts_with('0'));
-    let number = digits.parse::<u32>();
-    is_canonical && number.is_ok_and(|number| range.count.is_some_and(|count| number < count))
 }

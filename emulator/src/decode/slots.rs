@@ -2,6 +2,7 @@
 //! out the rest, so that a warp's state stays small. Preloaded values come after, in slots of their own.
 
 use super::access::registers;
+use super::budget::{Budget, Cost};
 use super::builder::{Builder, File};
 use super::liveness::{Lives, Range, lives, merge_touching};
 use super::propagate::total_move;
@@ -23,16 +24,21 @@ impl Slots {
     }
 }
 
-/// Gives every register of the program its slot.
-pub(super) fn assign(builder: &mut Builder) -> Result<Slots, PtxError> {
-    let lives = lives(builder)?;
+/// Gives every register of the program its slot. The entry is declared at `line`.
+pub(super) fn assign(builder: &mut Builder, budget: &Budget, line: u32) -> Result<Slots, PtxError> {
+    let lives = lives(builder, budget, line)?;
+    let mut search = Search {
+        steps: 0,
+        budget,
+        line,
+    };
     drop_dead_moves(builder, &lives);
     let mut is_fixed = vec![false; lives.ranges.len()];
     is_fixed[lives.number(File::Pred, 0)] = true;
     for (&(file, _), &register) in &builder.preloads {
         is_fixed[lives.number(file, register)] = true;
     }
-    let (leaders, ranges) = coalesce(builder, &lives, &is_fixed);
+    let (leaders, ranges) = coalesce(builder, &lives, &is_fixed, &mut search)?;
     let mut slots = vec![0; lives.ranges.len()];
     let mut counts = [0u16; 3];
     for file in File::ALL {
@@ -41,7 +47,7 @@ pub(super) fn assign(builder: &mut Builder) -> Result<Slots, PtxError> {
         let free = lives
             .numbers(file)
             .filter(|&n| !is_fixed[n] && leaders[n] == n);
-        counts[file as usize] = scan(free, &ranges, first, &mut slots);
+        counts[file as usize] = scan(free, &ranges, first, &mut slots, &mut search)?;
         for n in lives.numbers(file).filter(|&n| !is_fixed[n]) {
             slots[n] = slots[leaders[n]];
         }
@@ -77,25 +83,35 @@ fn drop_dead_moves(builder: &mut Builder, lives: &Lives) {
 
 /// Joins the two registers of a move where that keeps their lives apart. Returns the representative of each register
 /// and the ranges of each representative.
-fn coalesce(builder: &Builder, lives: &Lives, is_fixed: &[bool]) -> (Vec<usize>, Vec<Vec<Range>>) {
+fn coalesce(
+    builder: &Builder,
+    lives: &Lives,
+    is_fixed: &[bool],
+    search: &mut Search,
+) -> Result<(Vec<usize>, Vec<Vec<Range>>), PtxError> {
     let mut leaders: Vec<usize> = (0..lives.ranges.len()).collect();
     let mut ranges = lives.ranges.clone();
     for (file, d, a) in builder.code.iter().filter_map(total_move) {
         let (d, a) = (lives.number(file, d), lives.number(file, a));
         let (d, a) = (leader(&mut leaders, d), leader(&mut leaders, a));
-        if d == a || is_fixed[d] || is_fixed[a] || overlap(&ranges[d], &ranges[a]) {
+        if d == a || is_fixed[d] || is_fixed[a] {
+            continue;
+        }
+        search.pay()?;
+        if search.overlap(&ranges[d], &ranges[a]) {
             continue;
         }
         let mut joined = std::mem::take(&mut ranges[a]);
         joined.append(&mut ranges[d]);
         merge_touching(&mut joined);
+        search.steps += joined.len();
         ranges[d] = joined;
         leaders[a] = d;
     }
     for n in 0..leaders.len() {
         leaders[n] = leader(&mut leaders, n);
     }
-    (leaders, ranges)
+    Ok((leaders, ranges))
 }
 
 fn leader(leaders: &mut [usize], mut n: usize) -> usize {
@@ -106,19 +122,37 @@ fn leader(leaders: &mut [usize], mut n: usize) -> usize {
     n
 }
 
-/// Whether two sorted lists of ranges have a point in common.
-fn overlap(a: &[Range], b: &[Range]) -> bool {
-    let (mut i, mut j) = (0, 0);
-    while i < a.len() && j < b.len() {
-        if a[i].1 <= b[j].0 {
-            i += 1;
-        } else if b[j].1 <= a[i].0 {
-            j += 1;
-        } else {
-            return true;
-        }
+/// Comparing lives, step by step paid for.
+struct Search<'b> {
+    /// Steps since the last payment.
+    steps: usize,
+    budget: &'b Budget,
+    line: u32,
+}
+
+impl Search<'_> {
+    /// Whether two sorted lists of ranges have a point in common.
+    fn overlap(&mut self, a: &[Range], b: &[Range]) -> bool {
+        let (mut i, mut j) = (0, 0);
+        let found = loop {
+            if i == a.len() || j == b.len() {
+                break false;
+            } else if a[i].1 <= b[j].0 {
+                i += 1;
+            } else if b[j].1 <= a[i].0 {
+                j += 1;
+            } else {
+                break true;
+            }
+        };
+        self.steps += i + j + 1;
+        found
     }
-    false
+
+    fn pay(&mut self) -> Result<(), PtxError> {
+        let steps = std::mem::take(&mut self.steps);
+        self.budget.spend(Cost::SlotSearch, steps, self.line)
+    }
 }
 
 /// Linear scan: in order of their first point, each register takes the first slot that is free whenever it lives, the
@@ -128,7 +162,8 @@ fn scan(
     ranges: &[Vec<Range>],
     first: u16,
     slots: &mut [u16],
-) -> u16 {
+    search: &mut Search,
+) -> Result<u16, PtxError> {
     let mut order: Vec<usize> = registers.filter(|&n| !ranges[n].is_empty()).collect();
     order.sort_by_key(|&n| ranges[n][0].0);
     // When each slot is taken, as far as it is not past.
@@ -140,8 +175,11 @@ fn scan(
                 .iter()
                 .take_while(|range| range.1 <= life[0].0)
                 .count();
-            taken.drain(..past);
-            !overlap(taken, life)
+            if past > 0 {
+                taken.drain(..past);
+                search.steps += taken.len();
+            }
+            !search.overlap(taken, life)
         };
         let slot = taken.iter_mut().position(is_free).unwrap_or_else(|| {
             taken.push(Vec::new());
@@ -149,9 +187,11 @@ fn scan(
         });
         taken[slot].extend_from_slice(life);
         taken[slot].sort_unstable();
+        search.steps += taken[slot].len();
+        search.pay()?;
         slots[n] = first + slot as u16;
     }
-    first + taken.len() as u16
+    Ok(first + taken.len() as u16)
 }
 
 /// Renames every register of the program.

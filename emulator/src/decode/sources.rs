@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::symbols::Symbols;
 use crate::ir::SourceLine;
-use crate::syntax::ModuleTree;
 
 /// The source lines of one entry while it is decoded.
 #[derive(Default)]
@@ -18,24 +18,20 @@ impl Sources {
     /// `lines` too. A line of a file without a `.file` stands for nothing.
     pub fn place(
         &mut self,
-        tree: &ModuleTree<'_>,
+        symbols: &Symbols<'_, '_>,
         source: Option<u32>,
         call: Option<u32>,
     ) -> Option<u32> {
         let Some(source) = source else {
             return call;
         };
-        let parsed = tree.source_lines[source as usize];
-        let caller = self.place(tree, parsed.caller, call);
-        let file = tree
-            .files
-            .iter()
-            .position(|&(number, _)| number == parsed.file);
-        let Some(file) = file else {
+        let parsed = symbols.source_lines[source as usize];
+        let caller = self.place(symbols, parsed.caller, call);
+        let Some(&file) = symbols.files.get(&parsed.file) else {
             return caller;
         };
         let line = SourceLine {
-            file: file as u32,
+            file,
             line: parsed.line,
             caller,
         };

@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::budget::Budget;
+use super::static_shared::StaticShared;
 use crate::error::{PtxError, PtxErrorKind};
 use crate::ir::{GlobalVariable, Globals, Relocation, SharedLayout, window};
-use crate::syntax::{Constant, Function, ModuleTree, Variable, VariableSpace};
+use crate::syntax::{Constant, Function, ModuleTree, SourceLine, Variable, VariableSpace};
 
 /// What a name of a variable stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,9 @@ pub(super) enum Symbol {
     CallParam(u32),
 }
 
+/// Bytes of all `.global` variables at most.
+const MAX_GLOBAL_BYTES: u64 = 1 << 31;
+
 /// The variables and functions of a module.
 pub(super) struct Symbols<'t, 'a> {
     /// Variables by name.
@@ -38,8 +43,16 @@ pub(super) struct Symbols<'t, 'a> {
     pub globals: Arc<Globals>,
     /// Constant bank.
     pub constants: Arc<[u8]>,
-    /// Shared memory declared at module scope.
+    /// Shared memory declared at module scope and in the bodies of device functions.
     pub shared: SharedLayout,
+    /// The `.shared` variables of those bodies.
+    pub static_shared: StaticShared,
+    /// Index of each `.file` by its number; the first one wins.
+    pub files: HashMap<u32, u32>,
+    /// Lines that `.loc` directives name.
+    pub source_lines: &'t [SourceLine],
+    /// What decoding this module has cost.
+    pub budget: Budget,
 }
 
 impl<'t, 'a> Symbols<'t, 'a> {
@@ -59,7 +72,14 @@ impl<'t, 'a> Symbols<'t, 'a> {
                 static_bytes: 0,
                 dynamic_align: None,
             },
+            static_shared: StaticShared::default(),
+            files: HashMap::new(),
+            source_lines: &tree.source_lines,
+            budget: Budget::new(tree),
         };
+        for (index, &(number, _)) in tree.files.iter().enumerate() {
+            symbols.files.entry(number).or_insert(index as u32);
+        }
         let mut constants = Vec::new();
         let mut globals = Vec::new();
         for variable in &tree.variables {
@@ -75,8 +95,21 @@ impl<'t, 'a> Symbols<'t, 'a> {
                 return Err(duplicate(variable.line, variable.name));
             }
         }
-        let globals = globals.iter().map(|variable| symbols.global(variable));
-        let variables = globals.collect::<Result<_, _>>()?;
+        let mut total = 0;
+        let variables = globals.iter().map(|variable| {
+            total += variable.bytes.unwrap_or(0);
+            if total > MAX_GLOBAL_BYTES {
+                let what = "the size of all .global variables in bytes";
+                return Err(PtxError::limit(
+                    variable.line,
+                    what,
+                    total,
+                    MAX_GLOBAL_BYTES,
+                ));
+            }
+            symbols.global(variable)
+        });
+        let variables = variables.collect::<Result<_, _>>()?;
         symbols.globals = Arc::new(Globals { variables });
         symbols.constants = constants.into();
         for function in tree
@@ -87,6 +120,10 @@ impl<'t, 'a> Symbols<'t, 'a> {
             if symbols.functions.insert(function.name, function).is_some() {
                 return Err(duplicate(function.line, function.name));
             }
+        }
+        for function in tree.functions.iter().filter(|function| !function.is_entry) {
+            let body = function.body.as_deref().unwrap_or_default();
+            symbols.static_shared.place(&mut symbols.shared, body)?;
         }
         Ok(symbols)
     }
@@ -108,16 +145,8 @@ impl<'t, 'a> Symbols<'t, 'a> {
                 "the largest is 256",
             ));
         }
-        if bytes > 1 << 31 {
-            let what = format!("a .global variable of {bytes} bytes");
-            return Err(PtxError::unsupported(
-                variable.line,
-                what,
-                "allocate it from the host",
-            ));
-        }
         let mut relocations = Vec::new();
-        let mut contents = initial_bytes(variable, |offset, name, addend| {
+        let initial = initial_bytes(variable, |offset, name, addend| {
             match self.variables.get(name) {
                 Some(&Symbol::Global(variable)) => {
                     relocations.push(Relocation {
@@ -137,12 +166,12 @@ impl<'t, 'a> Symbols<'t, 'a> {
                 }
             }
         })?;
-        contents.resize(bytes as usize, 0);
         let (name, align) = (variable.name.to_string(), variable.align);
         Ok(GlobalVariable {
             name,
             align,
-            bytes: contents,
+            bytes,
+            initial,
             relocations,
         })
     }
@@ -233,11 +262,8 @@ pub(super) fn place_shared(
     let offset = u64::from(shared.static_bytes).next_multiple_of(u64::from(variable.align));
     let limit = window::BYTES;
     if offset + bytes > limit {
-        let (what, value) = ("shared memory in bytes".to_string(), offset + bytes);
-        return Err(PtxError::new(
-            variable.line,
-            PtxErrorKind::Limit { what, value, limit },
-        ));
+        let (what, value) = ("shared memory in bytes", offset + bytes);
+        return Err(PtxError::limit(variable.line, what, value, limit));
     }
     shared.static_bytes = (offset + bytes) as u32;
     Ok(Symbol::Shared(offset as u32))

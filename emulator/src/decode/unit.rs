@@ -2,15 +2,15 @@
 //!
 //! A call's parameters are bytes of the thread's local memory that caller and callee both name; no call stack exists.
 
-use std::collections::HashMap;
-
+use super::budget::Cost;
 use super::builder::{Builder, Label};
 use super::gates;
 use super::inst::Inst;
 use super::opcodes;
 use super::scope::Scopes;
 use super::sources::Sources;
-use super::symbols::{Symbol, Symbols, place_shared};
+use super::static_shared::StaticShared;
+use super::symbols::{Symbol, Symbols};
 use crate::error::{PtxError, PtxErrorKind};
 use crate::ir::{Guard, Location, Op, Pred, SharedLayout};
 use crate::syntax::{
@@ -38,8 +38,8 @@ pub(super) struct Unit<'t, 'a> {
     pub shared: SharedLayout,
     /// Size of the parameter buffer in bytes.
     pub param_bytes: u32,
-    /// `.shared` variables of bodies by their declaration: one place each, however often a function is inlined.
-    static_shared: HashMap<*const Variable<'a>, Symbol>,
+    /// The `.shared` variables of the entry's body.
+    static_shared: StaticShared,
     /// The carry flag, once an instruction since the last call or return has named it.
     carry: Option<Pred>,
     /// Functions being inlined, outermost first, with the label that `ret` jumps to; the entry has none.
@@ -62,35 +62,16 @@ impl<'t, 'a> Unit<'t, 'a> {
             call_site: None,
             shared: symbols.shared,
             param_bytes: 0,
-            static_shared: HashMap::new(),
+            static_shared: StaticShared::default(),
             carry: None,
             calls: vec![(entry.name, None)],
         };
-        let device_functions = tree.functions.iter().filter(|function| !function.is_entry);
-        for function in device_functions.chain([entry]) {
-            unit.place_static_shared(function.body.as_deref().unwrap_or_default())?;
-        }
+        let body = entry.body.as_deref().unwrap_or_default();
+        unit.static_shared.place(&mut unit.shared, body)?;
         unit.entry_params(&entry.params)?;
-        unit.body(entry.body.as_deref().unwrap_or_default())?;
+        unit.body(body)?;
         unit.builder.emit(Op::Exit)?;
         Ok(unit)
-    }
-
-    /// Finds places for the `.shared` variables of a body before any address is taken: the dynamic array lies behind
-    /// all of them.
-    fn place_static_shared(&mut self, body: &[Statement<'a>]) -> Result<(), PtxError> {
-        for statement in body {
-            match statement {
-                Statement::Block(inner) => self.place_static_shared(inner)?,
-                Statement::Variable(variable) if variable.space == VariableSpace::Shared => {
-                    let symbol = place_shared(&mut self.shared, variable)?;
-                    self.static_shared
-                        .insert(std::ptr::from_ref(variable), symbol);
-                }
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     /// Lays the parameters out as C does a struct (PTX ISA 5.1.6).
@@ -113,13 +94,8 @@ impl<'t, 'a> Unit<'t, 'a> {
             // PTX ISA 5.1.6.1: the largest parameter buffer of any version.
             let limit = 32764;
             if end > limit {
-                let what = "the parameter buffer in bytes".to_string();
-                let kind = PtxErrorKind::Limit {
-                    what,
-                    value: end,
-                    limit,
-                };
-                return Err(PtxError::new(variable.line, kind));
+                let what = "the parameter buffer in bytes";
+                return Err(PtxError::limit(variable.line, what, end, limit));
             }
             let symbol = Symbol::EntryParam(offset as u32);
             self.scopes.bind(variable.name, symbol, variable.line)?;
@@ -195,12 +171,14 @@ impl<'t, 'a> Unit<'t, 'a> {
             let way_out = "only .global and .const variables have one; store the values";
             return Err(PtxError::unsupported(variable.line, what, way_out));
         }
-        let symbol = match (variable.space, variable.bytes) {
-            (VariableSpace::Shared, _) => self.static_shared[&std::ptr::from_ref(variable)],
-            (VariableSpace::Local, Some(bytes)) => {
+        let in_function = self.symbols.static_shared.of(variable);
+        let place = self.static_shared.of(variable).or(in_function);
+        let symbol = match (variable.space, variable.bytes, place) {
+            (VariableSpace::Shared, _, Some(place)) => place,
+            (VariableSpace::Local, Some(bytes), _) => {
                 Symbol::Local(self.builder.local(bytes, variable.align)?)
             }
-            (VariableSpace::Param, Some(bytes)) => {
+            (VariableSpace::Param, Some(bytes), _) => {
                 Symbol::CallParam(self.builder.local(bytes, variable.align)?)
             }
             _ => {
@@ -237,7 +215,7 @@ impl<'t, 'a> Unit<'t, 'a> {
     fn instruction(&mut self, ins: &'t Instruction<'a>) -> Result<(), PtxError> {
         self.builder.location = Location {
             line: ins.line,
-            source: self.sources.place(self.tree, ins.source, self.call_site),
+            source: self.sources.place(self.symbols, ins.source, self.call_site),
         };
         gates::check(ins, self.tree)?;
         let mut inst = Inst::new(self, ins)?;
@@ -263,14 +241,11 @@ impl<'t, 'a> Unit<'t, 'a> {
             return Err(PtxError::new(line, PtxErrorKind::Recursion { function }));
         }
         if self.calls.len() >= MAX_CALL_DEPTH {
-            let (what, limit) = ("the depth of calls".to_string(), MAX_CALL_DEPTH as u64);
-            let kind = PtxErrorKind::Limit {
-                what,
-                value: limit + 1,
-                limit,
-            };
-            return Err(PtxError::new(line, kind));
+            let (what, limit) = ("the depth of calls", MAX_CALL_DEPTH as u64);
+            return Err(PtxError::limit(line, what, limit + 1, limit));
         }
+        let budget = &self.symbols.budget;
+        budget.spend(Cost::InlinedText, function.text_bytes, line)?;
         let end = self.builder.label();
         let call = self.builder.location;
         let callers_call_site = std::mem::replace(&mut self.call_site, call.source);

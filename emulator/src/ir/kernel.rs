@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Instruction, Location, Pred, R32, R64, SourceLine};
+use crate::error::MemoryError;
 
 /// A decoded kernel, ready to launch.
 #[derive(Clone, Debug)]
@@ -16,7 +17,7 @@ pub struct Kernel {
     /// Lines that [`Location::source`] counts.
     pub(crate) source_lines: Vec<SourceLine>,
     /// Files that [`SourceLine::file`] counts.
-    pub(crate) source_files: Vec<String>,
+    pub(crate) source_files: Arc<[String]>,
     /// Sizes of the three register files.
     pub(crate) slots: SlotCounts,
     /// Slots filled before a warp's first instruction.
@@ -103,10 +104,29 @@ pub struct GlobalVariable {
     pub name: String,
     /// Alignment in bytes, a power of two up to 256.
     pub align: u32,
-    /// Initial contents; as long as the variable.
-    pub bytes: Vec<u8>,
-    /// Addresses to be stored into `bytes` once the variables have their places.
+    /// Its size.
+    pub bytes: u64,
+    /// Initial contents of its first bytes; the rest is zero.
+    pub initial: Vec<u8>,
+    /// Addresses to be stored into it once the variables have their places.
     pub relocations: Vec<Relocation>,
+}
+
+impl GlobalVariable {
+    /// All of its bytes.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfMemory`] when the host cannot hold them.
+    pub fn contents(&self) -> Result<Vec<u8>, MemoryError> {
+        let bytes = self.bytes as usize;
+        let mut contents = Vec::new();
+        contents
+            .try_reserve_exact(bytes)
+            .map_err(|_| MemoryError::OutOfMemory { bytes })?;
+        contents.extend_from_slice(&self.initial);
+        contents.resize(bytes, 0);
+        Ok(contents)
+    }
 }
 
 /// A 64-bit address inside an initialiser.

@@ -6,6 +6,9 @@ use super::Parser;
 use crate::error::PtxError;
 use crate::syntax::SourceLine;
 
+/// Calls that are inlined into each other, at most; every walk along them is short then.
+const MAX_INLINE_DEPTH: u32 = 256;
+
 /// File, line and column of a `.loc`.
 type Position = [u32; 3];
 
@@ -13,6 +16,8 @@ type Position = [u32; 3];
 #[derive(Default)]
 pub(super) struct Locations {
     lines: Vec<SourceLine>,
+    /// Callers of each line.
+    depths: Vec<u32>,
     index: HashMap<SourceLine, u32>,
     /// What the latest `.loc` with a position stands for: `inlined_at` names a caller by its position.
     latest: HashMap<Position, Option<u32>>,
@@ -45,8 +50,14 @@ impl Locations {
         self.latest.insert(position, self.current);
     }
 
+    fn depth(&self, line: Option<u32>) -> u32 {
+        line.map_or(0, |line| self.depths[line as usize])
+    }
+
     fn intern(&mut self, line: SourceLine) -> u32 {
+        let depth = 1 + self.depth(line.caller);
         *self.index.entry(line).or_insert_with(|| {
+            self.depths.push(depth);
             self.lines.push(line);
             self.lines.len() as u32 - 1
         })
@@ -75,6 +86,16 @@ impl Parser<'_> {
                     got,
                 )
             })?;
+            let depth = self.locations.depth(caller);
+            if depth >= MAX_INLINE_DEPTH {
+                let (value, limit) = (u64::from(depth) + 1, u64::from(MAX_INLINE_DEPTH));
+                return Err(PtxError::limit(
+                    ptx_line,
+                    "the depth of inlined_at",
+                    value,
+                    limit,
+                ));
+            }
         }
         self.locations.set(position, caller);
         Ok(())

@@ -90,12 +90,12 @@ impl<'a> Parser<'a> {
         }
         let line = self.line();
         let opcode = self.word("an opcode")?;
-        let mut qualifiers = Vec::with_capacity(4);
+        let mut qualifiers = Vec::new();
         while let TokenKind::Dotted(word) = self.kind() {
             self.at += 1;
             qualifiers.push(word);
         }
-        let mut operands = Vec::with_capacity(4);
+        let mut operands = Vec::new();
         if self.kind() != TokenKind::Punct(';') {
             operands.push(self.operand()?);
             while self.accept(',') {
