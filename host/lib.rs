@@ -53,7 +53,7 @@ pub mod reference;
 pub mod rule;
 mod tensor;
 
-pub use abi::{Arch, CopyKind, Dtype, FwdVariant, MaskKind};
+pub use abi::{Arch, CopyKind, Dtype, FwdVariant, KernelSpec, KernelVariant, MaskKind};
 pub use attention::{Attention, Forward};
 pub use backend::{BackendError, RawStream};
 pub use buffer::Buffer;

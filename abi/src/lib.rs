@@ -2,8 +2,10 @@
 //! of compiled kernels. No dependencies, `no_std`, the same source on both sides of the launch.
 #![no_std]
 
+pub mod spec;
 pub mod variants;
 
+pub use spec::{KernelSpec, KernelVariant};
 pub use variants::{Arch, CopyKind, Dtype, FWD_VARIANTS, FwdVariant, MaskKind};
 
 /// A `[batch, seqlen, heads, head_dim]` matrix of 16-bit elements in device memory, last dimension contiguous.

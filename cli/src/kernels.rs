@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use flash_attention::KernelVariant;
 
 use crate::Outcome;
 
@@ -18,7 +19,7 @@ pub fn run(emit_ptx: Option<&Path>, out: &mut impl Write) -> Result<Outcome> {
         "entry", "arch", "dtype", "mask", "copy", "head_dim", "tile", "threads", "shared_bytes"
     )?;
     for kernel in flash_attention::kernels() {
-        let v = kernel.variant;
+        let KernelVariant::Forward(v) = kernel.variant;
         writeln!(
             out,
             "{:40} {:5} {:5} {:6} {:7} {:>8} {:>9} {:>7} {:>12}",

@@ -2,8 +2,8 @@
 //! or the result breaks the rule.
 
 use crate::common::Case;
-use abi::{FwdParams, FwdVariant, Strided};
-use flash_attention::{Dtype, Kernel, f16, kernels, rule};
+use abi::{FWD_VARIANTS, FwdParams, FwdVariant, Strided};
+use flash_attention::{Dtype, f16, kernels, rule};
 use ptx_emulator::{
     Fault, FaultKind, GlobalMemory, Launch, MmaNumerics, Module, Options, Schedule, launch,
 };
@@ -15,10 +15,12 @@ enum Caught {
     ByRule,
 }
 
-fn kernel(entry: &str) -> Kernel {
-    kernels()
-        .find(|kernel| kernel.variant.entry == entry)
-        .unwrap()
+/// A forward kernel's row of the manifest and its text.
+fn kernel(entry: &str) -> (&'static FwdVariant, &'static str) {
+    let mut rows = FWD_VARIANTS.iter();
+    let variant = rows.find(|variant| variant.entry == entry).unwrap();
+    let kernel = kernels().find(|kernel| kernel.spec.entry == entry).unwrap();
+    (variant, kernel.ptx)
 }
 
 /// Ragged and whole tiles, with the sign flip of negative scales and without.
@@ -138,7 +140,7 @@ const VICTIMS: [&str; 2] = [
 
 /// Plants the same mistake at every place where `from` occurs, one place at a time.
 fn assert_caught_everywhere(from: &str, to: &str) {
-    for Kernel { variant, ptx } in VICTIMS.map(kernel) {
+    for (variant, ptx) in VICTIMS.map(kernel) {
         let places = ptx.matches(from).count();
         assert!(places > 0, "{} has no {from}", variant.entry);
         for nth in 0..places {
@@ -154,7 +156,7 @@ fn assert_caught_everywhere(from: &str, to: &str) {
 
 #[test]
 fn the_unchanged_kernels_are_not_accused() {
-    for Kernel { variant, ptx } in VICTIMS.map(kernel) {
+    for (variant, ptx) in VICTIMS.map(kernel) {
         let caught = run(variant, ptx);
         assert!(caught.is_none(), "{}: {caught:?}", variant.entry);
     }
@@ -172,7 +174,7 @@ fn a_missing_barrier_is_caught_at_every_place() {
 
 #[test]
 fn a_wrong_swizzle_is_caught() {
-    for Kernel { variant, ptx } in VICTIMS.map(kernel) {
+    for (variant, ptx) in VICTIMS.map(kernel) {
         let first_copy = ptx.find("cp.async.cg").unwrap();
         let swizzle = ptx.find("xor.b32").unwrap();
         assert!(
@@ -187,7 +189,7 @@ fn a_wrong_swizzle_is_caught() {
 
 #[test]
 fn a_tile_that_reaches_out_of_bounds_is_caught_as_such() {
-    for Kernel { variant, ptx } in VICTIMS.map(kernel) {
+    for (variant, ptx) in VICTIMS.map(kernel) {
         let caught = run(variant, &ptx.replace("setp.lt.u32", "setp.le.u32"));
         let Some(Caught::ByFault(Fault {
             kind: FaultKind::OutOfBounds { .. },
@@ -204,7 +206,7 @@ fn a_barrier_that_half_the_warp_skips_is_caught_at_every_place() {
     let half = "{ .reg .pred %half; .reg .b32 %lane; mov.u32 %lane, %laneid; setp.lt.u32 %half, %lane, 16; \
                 @%half bar.sync 0; }";
     assert_caught_everywhere("bar.sync \t0;", half);
-    for Kernel { variant, ptx } in VICTIMS.map(kernel) {
+    for (variant, ptx) in VICTIMS.map(kernel) {
         let caught = run(
             variant,
             &replace_nth(ptx, "bar.sync \t0;", half, 0).unwrap(),
