@@ -53,7 +53,10 @@ pub mod reference;
 pub mod rule;
 mod tensor;
 
-pub use abi::{Arch, CopyKind, Dtype, FwdVariant, KernelSpec, KernelVariant, MaskKind};
+pub use abi::{
+    Arch, BaselineStep, BaselineVariant, CopyKind, Dtype, FwdVariant, KernelSpec, KernelVariant,
+    MaskKind,
+};
 pub use attention::{Attention, Forward};
 pub use backend::{BackendError, RawStream};
 pub use buffer::Buffer;

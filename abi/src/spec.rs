@@ -1,6 +1,6 @@
 //! What a launch must know of a kernel, whatever table of the manifest its row is in.
 
-use crate::{Arch, FWD_VARIANTS, FwdVariant};
+use crate::{Arch, BASELINE_VARIANTS, BaselineVariant, FWD_VARIANTS, FwdVariant};
 
 /// A compiled kernel as the build, a device and an assembler see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,18 +30,23 @@ impl KernelSpec {
 pub enum KernelVariant {
     /// A row of [`FWD_VARIANTS`].
     Forward(&'static FwdVariant),
+    /// A row of [`BASELINE_VARIANTS`].
+    Baseline(&'static BaselineVariant),
 }
 
 impl KernelVariant {
     /// Every row, table after table.
     pub fn all() -> impl Iterator<Item = KernelVariant> {
-        FWD_VARIANTS.iter().map(KernelVariant::Forward)
+        let forward = FWD_VARIANTS.iter().map(KernelVariant::Forward);
+        let baselines = BASELINE_VARIANTS.iter().map(KernelVariant::Baseline);
+        forward.chain(baselines)
     }
 
     /// What a launch must know of it.
     pub const fn spec(&self) -> KernelSpec {
         match self {
             KernelVariant::Forward(variant) => variant.spec(),
+            KernelVariant::Baseline(variant) => variant.spec(),
         }
     }
 }
