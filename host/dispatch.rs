@@ -115,14 +115,24 @@ pub(crate) fn preferred(
         .filter_map(|(variant, r)| Some((r.err()?, variant)))
         .max_by_key(|(rule, _)| *rule);
     let (rule, variant) = nearest.expect("the manifest has rows");
-    Err(DispatchError {
+    Err(refusal(problem, device, variant.entry, rule))
+}
+
+/// The error for a problem of which even the kernel `nearest` breaks `rule` on a device.
+pub(crate) fn refusal(
+    problem: &Problem,
+    device: DeviceLimits,
+    nearest: &'static str,
+    rule: Rule,
+) -> DispatchError {
+    DispatchError {
         dtype: problem.dtype,
         head_dim: problem.head_dim,
         compute_capability: device.compute_capability,
         max_shared_bytes: device.max_shared_bytes,
-        nearest: variant.entry,
+        nearest,
         rule,
-    })
+    }
 }
 
 #[cfg(test)]

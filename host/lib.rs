@@ -25,6 +25,7 @@
 //! | `tensor.rs`, `buffer.rs`, `layout.rs` | where do elements lie, and who owns them? |
 //! | `problem.rs` | which arguments are refused, and why? |
 //! | `dispatch.rs` | which kernel runs? |
+//! | `baseline.rs` | how did one compute attention before FlashAttention-2? |
 //! | `raw.rs` | how do I use memory and streams of my own? |
 //! | `backend.rs`, `device.rs`, `emulated.rs`, `cuda/` | what executes it? |
 //! | `kernels.rs` | where is the PTX? |
@@ -37,6 +38,7 @@
 
 mod attention;
 mod backend;
+pub mod baseline;
 mod buffer;
 #[cfg(feature = "cuda")]
 mod cuda;

@@ -67,6 +67,18 @@ impl Problem {
         self.batch == 0 || self.params.num_heads == 0 || self.params.seqlen_q == 0
     }
 
+    /// Extents of the matrix of all scores: `[batch, num_heads, seqlen_q, seqlen_k]`.
+    pub(crate) fn score_shape(&self) -> [usize; 4] {
+        let params = &self.params;
+        [
+            self.batch,
+            params.num_heads,
+            params.seqlen_q,
+            params.seqlen_k,
+        ]
+        .map(|extent| extent as usize)
+    }
+
     /// Query tiles of `block_m` rows per head.
     pub(crate) fn m_blocks(&self, block_m: u32) -> u32 {
         self.params.seqlen_q.div_ceil(block_m)
