@@ -5,7 +5,7 @@ use std::env;
 use std::path::PathBuf;
 use std::process::exit;
 
-use abi::{Arch, FWD_VARIANTS};
+use abi::{Arch, KernelVariant};
 use kernel_builder::{Entry, KernelsRequest, LaunchBounds};
 
 /// All that the PTX depends on besides the compiler. A change of anything else does not compile kernels.
@@ -47,13 +47,15 @@ fn embed_kernels() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn entries(arch: Arch) -> Vec<Entry> {
-    let rows = FWD_VARIANTS.iter().filter(|row| row.arch == arch);
-    rows.map(|row| Entry {
-        name: row.entry.to_owned(),
-        bounds: LaunchBounds {
-            threads: row.threads(),
-            blocks_per_sm: row.blocks_per_sm,
-        },
-    })
-    .collect()
+    let specs = KernelVariant::all().map(|variant| variant.spec());
+    specs
+        .filter(|spec| spec.arch == arch)
+        .map(|spec| Entry {
+            name: spec.entry.to_owned(),
+            bounds: LaunchBounds {
+                threads: spec.threads,
+                blocks_per_sm: spec.blocks_per_sm,
+            },
+        })
+        .collect()
 }

@@ -119,6 +119,19 @@ impl Attention {
         out: &mut Tensor<T>,
         lse: &mut Tensor<f32, 3>,
     ) -> Result<Option<&'static FwdVariant>, Error> {
+        let args = self.arguments(q, k, v, out, lse)?;
+        launch_and_wait(q.device(), &args)
+    }
+
+    /// Options and tensors as one argument list. The tensors must share a device.
+    pub(crate) fn arguments<T: AttentionElement>(
+        &self,
+        q: &Tensor<T>,
+        k: &Tensor<T>,
+        v: &Tensor<T>,
+        out: &mut Tensor<T>,
+        lse: &mut Tensor<f32, 3>,
+    ) -> Result<RawForward, ProblemError> {
         let device = q.device();
         let others = [
             ("k", k.device()),
@@ -127,9 +140,9 @@ impl Attention {
             ("lse", lse.device()),
         ];
         if let Some(&(tensor, _)) = others.iter().find(|(_, other)| *other != device) {
-            return Err(ProblemError::Device { tensor }.into());
+            return Err(ProblemError::Device { tensor });
         }
-        let args = RawForward {
+        Ok(RawForward {
             dtype: T::DTYPE,
             q: q.as_raw(),
             k: k.as_raw(),
@@ -139,8 +152,7 @@ impl Attention {
             is_causal: self.is_causal,
             softmax_scale: self.softmax_scale,
             stream: std::ptr::null_mut(),
-        };
-        launch_and_wait(device, &args)
+        })
     }
 }
 

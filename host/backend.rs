@@ -1,6 +1,6 @@
 //! The seam between this library and whatever executes PTX.
 
-use abi::{FwdParams, FwdVariant};
+use abi::KernelSpec;
 use ptx_emulator::{Fault, MemoryError, PtxError};
 use thiserror::Error;
 
@@ -41,11 +41,12 @@ pub(crate) trait Backend: Send + Sync {
     /// Copies device memory to the host after all work enqueued on the default stream.
     unsafe fn download(&self, ptr: u64, data: &mut [u8]) -> Result<(), BackendError>;
 
-    /// Enqueues `blocks` blocks of a kernel on a stream. The contract covers every element that `params` describes.
+    /// Enqueues `blocks` blocks of a kernel of the manifest on a stream. `params` is its parameter, byte for byte; the
+    /// contract covers every element that it describes.
     unsafe fn launch(
         &self,
-        variant: &'static FwdVariant,
-        params: &FwdParams,
+        kernel: &KernelSpec,
+        params: &[u8],
         blocks: u32,
         stream: RawStream,
     ) -> Result<(), BackendError>;

@@ -1,7 +1,7 @@
 //! From a checked problem to a row of the manifest: [`eligible`] says which rows could compute it, [`preferred`]
 //! which one does. Pure: no device is asked, nothing is measured.
 
-use abi::{CopyKind, Dtype, FWD_VARIANTS, FwdVariant, MaskKind};
+use abi::{CopyKind, Dtype, FWD_VARIANTS, FwdVariant, KernelSpec, MaskKind};
 use thiserror::Error;
 
 use crate::backend::DeviceLimits;
@@ -64,7 +64,6 @@ pub(crate) fn eligible(
         MaskKind::Causal => problem.is_causal,
         MaskKind::Either => true,
     };
-    let (major, minor) = variant.arch.compute_capability();
     if variant.dtype != problem.dtype {
         Err(Rule::Dtype)
     } else if variant.head_dim < problem.head_dim {
@@ -73,10 +72,18 @@ pub(crate) fn eligible(
         Err(Rule::Mask)
     } else if variant.copy == CopyKind::Vector && !problem.is_vectorizable {
         Err(Rule::Alignment)
-    } else if device.compute_capability < (major, minor) {
+    } else {
+        fits(&variant.spec(), device)
+    }
+}
+
+/// Whether a device with these limits runs `kernel`, and the first rule against it.
+pub(crate) fn fits(kernel: &KernelSpec, device: DeviceLimits) -> Result<(), Rule> {
+    let (major, minor) = kernel.arch.compute_capability();
+    if device.compute_capability < (major, minor) {
         Err(Rule::Arch(major, minor))
-    } else if device.max_shared_bytes < variant.shared_bytes() {
-        Err(Rule::SharedMemory(variant.shared_bytes()))
+    } else if device.max_shared_bytes < kernel.shared_bytes {
+        Err(Rule::SharedMemory(kernel.shared_bytes))
     } else {
         Ok(())
     }
@@ -108,14 +115,24 @@ pub(crate) fn preferred(
         .filter_map(|(variant, r)| Some((r.err()?, variant)))
         .max_by_key(|(rule, _)| *rule);
     let (rule, variant) = nearest.expect("the manifest has rows");
-    Err(DispatchError {
+    Err(refusal(problem, device, variant.entry, rule))
+}
+
+/// The error for a problem of which even the kernel `nearest` breaks `rule` on a device.
+pub(crate) fn refusal(
+    problem: &Problem,
+    device: DeviceLimits,
+    nearest: &'static str,
+    rule: Rule,
+) -> DispatchError {
+    DispatchError {
         dtype: problem.dtype,
         head_dim: problem.head_dim,
         compute_capability: device.compute_capability,
         max_shared_bytes: device.max_shared_bytes,
-        nearest: variant.entry,
+        nearest,
         rule,
-    })
+    }
 }
 
 #[cfg(test)]

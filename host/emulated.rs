@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use abi::{FwdParams, FwdVariant};
+use abi::KernelSpec;
 use ptx_emulator::{GlobalMemory, Launch, MmaNumerics, Module, Options, Sanitizers, Schedule};
 
 use crate::backend::{Backend, BackendError, DeviceLimits, RawStream};
@@ -70,18 +70,16 @@ impl Emulated {
 /// Decoded kernels by entry, shared by all emulated devices: decoding takes longer than a small launch.
 static MODULES: LazyLock<Mutex<HashMap<&'static str, Arc<Module>>>> = LazyLock::new(Mutex::default);
 
-fn module(variant: &'static FwdVariant) -> Result<Arc<Module>, BackendError> {
+fn module(entry: &'static str) -> Result<Arc<Module>, BackendError> {
     // The map stays valid when a thread panics while holding it: entries are inserted whole.
     let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(module) = modules.get(variant.entry) {
+    if let Some(module) = modules.get(entry) {
         return Ok(Arc::clone(module));
     }
-    let module = Module::parse(kernels::ptx(variant)).map_err(|source| BackendError::Ptx {
-        entry: variant.entry,
-        source,
-    })?;
+    let module =
+        Module::parse(kernels::ptx(entry)).map_err(|source| BackendError::Ptx { entry, source })?;
     let module = Arc::new(module);
-    modules.insert(variant.entry, Arc::clone(&module));
+    modules.insert(entry, Arc::clone(&module));
     Ok(module)
 }
 
@@ -116,26 +114,24 @@ impl Backend for Emulated {
 
     unsafe fn launch(
         &self,
-        variant: &'static FwdVariant,
-        params: &FwdParams,
+        kernel: &KernelSpec,
+        params: &[u8],
         blocks: u32,
         stream: RawStream,
     ) -> Result<(), BackendError> {
         if !stream.is_null() {
             return Err(BackendError::NoStreams(stream.addr()));
         }
-        let module = module(variant)?;
-        let kernel = module
-            .kernel(variant.entry)
-            .map_err(|source| BackendError::Ptx {
-                entry: variant.entry,
-                source,
-            })?;
+        let entry = kernel.entry;
+        let module = module(entry)?;
+        let program = module
+            .kernel(entry)
+            .map_err(|source| BackendError::Ptx { entry, source })?;
         let launch = Launch {
             grid: [blocks, 1, 1],
-            block: [variant.threads(), 1, 1],
-            dynamic_shared_bytes: variant.shared_bytes(),
-            params: params.as_bytes(),
+            block: [kernel.threads, 1, 1],
+            dynamic_shared_bytes: kernel.shared_bytes,
+            params,
         };
         let options = Options {
             schedule: self.options.schedule,
@@ -149,7 +145,7 @@ impl Backend for Emulated {
                 .map(|f| f as &(dyn Fn(u64, u64) + Sync)),
             ..Options::default()
         };
-        match ptx_emulator::launch(kernel, &self.memory, &launch, &options) {
+        match ptx_emulator::launch(program, &self.memory, &launch, &options) {
             Ok(_) => Ok(()),
             Err(fault) => Err(BackendError::Fault(Box::new(fault))),
         }

@@ -4,6 +4,7 @@
 use thiserror::Error;
 
 use crate::backend::BackendError;
+use crate::baseline::BaselineError;
 use crate::dispatch::DispatchError;
 use crate::problem::MAX_HEAD_DIM;
 use crate::tensor::TensorError;
@@ -14,6 +15,9 @@ pub enum Error {
     /// The arguments break a rule; nothing was launched.
     #[error(transparent)]
     Problem(#[from] ProblemError),
+    /// The arguments break a rule of a baseline; nothing was launched.
+    #[error(transparent)]
+    Baseline(#[from] BaselineError),
     /// No kernel fits the device; nothing was launched.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),

@@ -1,6 +1,6 @@
 //! The compiled kernels that are part of this library: one PTX text per row of the manifest.
 
-use abi::{FWD_VARIANTS, FwdVariant};
+use abi::{KernelSpec, KernelVariant};
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 
@@ -8,24 +8,27 @@ include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel {
     /// Its row of the manifest.
-    pub variant: &'static FwdVariant,
+    pub variant: KernelVariant,
+    /// What a launch of it must know.
+    pub spec: KernelSpec,
     /// Its PTX: one self-contained module with one entry.
     pub ptx: &'static str,
 }
 
 /// Every kernel, in manifest order.
 pub fn kernels() -> impl Iterator<Item = Kernel> {
-    FWD_VARIANTS.iter().map(|variant| Kernel {
+    KernelVariant::all().map(|variant| Kernel {
         variant,
-        ptx: ptx(variant),
+        spec: variant.spec(),
+        ptx: ptx(variant.spec().entry),
     })
 }
 
-/// The text of one variant.
-pub(crate) fn ptx(variant: &FwdVariant) -> &'static str {
+/// The text of the kernel `entry`, which is one of the manifest.
+pub(crate) fn ptx(entry: &'static str) -> &'static str {
     KERNELS
         .iter()
-        .find(|(entry, _)| *entry == variant.entry)
+        .find(|(name, _)| *name == entry)
         .map(|(_, ptx)| *ptx)
         .expect("the build script embeds every row of the manifest or fails")
 }

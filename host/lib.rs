@@ -25,6 +25,7 @@
 //! | `tensor.rs`, `buffer.rs`, `layout.rs` | where do elements lie, and who owns them? |
 //! | `problem.rs` | which arguments are refused, and why? |
 //! | `dispatch.rs` | which kernel runs? |
+//! | `baseline.rs` | how did one compute attention before FlashAttention-2? |
 //! | `raw.rs` | how do I use memory and streams of my own? |
 //! | `backend.rs`, `device.rs`, `emulated.rs`, `cuda/` | what executes it? |
 //! | `kernels.rs` | where is the PTX? |
@@ -37,6 +38,7 @@
 
 mod attention;
 mod backend;
+pub mod baseline;
 mod buffer;
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -53,7 +55,10 @@ pub mod reference;
 pub mod rule;
 mod tensor;
 
-pub use abi::{Arch, CopyKind, Dtype, FwdVariant, MaskKind};
+pub use abi::{
+    Arch, BaselineStep, BaselineVariant, CopyKind, Dtype, FwdVariant, KernelSpec, KernelVariant,
+    MaskKind,
+};
 pub use attention::{Attention, Forward};
 pub use backend::{BackendError, RawStream};
 pub use buffer::Buffer;

@@ -1,7 +1,7 @@
 //! The one place where arguments are checked. A [`Problem`] that exists can be launched: shapes agree, every element
 //! has a 64-bit address, and neither output overlaps itself, the other or an input.
 
-use abi::{Dtype, FwdParams, FwdVariant, Strided};
+use abi::{Dtype, FwdParams, Strided};
 
 use crate::error::ProblemError;
 use crate::layout;
@@ -67,14 +67,32 @@ impl Problem {
         self.batch == 0 || self.params.num_heads == 0 || self.params.seqlen_q == 0
     }
 
-    /// What a variant is launched with: its parameters and the number of blocks.
+    /// Extents of the matrix of all scores: `[batch, num_heads, seqlen_q, seqlen_k]`.
+    pub(crate) fn score_shape(&self) -> [usize; 4] {
+        let params = &self.params;
+        [
+            self.batch,
+            params.num_heads,
+            params.seqlen_q,
+            params.seqlen_k,
+        ]
+        .map(|extent| extent as usize)
+    }
+
+    /// Query tiles of `block_m` rows per head.
+    pub(crate) fn m_blocks(&self, block_m: u32) -> u32 {
+        self.params.seqlen_q.div_ceil(block_m)
+    }
+
+    /// What a kernel is launched with that has `m_blocks * n_blocks` blocks for each query head: the parameters and
+    /// the number of blocks.
     pub(crate) fn launch_params(
         &self,
-        variant: &FwdVariant,
+        m_blocks: u32,
+        n_blocks: u32,
     ) -> Result<(FwdParams, u32), ProblemError> {
-        let m_blocks = self.params.seqlen_q.div_ceil(variant.block_m);
-        let value =
-            u128::from(m_blocks) * u128::from(self.params.num_heads) * u128::from(self.batch);
+        let heads = u128::from(self.params.num_heads) * u128::from(self.batch);
+        let value = u128::from(m_blocks) * u128::from(n_blocks) * heads;
         // CUDA's limit on the x extent of a grid.
         let limit = i32::MAX as u128;
         if value > limit {

@@ -93,8 +93,10 @@ pub unsafe fn forward_raw(
     }
     let backend = device.backend();
     let variant = dispatch::preferred(&problem, backend.limits())?;
-    let (params, blocks) = problem.launch_params(variant)?;
+    let (params, blocks) = problem.launch_params(problem.m_blocks(variant.block_m), 1)?;
     // SAFETY: the caller vouches for the memory; `params` describes no element outside `args` (Problem's invariant).
-    unsafe { backend.launch(variant, &params, blocks, args.stream)? };
+    unsafe {
+        backend.launch(&variant.spec(), params.as_bytes(), blocks, args.stream)?;
+    }
     Ok(Some(variant))
 }

@@ -9,11 +9,45 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use flash_attention::{CopyKind, FwdVariant, Kernel, kernels};
+use flash_attention::{BaselineStep, CopyKind, Kernel, KernelVariant, kernels};
 
-/// Barriers that a forward kernel is written with: two in the step of the main loop, which is compiled once with and
-/// once without the mask, and one in the epilogue.
-const FORWARD_BARRIERS: usize = 5;
+/// Barriers that a kernel is written with.
+fn barriers(variant: &KernelVariant) -> usize {
+    match variant {
+        // Two in the step of the main loop, which is compiled once with and once without the mask, and one in the
+        // epilogue.
+        KernelVariant::Forward(_) => 5,
+        KernelVariant::Baseline(v) => match v.step {
+            BaselineStep::Scores => 1,
+            BaselineStep::Softmax => 0,
+            // Around the product of a step, and in the epilogue.
+            BaselineStep::Output => 3,
+            // After the initialisation, and in the step: Q loaded, maxima, sums and parts exchanged, O updated.
+            BaselineStep::Flash1 => 5,
+        },
+    }
+}
+
+/// Tensor-core products of a kernel whose loops over fragments are unrolled and whose loops over tiles are not.
+///
+/// One m16n8k16 product is 16 rows, 8 columns and 16 deep.
+fn products(variant: &KernelVariant) -> u32 {
+    match variant {
+        KernelVariant::Forward(v) => {
+            let strips = v.block_m / (16 * v.warps);
+            // Q·Kᵀ and P·V take equally many; the step is compiled with and without the mask.
+            2 * 2 * strips * (v.block_n / 8) * (v.head_dim / 16)
+        }
+        KernelVariant::Baseline(v) => {
+            let product = (v.block_m / 16) * (v.block_n / 8) * (v.head_dim / 16) / v.warps;
+            match v.step {
+                BaselineStep::Softmax => 0,
+                BaselineStep::Scores | BaselineStep::Output => product,
+                BaselineStep::Flash1 => 2 * product,
+            }
+        }
+    }
+}
 
 /// GPUs whose machine code is examined: the oldest that runs the kernels, the consumer line of the same generation,
 /// and a later generation.
@@ -43,34 +77,34 @@ fn count(kernel: &Kernel, opcode: &str) -> usize {
 
 #[test]
 fn every_row_of_the_manifest_is_one_module_with_one_entry() {
-    assert_eq!(kernels().count(), abi::FWD_VARIANTS.len());
-    for Kernel { variant, ptx, .. } in kernels() {
+    assert_eq!(kernels().count(), KernelVariant::all().count());
+    for Kernel { spec, ptx, .. } in kernels() {
         let entries: Vec<&str> = ptx
             .lines()
             .filter(|line| line.contains(".entry "))
             .collect();
-        assert_eq!(entries, [format!(".visible .entry {}(", variant.entry)]);
+        assert_eq!(entries, [format!(".visible .entry {}(", spec.entry)]);
         assert!(
-            ptx.contains(&format!(".target {}\n", variant.arch.name())),
+            ptx.contains(&format!(".target {}\n", spec.arch.name())),
             "{}",
-            variant.entry
+            spec.entry
         );
     }
 }
 
 #[test]
 fn launch_bounds_are_those_of_the_manifest() {
-    for Kernel { variant, ptx, .. } in kernels() {
-        let (threads, blocks) = (variant.threads(), variant.blocks_per_sm);
+    for Kernel { spec, ptx, .. } in kernels() {
+        let (threads, blocks) = (spec.threads, spec.blocks_per_sm);
         let bounds = format!(")\n.reqntid {threads}, 1, 1\n.minnctapersm {blocks}\n{{");
-        assert!(ptx.contains(&bounds), "{}", variant.entry);
+        assert!(ptx.contains(&bounds), "{}", spec.entry);
     }
 }
 
 #[test]
 fn source_lines_are_known_and_name_no_folder_of_the_build_machine() {
-    for Kernel { variant, ptx, .. } in kernels() {
-        assert!(ptx.contains("\t.loc\t"), "{}", variant.entry);
+    for Kernel { spec, ptx, .. } in kernels() {
+        assert!(ptx.contains("\t.loc\t"), "{}", spec.entry);
         let files = ptx.lines().filter(|line| line.starts_with(".file"));
         let names: Vec<&str> = files.filter_map(|file| file.split('"').nth(1)).collect();
         assert!(names.contains(&"kernels-gpu/src/softmax.rs"), "{names:?}");
@@ -80,15 +114,15 @@ fn source_lines_are_known_and_name_no_folder_of_the_build_machine() {
                 .any(|folder| name.starts_with(folder))
         };
         let foreign: Vec<&&str> = names.iter().filter(|name| !is_ours(name)).collect();
-        assert!(foreign.is_empty(), "{}: {foreign:?}", variant.entry);
+        assert!(foreign.is_empty(), "{}: {foreign:?}", spec.entry);
     }
 }
 
 #[test]
 fn fragments_live_in_registers() {
-    for Kernel { variant, ptx, .. } in kernels() {
+    for Kernel { spec, ptx, .. } in kernels() {
         let local = ptx.lines().find(|line| line.contains(".local"));
-        assert_eq!(local, None, "{}: local memory", variant.entry);
+        assert_eq!(local, None, "{}: local memory", spec.entry);
     }
 }
 
@@ -96,22 +130,17 @@ fn fragments_live_in_registers() {
 fn no_kernel_can_trap_or_call() {
     for kernel in kernels() {
         for opcode in ["trap", "brkpt", "call"] {
-            assert_eq!(
-                count(&kernel, opcode),
-                0,
-                "{}: {opcode}",
-                kernel.variant.entry
-            );
+            assert_eq!(count(&kernel, opcode), 0, "{}: {opcode}", kernel.spec.entry);
         }
         assert!(
             !kernel.ptx.contains(".func"),
             "{}: device function",
-            kernel.variant.entry
+            kernel.spec.entry
         );
         assert!(
             !kernel.ptx.contains("panic"),
             "{}: panic path",
-            kernel.variant.entry
+            kernel.spec.entry
         );
     }
 }
@@ -119,30 +148,20 @@ fn no_kernel_can_trap_or_call() {
 #[test]
 fn every_barrier_is_compiled_exactly_once() {
     for kernel in kernels() {
-        let barriers = count(&kernel, "bar.") + count(&kernel, "barrier.");
-        assert_eq!(barriers, FORWARD_BARRIERS, "{}", kernel.variant.entry);
+        let compiled = count(&kernel, "bar.") + count(&kernel, "barrier.");
+        assert_eq!(compiled, barriers(&kernel.variant), "{}", kernel.spec.entry);
     }
 }
 
 #[test]
-fn loops_over_fragments_are_unrolled_and_loops_over_key_tiles_are_not() {
+fn loops_over_fragments_are_unrolled_and_loops_over_tiles_are_not() {
     for kernel in kernels() {
-        let FwdVariant {
-            entry,
-            head_dim,
-            block_m,
-            block_n,
-            warps,
-            ..
-        } = *kernel.variant;
-        // One m16n8k16 product is 16 rows, 8 columns and 16 deep; Q·Kᵀ and P·V take equally many.
-        let strips = block_m / (16 * warps);
-        let step = 2 * strips * (block_n / 8) * (head_dim / 16);
-        let masked_and_unmasked = 2 * step as usize;
+        let compiled = count(&kernel, "mma.sync.aligned.m16n8k16");
         assert_eq!(
-            count(&kernel, "mma.sync.aligned.m16n8k16"),
-            masked_and_unmasked,
-            "{entry}"
+            compiled,
+            products(&kernel.variant) as usize,
+            "{}",
+            kernel.spec.entry
         );
     }
 }
@@ -151,12 +170,11 @@ fn loops_over_fragments_are_unrolled_and_loops_over_key_tiles_are_not() {
 fn only_vector_copies_are_asynchronous() {
     for kernel in kernels() {
         let is_asynchronous = count(&kernel, "cp.async.cg.shared.global") > 0;
-        assert_eq!(
-            is_asynchronous,
-            kernel.variant.copy == CopyKind::Vector,
-            "{}",
-            kernel.variant.entry
-        );
+        let has_vector_copies = match kernel.variant {
+            KernelVariant::Forward(variant) => variant.copy == CopyKind::Vector,
+            KernelVariant::Baseline(variant) => variant.step != BaselineStep::Softmax,
+        };
+        assert_eq!(is_asynchronous, has_vector_copies, "{}", kernel.spec.entry);
     }
 }
 
@@ -215,7 +233,7 @@ fn assemble_all(ptxas: &Path) -> Vec<Usage> {
 }
 
 fn assemble(ptxas: &Path, kernel: &Kernel, machine: &'static str) -> Usage {
-    let entry = kernel.variant.entry;
+    let entry = kernel.spec.entry;
     let stem = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{entry}-{machine}"));
     let (source, cubin) = (stem.with_extension("ptx"), stem.with_extension("cubin"));
     std::fs::write(&source, kernel.ptx).expect("the target directory is writable");
@@ -236,7 +254,7 @@ fn assemble(ptxas: &Path, kernel: &Kernel, machine: &'static str) -> Usage {
         entry,
         machine,
         registers: number("Used ", " registers"),
-        budget: kernel.variant.register_budget(),
+        budget: kernel.spec.register_budget(),
         stack_bytes: number("", " bytes stack frame"),
         spill_bytes: number(", ", " bytes spill stores") + number(", ", " bytes spill loads"),
     }

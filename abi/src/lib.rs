@@ -1,9 +1,15 @@
-//! What the host and the kernels agree on: the parameter block of a launch and [the manifest](variants)
-//! of compiled kernels. No dependencies, `no_std`, the same source on both sides of the launch.
+//! What the host and the kernels agree on: the parameter blocks of launches and the manifest of compiled kernels, one
+//! table for the [forward kernels](variants) and one for the [baselines](baseline). No dependencies, `no_std`, the same source on both sides of the launch.
 #![no_std]
 
+pub mod baseline;
+pub mod spec;
 pub mod variants;
 
+pub use baseline::{
+    BASELINE_VARIANTS, BaselineStep, BaselineVariant, Flash1Params, StandardParams,
+};
+pub use spec::{KernelSpec, KernelVariant};
 pub use variants::{Arch, CopyKind, Dtype, FWD_VARIANTS, FwdVariant, MaskKind};
 
 /// A `[batch, seqlen, heads, head_dim]` matrix of 16-bit elements in device memory, last dimension contiguous.
@@ -60,16 +66,24 @@ pub struct FwdParams {
 const _: () = assert!(core::mem::size_of::<Strided>() == 32);
 const _: () = assert!(core::mem::size_of::<FwdParams>() == 4 * 32 + 8 + 8 * 4);
 
-impl FwdParams {
-    /// The launch's parameter buffer: PTX lays a by-value struct out as C does (PTX ISA 5.1.6, `.param`).
-    pub fn as_bytes(&self) -> &[u8] {
-        // SAFETY: `repr(C)` with 8-byte fields first and an even number of 4-byte fields after: no padding, so
-        // every one of the size_of bytes is initialised; the borrow keeps the struct alive.
-        unsafe {
-            core::slice::from_raw_parts(
-                (self as *const FwdParams).cast::<u8>(),
-                core::mem::size_of::<FwdParams>(),
-            )
+/// Gives parameter blocks, which must be `repr(C)` and without padding, their bytes.
+macro_rules! params_as_bytes {
+    ($($params:ident),*) => { $(
+        impl $params {
+            /// The launch's parameter buffer: PTX lays a by-value struct out as C does (PTX ISA 5.1.6, `.param`).
+            pub fn as_bytes(&self) -> &[u8] {
+                // SAFETY: `repr(C)` with 8-byte fields first and an even number of 4-byte fields after, and a size that
+                // is the sum of the fields' (asserted): no padding, so every byte is initialised; the borrow keeps the
+                // struct alive.
+                unsafe {
+                    core::slice::from_raw_parts(
+                        (self as *const $params).cast::<u8>(),
+                        core::mem::size_of::<$params>(),
+                    )
+                }
+            }
         }
-    }
+    )* };
 }
+pub(crate) use params_as_bytes;
+params_as_bytes!(FwdParams);

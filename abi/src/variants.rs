@@ -1,6 +1,8 @@
-//! The manifest: one row per compiled kernel.
+//! The manifest: one row per compiled kernel. This file holds the forward kernels and what all tables share.
 //!
 //! Kernel entries, launch bounds, host dispatch and tests are all generated from these rows; there is no second list.
+
+use crate::KernelSpec;
 
 /// GPU architecture that a kernel is compiled for; it runs on that one and every later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,10 +105,15 @@ impl FwdVariant {
         (self.block_m + 2 * self.block_n) * self.head_dim * 2
     }
 
-    /// Registers per thread that the launch bounds leave: 64 Ki per multiprocessor, 255 at most, granted in eights.
-    pub const fn register_budget(&self) -> u32 {
-        let share = 65536 / (self.threads() * self.blocks_per_sm) / 8 * 8;
-        if share > 255 { 255 } else { share }
+    /// What a launch must know of it.
+    pub const fn spec(&self) -> KernelSpec {
+        KernelSpec {
+            entry: self.entry,
+            arch: self.arch,
+            threads: self.threads(),
+            shared_bytes: self.shared_bytes(),
+            blocks_per_sm: self.blocks_per_sm,
+        }
     }
 }
 

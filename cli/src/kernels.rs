@@ -4,8 +4,42 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use flash_attention::{BaselineStep, Dtype, KernelVariant};
 
 use crate::Outcome;
+
+/// What the table says of a kernel beside its [`KernelSpec`](flash_attention::KernelSpec).
+struct Row {
+    dtype: Dtype,
+    mask: String,
+    copy: String,
+    head_dim: String,
+    tile: [u32; 2],
+}
+
+impl Row {
+    fn new(variant: KernelVariant) -> Row {
+        match variant {
+            KernelVariant::Forward(v) => Row {
+                dtype: v.dtype,
+                mask: format!("{:?}", v.mask).to_lowercase(),
+                copy: format!("{:?}", v.copy).to_lowercase(),
+                head_dim: v.head_dim.to_string(),
+                tile: [v.block_m, v.block_n],
+            },
+            KernelVariant::Baseline(v) => Row {
+                dtype: v.dtype,
+                mask: "either".to_owned(),
+                copy: "vector".to_owned(),
+                head_dim: match v.step {
+                    BaselineStep::Softmax => "any".to_owned(),
+                    _ => v.head_dim.to_string(),
+                },
+                tile: [v.block_m, v.block_n],
+            },
+        }
+    }
+}
 
 pub fn run(emit_ptx: Option<&Path>, out: &mut impl Write) -> Result<Outcome> {
     if let Some(folder) = emit_ptx {
@@ -18,22 +52,22 @@ pub fn run(emit_ptx: Option<&Path>, out: &mut impl Write) -> Result<Outcome> {
         "entry", "arch", "dtype", "mask", "copy", "head_dim", "tile", "threads", "shared_bytes"
     )?;
     for kernel in flash_attention::kernels() {
-        let v = kernel.variant;
+        let (spec, row) = (kernel.spec, Row::new(kernel.variant));
         writeln!(
             out,
             "{:40} {:5} {:5} {:6} {:7} {:>8} {:>9} {:>7} {:>12}",
-            v.entry,
-            v.arch.name(),
-            v.dtype.name(),
-            format!("{:?}", v.mask).to_lowercase(),
-            format!("{:?}", v.copy).to_lowercase(),
-            v.head_dim,
-            format!("{}x{}", v.block_m, v.block_n),
-            v.threads(),
-            v.shared_bytes()
+            spec.entry,
+            spec.arch.name(),
+            row.dtype.name(),
+            row.mask,
+            row.copy,
+            row.head_dim,
+            format!("{}x{}", row.tile[0], row.tile[1]),
+            spec.threads,
+            spec.shared_bytes
         )?;
         if let Some(folder) = emit_ptx {
-            let path = folder.join(v.entry).with_extension("ptx");
+            let path = folder.join(spec.entry).with_extension("ptx");
             std::fs::write(&path, kernel.ptx)
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }

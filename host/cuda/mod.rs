@@ -10,7 +10,7 @@ mod kernel;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use abi::{FwdParams, FwdVariant};
+use abi::KernelSpec;
 use cust::context::{Context, CurrentContext};
 use cust::device::{Device, DeviceAttribute};
 use cust::memory::{DevicePointer, cuda_free, cuda_malloc};
@@ -65,16 +65,15 @@ impl Cuda {
         CurrentContext::set_current(&self.context).map_err(during("make the context current"))
     }
 
-    fn function(&self, variant: &'static FwdVariant) -> Result<sys::CUfunction, CudaError> {
+    fn function(&self, spec: &KernelSpec) -> Result<sys::CUfunction, CudaError> {
         // The map stays valid when a thread panics while holding it: entries are inserted whole.
         let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kernel) = kernels.get(variant.entry) {
+        if let Some(kernel) = kernels.get(spec.entry) {
             return Ok(kernel.function());
         }
-        let kernel =
-            LoadedKernel::new(variant.entry, kernels::ptx(variant), variant.shared_bytes())?;
+        let kernel = LoadedKernel::new(spec.entry, kernels::ptx(spec.entry), spec.shared_bytes)?;
         let function = kernel.function();
-        kernels.insert(variant.entry, kernel);
+        kernels.insert(spec.entry, kernel);
         Ok(function)
     }
 }
@@ -146,26 +145,26 @@ impl Backend for Cuda {
 
     unsafe fn launch(
         &self,
-        variant: &'static FwdVariant,
-        params: &FwdParams,
+        kernel: &KernelSpec,
+        params: &[u8],
         blocks: u32,
         stream: RawStream,
     ) -> Result<(), BackendError> {
         self.enter()?;
-        let function = self.function(variant)?;
-        let mut arguments = [std::ptr::from_ref(params).cast_mut().cast()];
-        // SAFETY: the kernel takes exactly one FwdParams by value, which the driver copies before it returns; the
-        // caller vouches for the memory that it describes and for the stream.
+        let function = self.function(kernel)?;
+        let mut arguments = [params.as_ptr().cast_mut().cast()];
+        // SAFETY: the kernel takes exactly one parameter by value, as long as `params`, which the driver copies before
+        // it returns; the caller vouches for the memory that it describes and for the stream.
         let result = unsafe {
             sys::cuLaunchKernel(
                 function,
                 blocks,
                 1,
                 1,
-                variant.threads(),
+                kernel.threads,
                 1,
                 1,
-                variant.shared_bytes(),
+                kernel.shared_bytes,
                 stream.cast(),
                 arguments.as_mut_ptr(),
                 std::ptr::null_mut(),

@@ -79,7 +79,7 @@ impl<T: Tiling> BlockInfo<T> {
 
 /// Quotient and remainder; a `divisor` of 0, which the host rules out, counts as 1 so that no trap is compiled.
 #[inline(always)]
-fn div_rem(dividend: u32, divisor: u32) -> (u32, u32) {
+pub fn div_rem(dividend: u32, divisor: u32) -> (u32, u32) {
     let divisor = NonZeroU32::new(divisor).unwrap_or(NonZeroU32::MIN);
     (dividend / divisor, dividend % divisor)
 }

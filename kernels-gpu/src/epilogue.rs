@@ -9,7 +9,7 @@ use crate::flash_fwd::{Place, Variant};
 use crate::fragment::{Acc, ROW_HALF, STRIP_ROWS, acc_col, acc_row};
 use crate::mma::Element;
 use crate::ptx;
-use crate::tile::{ELEMENT_BYTES, Extent, GlobalTile, Queries, Rows, SharedTile};
+use crate::tile::{ELEMENT_BYTES, Extent, GlobalTile, Queries, Rows, Shape, SharedTile};
 use abi::FwdParams;
 
 /// Stores the normalised `acc_o` and the rows' `lse`.
@@ -30,18 +30,32 @@ pub unsafe fn store<V: Variant, const STRIPS: usize, const D: usize>(
     while strip < STRIPS {
         let first_row = place.warp * V::WARP_ROWS + STRIP_ROWS * strip as u32;
         // SAFETY: the caller's promise; the rows are this warp's own.
-        unsafe { stage_strip::<V, D>(staging, first_row, place.lane, &acc_o[strip]) };
+        unsafe { stage_strip::<V::Element, _, D>(staging, first_row, place.lane, &acc_o[strip]) };
         // SAFETY: the caller's promise; the rows are this warp's own.
         unsafe { store_lse(params, block, first_row, place.lane, lse[strip]) };
         strip += 1;
     }
+    // SAFETY: the whole staging tile is written; this block alone writes its rows.
+    unsafe { store_staged(params, block, staging) };
+}
+
+/// Waits for all warps to have staged their strips and copies the tile to global memory.
+///
+/// # Safety
+/// `params` describes the launch truthfully; each row of `staging` that exists is written by some warp before.
+#[inline(always)]
+pub unsafe fn store_staged<V: Variant>(
+    params: &FwdParams,
+    block: &BlockInfo<V>,
+    staging: SharedTile<Queries<V>>,
+) {
     ptx::barrier();
     let to = GlobalTile::new(&params.out, block.batch, block.head, block.first_row);
     let extent = Extent {
         rows: Rows::First(block.rows_left()),
-        head_dim: params.head_dim,
+        cols: params.head_dim,
     };
-    // SAFETY: the whole staging tile is written and a barrier has passed; this block alone writes these rows.
+    // SAFETY: the tile is written and a barrier has passed; this block alone writes these rows.
     unsafe { copy::store::<V::Copy, _>(&to, staging, extent) };
 }
 
@@ -50,8 +64,8 @@ pub unsafe fn store<V: Variant, const STRIPS: usize, const D: usize>(
 /// # Safety
 /// No other warp uses the 16 rows from `first_row` on of `staging` before the next barrier.
 #[inline(always)]
-unsafe fn stage_strip<V: Variant, const D: usize>(
-    staging: SharedTile<Queries<V>>,
+pub unsafe fn stage_strip<E: Element, S: Shape, const D: usize>(
+    staging: SharedTile<S>,
     first_row: u32,
     lane: u32,
     acc: &Acc<D>,
@@ -62,7 +76,7 @@ unsafe fn stage_strip<V: Variant, const D: usize>(
         let mut half = 0;
         while half < 2 {
             let row = first_row + acc_row(lane, 0) + ROW_HALF * half as u32;
-            let pair = V::Element::pack(acc.0[n][2 * half], acc.0[n][2 * half + 1]);
+            let pair = E::pack(acc.0[n][2 * half], acc.0[n][2 * half + 1]);
             // SAFETY: inside the tile, 4-byte aligned, and the rows are the caller's own.
             unsafe { ptx::store_shared_word(staging.chunk(row, n as u32) + word, pair) };
             half += 1;

@@ -40,7 +40,7 @@ pub struct Place {
 impl Place {
     /// Of the calling thread.
     #[inline(always)]
-    fn current() -> Self {
+    pub fn current() -> Self {
         Place {
             warp: ptx::thread_index() / 32,
             lane: ptx::thread_index() % 32,
@@ -116,7 +116,7 @@ unsafe fn start_loads<V: Variant>(
     let from = GlobalTile::new(&params.q, block.batch, block.head, block.first_row);
     let extent = Extent {
         rows: Rows::First(block.rows_left()),
-        head_dim: params.head_dim,
+        cols: params.head_dim,
     };
     // SAFETY: the caller's promise.
     unsafe { V::Copy::load(q, &from, extent) };

@@ -3,6 +3,7 @@
 //! | module | what it knows |
 //! |---|---|
 //! | `flash_fwd` | the forward kernel: prologue, main loop, epilogue |
+//! | `baseline` | the kernels it is compared with: standard attention, FlashAttention-1 |
 //! | `softmax` | running maximum, running sum, log-sum-exp |
 //! | `mma` | the two matrix products, element types |
 //! | `pipeline` | when K and V tiles are copied and waited for |
@@ -38,6 +39,8 @@ pub mod tile;
 pub mod tiling;
 
 #[cfg(target_arch = "nvptx64")]
+pub mod baseline;
+#[cfg(target_arch = "nvptx64")]
 pub mod copy;
 #[cfg(target_arch = "nvptx64")]
 pub mod epilogue;
@@ -54,10 +57,11 @@ pub mod softmax;
 
 #[cfg(target_arch = "nvptx64")]
 mod entries {
+    use crate::baseline::{flash1, standard};
     use crate::flash_fwd::{Variant, flash_fwd};
     use crate::tiling::Tiling;
     use crate::{copy, mask, mma};
-    use abi::FwdParams;
+    use abi::{Flash1Params, FwdParams, StandardParams};
 
     macro_rules! fwd_entries {
         ($($entry:ident: $arch:ident, $dtype:ident, $mask:ident, $copy:ident,
@@ -86,6 +90,60 @@ mod entries {
         )* };
     }
     abi::for_each_fwd_variant!(fwd_entries);
+
+    /// The parameter of a baseline's entry.
+    macro_rules! baseline_params {
+        (Flash1) => {
+            Flash1Params
+        };
+        ($step:ident) => {
+            StandardParams
+        };
+    }
+
+    /// The kernel of a baseline, its fragments counted: strips of 16 rows and column tiles of 8 per warp.
+    macro_rules! baseline_kernel {
+        (Scores, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
+            standard::scores::<Row, { $block_m / $warps / 16 }, { $block_n / 8 }>
+        };
+        (Softmax, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
+            standard::softmax::<Row>
+        };
+        (Output, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
+            standard::output::<Row, { $block_m / $warps / 16 }, { $head_dim / 8 }>
+        };
+        (Flash1, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
+            flash1::flash1::<Row, { $block_n / $warps / 8 }, { $head_dim / 8 }>
+        };
+    }
+
+    macro_rules! baseline_entries {
+        ($($entry:ident: $arch:ident, $step:ident, $dtype:ident, $head_dim:literal,
+           $block_m:literal x $block_n:literal, $warps:literal, $blocks_per_sm:literal;)*) => { $(
+            /// Kernel entry of one row of the table of baselines.
+            ///
+            /// # Safety
+            /// See [`standard`] and [`flash1`].
+            #[unsafe(no_mangle)]
+            pub unsafe extern "ptx-kernel" fn $entry(params: baseline_params!($step)) {
+                struct Row;
+                impl Tiling for Row {
+                    const HEAD_DIM: u32 = $head_dim;
+                    const BLOCK_M: u32 = $block_m;
+                    const BLOCK_N: u32 = $block_n;
+                    const WARPS: u32 = $warps;
+                }
+                impl Variant for Row {
+                    type Element = mma::$dtype;
+                    type Mask = mask::Either;
+                    type Copy = copy::Vector;
+                }
+                // SAFETY: the launch contract of the entry.
+                unsafe { baseline_kernel!($step, $head_dim, $block_m x $block_n, $warps)(&params) }
+            }
+        )* };
+    }
+    abi::for_each_baseline_variant!(baseline_entries);
 }
 
 /// Never compiled into a kernel: no operation here can panic, which the code generation tests check.

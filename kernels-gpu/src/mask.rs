@@ -71,6 +71,15 @@ impl VisibleKeys {
         let rows_after = (self.seqlen_q - 1).saturating_sub(row);
         self.seqlen_k.saturating_sub(rows_after)
     }
+
+    /// The first row that sees `key`, which is less than seqlen_k.
+    #[inline(always)]
+    pub const fn first_row(&self, key: u32) -> u32 {
+        if !self.is_causal {
+            return 0;
+        }
+        (self.seqlen_q + key).saturating_sub(self.seqlen_k)
+    }
 }
 
 /// Sets the scores of invisible keys to -inf.
@@ -118,6 +127,10 @@ mod tests {
                     "{seqlen_q} x {seqlen_k}, row {i}"
                 );
             }
+            for key in 0..seqlen_k {
+                let first = (0..seqlen_q).find(|&row| key < keys.end(row));
+                assert_eq!(Some(keys.first_row(key)), first, "key {key}");
+            }
         }
     }
 
@@ -129,6 +142,7 @@ mod tests {
             is_causal: false,
         };
         assert!((0..12).all(|row| keys.end(row) == 4));
+        assert!((0..4).all(|key| keys.first_row(key) == 0));
     }
 
     #[test]
@@ -142,6 +156,7 @@ mod tests {
         assert_eq!(keys.end(0), 1);
         assert_eq!(keys.end(longest - 1), longest);
         assert_eq!(keys.end(longest + 126), longest);
+        assert_eq!(keys.first_row(longest - 1), longest - 1);
         let mut acc = Acc::<2>::zero();
         hide_keys(&mut acc, 3, longest - 1, [0, longest]);
         assert!(

@@ -119,6 +119,39 @@ pub unsafe fn mma_pv<E: Element, V: Shape, const STRIPS: usize, const N: usize, 
     }
 }
 
+/// O += P·V as [`mma_pv`], with P a tile of the element type in shared memory.
+///
+/// `p` points the lane at the warp's first strip (`rows_first`), `v` at the V tile (`rows_first`).
+///
+/// # Safety
+/// Called by whole warps; both tiles are written and a barrier has passed since.
+#[inline(always)]
+pub unsafe fn mma_stored_pv<E: Element, P: Shape, V: Shape, const STRIPS: usize, const D: usize>(
+    acc_o: &mut [Acc<D>; STRIPS],
+    p: &LaneAddress<P>,
+    v: &LaneAddress<V>,
+) {
+    let mut step = 0;
+    while step < P::COLS / 16 {
+        let mut a = [[0; 4]; STRIPS];
+        let mut strip = 0;
+        while strip < STRIPS {
+            // SAFETY: the caller's promise: a piece of the P tile.
+            a[strip] = unsafe { ptx::ldmatrix(p.piece(strip as u32, step)) };
+            strip += 1;
+        }
+        let mut pair = 0;
+        while pair < D / 2 {
+            // SAFETY: the caller's promise: a piece of the V tile.
+            let b = unsafe { ptx::ldmatrix_trans(v.piece(step, pair as u32)) };
+            // SAFETY: the caller's promise.
+            unsafe { mma_pair::<E, STRIPS, D>(acc_o, &a, b, pair) };
+            pair += 1;
+        }
+        step += 1;
+    }
+}
+
 /// Multiplies each strip's A operand with two neighbouring B operands into column tiles `2 * pair` and `2 * pair + 1`.
 ///
 /// # Safety

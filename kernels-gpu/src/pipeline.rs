@@ -64,7 +64,15 @@ impl<V: Variant> KvPipeline<V> {
     pub fn start(k: Stage<V>, v: Stage<V>, head_dim: u32, last: u32, keys: u32) -> Self {
         let rows = Rows::First(keys);
         // SAFETY: nobody has read the stage before.
-        unsafe { k.start(last, Extent { rows, head_dim }) };
+        unsafe {
+            k.start(
+                last,
+                Extent {
+                    rows,
+                    cols: head_dim,
+                },
+            )
+        };
         KvPipeline { k, v, head_dim }
     }
 
@@ -72,11 +80,11 @@ impl<V: Variant> KvPipeline<V> {
     #[inline(always)]
     pub fn wait_k<const MASK: bool>(&self, n_block: u32, keys: u32) -> &LaneAddress<Keys<V>> {
         let rows = if MASK { Rows::First(keys) } else { Rows::All };
-        let head_dim = self.head_dim;
+        let cols = self.head_dim;
         V::Copy::wait();
         ptx::barrier();
         // SAFETY: the reads of V by the previous step are before the barrier.
-        unsafe { self.v.start(n_block, Extent { rows, head_dim }) };
+        unsafe { self.v.start(n_block, Extent { rows, cols }) };
         &self.k.lane
     }
 
@@ -87,9 +95,9 @@ impl<V: Variant> KvPipeline<V> {
         ptx::barrier();
         if n_block > 0 {
             // Only the last tile of the keys can be ragged, and that one was the first to be loaded.
-            let (rows, head_dim) = (Rows::All, self.head_dim);
+            let (rows, cols) = (Rows::All, self.head_dim);
             // SAFETY: the reads of K by this step are before the barrier.
-            unsafe { self.k.start(n_block - 1, Extent { rows, head_dim }) };
+            unsafe { self.k.start(n_block - 1, Extent { rows, cols }) };
         }
         &self.v.lane
     }

@@ -107,7 +107,7 @@ impl<const STRIPS: usize> OnlineSoftmax<STRIPS> {
 
 /// Maximum of each row over the tile and `start`, the same in all four lanes of the row's quad.
 #[inline(always)]
-fn row_max<const N: usize>(acc_s: &Acc<N>, start: [f32; 2]) -> [f32; 2] {
+pub fn row_max<const N: usize>(acc_s: &Acc<N>, start: [f32; 2]) -> [f32; 2] {
     let mut max = start;
     let mut n = 0;
     while n < N {
@@ -120,7 +120,18 @@ fn row_max<const N: usize>(acc_s: &Acc<N>, start: [f32; 2]) -> [f32; 2] {
 
 /// Combines the values of the four lanes that hold one row.
 #[inline(always)]
-fn across_quad(x: f32, combine: impl Fn(f32, f32) -> f32) -> f32 {
+pub fn across_quad(x: f32, combine: impl Fn(f32, f32) -> f32) -> f32 {
     let x = combine(x, ptx::shuffle_xor(x, 1));
     combine(x, ptx::shuffle_xor(x, 2))
+}
+
+/// Combines the values of all 32 lanes.
+#[inline(always)]
+pub fn across_warp(mut x: f32, combine: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut distance = 16;
+    while distance > 0 {
+        x = combine(x, ptx::shuffle_xor(x, distance));
+        distance /= 2;
+    }
+    x
 }

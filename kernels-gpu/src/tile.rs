@@ -211,6 +211,15 @@ impl GlobalTile {
         }
     }
 
+    /// The tile `cols` columns, a multiple of 8, further right.
+    #[inline(always)]
+    pub const fn right(&self, cols: u32) -> Self {
+        GlobalTile {
+            base: self.base.wrapping_add(cols as u64 * ELEMENT_BYTES as u64),
+            row_bytes: self.row_bytes,
+        }
+    }
+
     /// Address of the chunk at (`row`, `chunk`); both relative to this tile.
     #[inline(always)]
     pub const fn chunk(&self, row: u32, chunk: u32) -> u64 {
@@ -231,8 +240,8 @@ impl GlobalTile {
 pub struct Extent {
     /// Rows that exist.
     pub rows: Rows,
-    /// Columns that exist, a multiple of 8: the head dimension of the problem.
-    pub head_dim: u32,
+    /// Columns that exist, a multiple of 8; the number may exceed the tile.
+    pub cols: u32,
 }
 
 /// Rows of a tile that exist.
@@ -252,7 +261,7 @@ impl Extent {
             Rows::All => true,
             Rows::First(rows) => row < rows,
         };
-        row_exists & (chunk * CHUNK_COLS < self.head_dim)
+        row_exists & (chunk * CHUNK_COLS < self.cols)
     }
 }
 
@@ -373,13 +382,14 @@ mod tests {
             (1_u64 << 40).wrapping_add_signed(2 * elements)
         );
         assert_eq!(tile.below(tile.chunk(4, 11), 5), tile.chunk(9, 11));
+        assert_eq!(tile.right(8 * 3).chunk(9, 11), tile.chunk(9, 14));
     }
 
     #[test]
-    fn extent_ends_at_the_last_row_and_at_head_dim() {
+    fn extent_ends_at_the_last_row_and_the_last_column() {
         let extent = Extent {
             rows: Rows::First(3),
-            head_dim: 40,
+            cols: 40,
         };
         assert!(extent.contains(2, 4));
         assert!(!extent.contains(3, 4));

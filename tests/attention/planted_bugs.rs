@@ -2,7 +2,7 @@
 //! or the result breaks the rule.
 
 use crate::common::Case;
-use abi::{FwdParams, FwdVariant, Strided};
+use abi::{Flash1Params, FwdParams, KernelVariant, MaskKind, Strided};
 use flash_attention::{Dtype, Kernel, f16, kernels, rule};
 use ptx_emulator::{Fault, FaultKind, GlobalMemory, Launch, Module, Options, Schedule, launch};
 
@@ -14,16 +14,18 @@ enum Caught {
 }
 
 fn kernel(entry: &str) -> Kernel {
-    kernels()
-        .find(|kernel| kernel.variant.entry == entry)
-        .unwrap()
+    kernels().find(|kernel| kernel.spec.entry == entry).unwrap()
 }
 
 /// Ragged and whole tiles, with the sign flip of negative scales and without.
-fn cases(variant: &FwdVariant) -> [Case; 3] {
-    let case = Case::new(Dtype::F16, 200, 301, variant.head_dim as usize)
+fn cases(variant: KernelVariant) -> [Case; 3] {
+    let (head_dim, is_causal) = match variant {
+        KernelVariant::Forward(v) => (v.head_dim, v.mask == MaskKind::Causal),
+        KernelVariant::Baseline(v) => (v.head_dim, true),
+    };
+    let case = Case::new(Dtype::F16, 200, 301, head_dim as usize)
         .heads(1, 1)
-        .causal(variant.mask == abi::MaskKind::Causal);
+        .causal(is_causal);
     [
         case,
         case.scale(-0.1),
@@ -34,28 +36,28 @@ fn cases(variant: &FwdVariant) -> [Case; 3] {
     ]
 }
 
-/// Runs a text in the place of a variant's own, on every case in several orders.
-fn run(variant: &FwdVariant, ptx: &str) -> Option<Caught> {
+/// Runs a text in the place of a kernel's own, on every case in several orders.
+fn run(victim: &Kernel, ptx: &str) -> Option<Caught> {
     let module = Module::parse(ptx).unwrap();
-    let kernel = module.kernel(variant.entry).unwrap();
+    let kernel = module.kernel(victim.spec.entry).unwrap();
     let schedules = [0, 1, 2, 3].map(Schedule::Seeded);
-    for case in cases(variant) {
+    for case in cases(victim.variant) {
         for schedule in [Schedule::InOrder].into_iter().chain(schedules) {
             let options = Options {
                 schedule,
                 ..Options::default()
             };
             let memory = GlobalMemory::new();
-            let (params, blocks) = upload(&memory, &case, variant);
+            let problem = upload(&memory, &case, victim.variant);
             let launch_of = Launch {
-                grid: [blocks, 1, 1],
-                block: [variant.threads(), 1, 1],
-                dynamic_shared_bytes: variant.shared_bytes(),
-                params: params.as_bytes(),
+                grid: [problem.m_blocks, 1, 1],
+                block: [victim.spec.threads, 1, 1],
+                dynamic_shared_bytes: victim.spec.shared_bytes,
+                params: &params(&memory, &case, victim.variant, problem),
             };
             match launch(kernel, &memory, &launch_of, &options) {
                 Err(fault) => return Some(Caught::ByFault(fault)),
-                Ok(_) if !holds_the_rule(&memory, &case, &params) => return Some(Caught::ByRule),
+                Ok(_) if !holds_the_rule(&memory, &case, &problem) => return Some(Caught::ByRule),
                 Ok(_) => {}
             }
         }
@@ -63,7 +65,7 @@ fn run(variant: &FwdVariant, ptx: &str) -> Option<Caught> {
     None
 }
 
-fn upload(memory: &GlobalMemory, case: &Case, variant: &FwdVariant) -> (FwdParams, u32) {
+fn upload(memory: &GlobalMemory, case: &Case, variant: KernelVariant) -> FwdParams {
     let [q, k, v] = case.inputs::<f16>().map(|data| {
         let bytes: Vec<u8> = data.iter().flat_map(|x| x.to_le_bytes()).collect();
         let ptr = memory.alloc(bytes.len()).unwrap();
@@ -77,8 +79,7 @@ fn upload(memory: &GlobalMemory, case: &Case, variant: &FwdVariant) -> (FwdParam
         row_stride,
         head_stride: 0,
     };
-    let m_blocks = (case.seqlen_q as u32).div_ceil(variant.block_m);
-    let params = FwdParams {
+    FwdParams {
         q: strided(q),
         k: strided(k),
         v: strided(v),
@@ -92,10 +93,35 @@ fn upload(memory: &GlobalMemory, case: &Case, variant: &FwdVariant) -> (FwdParam
         head_dim: case.head_dim as u32,
         num_heads: 1,
         heads_per_group: 1,
-        m_blocks,
+        m_blocks: match variant {
+            KernelVariant::Forward(v) => (case.seqlen_q as u32).div_ceil(v.block_m),
+            // FlashAttention-1 computes a head per block.
+            KernelVariant::Baseline(_) => 1,
+        },
         is_causal: u32::from(case.is_causal),
-    };
-    (params, m_blocks)
+    }
+}
+
+/// The parameter of a kernel for `problem`.
+fn params(
+    memory: &GlobalMemory,
+    case: &Case,
+    variant: KernelVariant,
+    problem: FwdParams,
+) -> Vec<u8> {
+    match variant {
+        KernelVariant::Forward(_) => problem.as_bytes().to_vec(),
+        KernelVariant::Baseline(_) => {
+            let floats = |count| memory.alloc(4 * count).unwrap();
+            let params = Flash1Params {
+                problem,
+                out: floats(case.seqlen_q * case.head_dim),
+                row_sum: floats(case.seqlen_q),
+                row_max: floats(case.seqlen_q),
+            };
+            params.as_bytes().to_vec()
+        }
+    }
 }
 
 fn holds_the_rule(memory: &GlobalMemory, case: &Case, params: &FwdParams) -> bool {
@@ -127,22 +153,24 @@ fn replace_nth(text: &str, from: &str, to: &str, nth: usize) -> Option<String> {
     Some(format!("{}{to}{}", &text[..at], &text[at + from.len()..]))
 }
 
-const VICTIMS: [&str; 2] = [
+const VICTIMS: [&str; 3] = [
     "flash_fwd_sm80_f16_hdim64",
     "flash_fwd_sm80_f16_hdim128_causal",
+    "flash1_sm80_f16_hdim64",
 ];
 
 /// Plants the same mistake at every place where `from` occurs, one place at a time.
 fn assert_caught_everywhere(from: &str, to: &str) {
-    for Kernel { variant, ptx } in VICTIMS.map(kernel) {
+    for victim in VICTIMS.map(kernel) {
+        let ptx = victim.ptx;
         let places = ptx.matches(from).count();
-        assert!(places > 0, "{} has no {from}", variant.entry);
+        assert!(places > 0, "{} has no {from}", victim.spec.entry);
         for nth in 0..places {
-            let caught = run(variant, &replace_nth(ptx, from, to, nth).unwrap());
+            let caught = run(&victim, &replace_nth(ptx, from, to, nth).unwrap());
             assert!(
                 caught.is_some(),
                 "{}: {from} number {nth} replaced by {to:?} went unnoticed",
-                variant.entry
+                victim.spec.entry
             );
         }
     }
@@ -150,9 +178,10 @@ fn assert_caught_everywhere(from: &str, to: &str) {
 
 #[test]
 fn the_unchanged_kernels_are_not_accused() {
-    for Kernel { variant, ptx } in VICTIMS.map(kernel) {
-        let caught = run(variant, ptx);
-        assert!(caught.is_none(), "{}: {caught:?}", variant.entry);
+    for victim in VICTIMS.map(kernel) {
+        let ptx = victim.ptx;
+        let caught = run(&victim, ptx);
+        assert!(caught.is_none(), "{}: {caught:?}", victim.spec.entry);
     }
 }
 
@@ -168,29 +197,31 @@ fn a_missing_barrier_is_caught_at_every_place() {
 
 #[test]
 fn a_wrong_swizzle_is_caught() {
-    for Kernel { variant, ptx } in VICTIMS.map(kernel) {
+    for victim in VICTIMS.map(kernel) {
+        let ptx = victim.ptx;
         let first_copy = ptx.find("cp.async.cg").unwrap();
         let swizzle = ptx.find("xor.b32").unwrap();
         assert!(
             swizzle < first_copy,
             "{}: the first xor swizzles the destination of the first copy",
-            variant.entry
+            victim.spec.entry
         );
-        let caught = run(variant, &replace_nth(ptx, "xor.b32", "or.b32", 0).unwrap());
-        assert!(caught.is_some(), "{}", variant.entry);
+        let caught = run(&victim, &replace_nth(ptx, "xor.b32", "or.b32", 0).unwrap());
+        assert!(caught.is_some(), "{}", victim.spec.entry);
     }
 }
 
 #[test]
 fn a_tile_that_reaches_out_of_bounds_is_caught_as_such() {
-    for Kernel { variant, ptx } in VICTIMS.map(kernel) {
-        let caught = run(variant, &ptx.replace("setp.lt.u32", "setp.le.u32"));
+    for victim in VICTIMS.map(kernel) {
+        let ptx = victim.ptx;
+        let caught = run(&victim, &ptx.replace("setp.lt.u32", "setp.le.u32"));
         let Some(Caught::ByFault(Fault {
             kind: FaultKind::OutOfBounds { .. },
             ..
         })) = caught
         else {
-            panic!("{}: {caught:?}", variant.entry);
+            panic!("{}: {caught:?}", victim.spec.entry);
         };
     }
 }
@@ -200,9 +231,10 @@ fn a_barrier_that_half_the_warp_skips_is_caught_at_every_place() {
     let half = "{ .reg .pred %half; .reg .b32 %lane; mov.u32 %lane, %laneid; setp.lt.u32 %half, %lane, 16; \
                 @%half bar.sync 0; }";
     assert_caught_everywhere("bar.sync \t0;", half);
-    for Kernel { variant, ptx } in VICTIMS.map(kernel) {
+    for victim in VICTIMS.map(kernel) {
+        let ptx = victim.ptx;
         let caught = run(
-            variant,
+            &victim,
             &replace_nth(ptx, "bar.sync \t0;", half, 0).unwrap(),
         );
         let Some(Caught::ByFault(Fault {
@@ -210,7 +242,7 @@ fn a_barrier_that_half_the_warp_skips_is_caught_at_every_place() {
             ..
         })) = caught
         else {
-            panic!("{}: {caught:?}", variant.entry);
+            panic!("{}: {caught:?}", victim.spec.entry);
         };
     }
 }

@@ -11,7 +11,7 @@ fn kernels_lists_and_writes_every_entry() {
     assert_code(&run, 0);
     let stdout = String::from_utf8(run.stdout).unwrap();
     for kernel in flash_attention::kernels() {
-        let entry = kernel.variant.entry;
+        let entry = kernel.spec.entry;
         assert!(stdout.contains(entry), "{entry}");
         let written = fs::read_to_string(folder.join(format!("{entry}.ptx"))).unwrap();
         assert!(
