@@ -107,7 +107,11 @@ fn source_lines_are_known_and_name_no_folder_of_the_build_machine() {
         assert!(ptx.contains("\t.loc\t"), "{}", spec.entry);
         let files = ptx.lines().filter(|line| line.starts_with(".file"));
         let names: Vec<&str> = files.filter_map(|file| file.split('"').nth(1)).collect();
-        assert!(names.contains(&"kernels-gpu/src/softmax.rs"), "{names:?}");
+        assert!(
+            names.iter().any(|name| name.starts_with("kernels-gpu/src/")),
+            "{}: {names:?}",
+            spec.entry
+        );
         let is_ours = |name: &&str| {
             ["kernels-gpu/src/", "abi/src/", "core/src/"]
                 .iter()
