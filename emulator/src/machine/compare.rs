@@ -134,7 +134,7 @@ pub(crate) fn test_f32(regs: &Registers, class: FloatClass, a: R32) -> u32 {
             FloatClass::Infinite => x.is_infinite(),
             FloatClass::Number => !x.is_nan(),
             FloatClass::NotANumber => x.is_nan(),
-            FloatClass::Normal => x.is_normal(),
+            FloatClass::Normal => x.is_normal() || x == 0.0,
             FloatClass::Subnormal => x.is_subnormal(),
         }
     })
@@ -149,7 +149,7 @@ pub(crate) fn test_f64(regs: &Registers, class: FloatClass, a: R64) -> u32 {
             FloatClass::Infinite => x.is_infinite(),
             FloatClass::Number => !x.is_nan(),
             FloatClass::NotANumber => x.is_nan(),
-            FloatClass::Normal => x.is_normal(),
+            FloatClass::Normal => x.is_normal() || x == 0.0,
             FloatClass::Subnormal => x.is_subnormal(),
         }
     })

@@ -231,7 +231,7 @@ fn round_integral(x: f64, rounding: Rounding) -> f64 {
 
 fn write_float(to: Number, x: f64, mode: ConvertMode) -> u64 {
     match to {
-        Number::F64 if x.is_nan() => NAN64,
+        Number::F64 if x.is_nan() && !mode.saturate => NAN64,
         Number::F64 => clamp_float(x, mode).to_bits(),
         Number::F32 if x.is_nan() && !mode.saturate => u64::from(NAN32),
         Number::F32 => {

@@ -110,9 +110,12 @@ pub(crate) fn bf16_from_f32(x: f32) -> u32 {
 /// The exact result rounded to an odd f32.
 pub(crate) fn round_to_odd(exact: Exact) -> f32 {
     let nearest = exact.value as f32;
+    if !exact.value.is_finite() {
+        return nearest;
+    }
     let error = exact.value - f64::from(nearest);
     let side = if error != 0.0 { error } else { exact.rest };
-    if side == 0.0 || nearest.is_nan() {
+    if side == 0.0 {
         return nearest;
     }
     let overshot = (side < 0.0) == (exact.value > 0.0);
@@ -138,24 +141,26 @@ fn map(kind: HalfKind, regs: &Registers, abc: [R32; 3], f: impl Fn([u32; 3]) -> 
     })
 }
 
+/// `.ftz`: a subnormal becomes the zero of its sign. It exists for f16 only.
+fn flush(format: Format, mode: HalfMode, bits: u32) -> u32 {
+    let is_subnormal = bits & 0x7c00 == 0;
+    if mode.ftz && format == Format::F16 && is_subnormal {
+        bits & 0x8000
+    } else {
+        bits
+    }
+}
+
 /// Operand value, with `.ftz` applied.
 fn operand(format: Format, mode: HalfMode, bits: u32) -> f32 {
-    let subnormal = bits & 0x7c00 == 0;
-    let flushed = mode.ftz && format == Format::F16 && subnormal;
-    to_f32(format, if flushed { bits & 0x8000 } else { bits })
+    to_f32(format, flush(format, mode, bits))
 }
 
 /// Rounds to the format and applies the modifiers.
 fn finish(format: Format, mode: HalfMode, x: f32) -> u32 {
     let x = if mode.saturate { saturate(x) } else { x };
     let x = if mode.relu && x <= 0.0 { 0.0 } else { x };
-    let bits = from_f32(format, x);
-    let subnormal = bits & 0x7c00 == 0;
-    if mode.ftz && format == Format::F16 && subnormal {
-        bits & 0x8000
-    } else {
-        bits
-    }
+    flush(format, mode, from_f32(format, x))
 }
 
 #[inline(never)]
@@ -209,8 +214,8 @@ pub(crate) fn unary(
     map(kind, regs, [a; 3], |[bits, ..]| {
         let x = operand(format, mode, bits);
         match op {
-            UnaryHalf::Neg => bits ^ 0x8000,
-            UnaryHalf::Abs => bits & 0x7fff,
+            UnaryHalf::Neg => flush(format, mode, bits) ^ 0x8000,
+            UnaryHalf::Abs => flush(format, mode, bits) & 0x7fff,
             UnaryHalf::Ex2 => finish(format, mode, approx::ex2(x)),
             UnaryHalf::Tanh => finish(format, mode, approx::tanh(x)),
         }
