@@ -4,9 +4,7 @@
 use crate::common::Case;
 use abi::{FwdParams, FwdVariant, Strided};
 use flash_attention::{Dtype, Kernel, f16, kernels, rule};
-use ptx_emulator::{
-    Fault, FaultKind, GlobalMemory, Launch, MmaNumerics, Module, Options, Schedule, launch,
-};
+use ptx_emulator::{Fault, FaultKind, GlobalMemory, Launch, Module, Options, Schedule, launch};
 
 /// How a mistake came to light.
 #[derive(Debug)]
@@ -45,9 +43,7 @@ fn run(variant: &FwdVariant, ptx: &str) -> Option<Caught> {
         for schedule in [Schedule::InOrder].into_iter().chain(schedules) {
             let options = Options {
                 schedule,
-                threads: None,
-                mma: MmaNumerics::F32,
-                progress: None,
+                ..Options::default()
             };
             let memory = GlobalMemory::new();
             let (params, blocks) = upload(&memory, &case, variant);
