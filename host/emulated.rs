@@ -9,6 +9,7 @@ use ptx_emulator::{GlobalMemory, Launch, MmaNumerics, Module, Options, Sanitizer
 
 use crate::backend::{Backend, BackendError, DeviceLimits, RawStream};
 use crate::kernels;
+use crate::profile::{LaunchProfile, Recorder};
 
 /// Told `(blocks done, blocks in total)` while a launch runs, from any thread.
 pub type Progress = Arc<dyn Fn(u64, u64) + Send + Sync>;
@@ -26,6 +27,8 @@ pub struct EmulatorOptions {
     pub sanitizers: Sanitizers,
     /// Called as blocks finish.
     pub progress: Option<Progress>,
+    /// Keeps what every launch did. Blocks then run on one thread, so that traffic does not depend on the machine.
+    pub record: Option<Recorder>,
 }
 
 impl Default for EmulatorOptions {
@@ -36,6 +39,7 @@ impl Default for EmulatorOptions {
             mma: MmaNumerics::F32,
             sanitizers: Sanitizers::NONE,
             progress: None,
+            record: None,
         }
     }
 }
@@ -48,6 +52,7 @@ impl fmt::Debug for EmulatorOptions {
             .field("mma", &self.mma)
             .field("sanitizers", &self.sanitizers)
             .field("progress", &self.progress.is_some())
+            .field("record", &self.record.is_some())
             .finish()
     }
 }
@@ -143,12 +148,21 @@ impl Backend for Emulated {
                 .progress
                 .as_deref()
                 .map(|f| f as &(dyn Fn(u64, u64) + Sync)),
+            counters: self.options.record.as_ref().map(Recorder::options),
             ..Options::default()
         };
-        match ptx_emulator::launch(program, &self.memory, &launch, &options) {
-            Ok(_) => Ok(()),
-            Err(fault) => Err(BackendError::Fault(Box::new(fault))),
+        let report = ptx_emulator::launch(program, &self.memory, &launch, &options)
+            .map_err(|fault| BackendError::Fault(Box::new(fault)))?;
+        if let (Some(recorder), Some(counters)) = (&self.options.record, report.counters) {
+            recorder.push(LaunchProfile {
+                entry: kernel.entry.to_owned(),
+                grid: launch.grid,
+                block: launch.block,
+                shared_bytes: launch.dynamic_shared_bytes,
+                counters,
+            });
         }
+        Ok(())
     }
 
     fn synchronize(&self) -> Result<(), BackendError> {

@@ -29,6 +29,7 @@
 //! | `raw.rs` | how do I use memory and streams of my own? |
 //! | `backend.rs`, `device.rs`, `emulated.rs`, `cuda/` | what executes it? |
 //! | `kernels.rs` | where is the PTX? |
+//! | `profile.rs` | what did a kernel do, and what did that cost? |
 //! | `reference.rs`, `rule.rs` | what is right, and how close must a kernel be? |
 //!
 //! The algorithm is FlashAttention-2 (Dao, 2023, "FlashAttention-2: Faster Attention with Better Parallelism and Work
@@ -50,6 +51,7 @@ mod error;
 mod kernels;
 mod layout;
 mod problem;
+pub mod profile;
 mod raw;
 pub mod reference;
 pub mod rule;

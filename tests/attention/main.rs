@@ -12,6 +12,7 @@ mod determinism;
 mod edge_cases;
 mod forward;
 mod planted_bugs;
+mod profile;
 mod properties;
 mod real_data;
 mod strides;

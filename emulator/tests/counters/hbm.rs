@@ -86,10 +86,20 @@ fn what_leaves_a_small_l2_is_read_again() {
     assert_eq!(hbm(read(small(1024, 8))), [1024, 0, 1024, 0]);
     // A round over more lines than there are ways finds none of them.
     assert_eq!(hbm(read(small(896, 7))), [2048, 0, 1024, 0]);
-    // Four sets of two: lines 0 and 4 share a set, and both stay.
+    // Four sets of two: each set gets two lines, and both stay.
     assert_eq!(hbm(read(small(1024, 2))), [1024, 0, 1024, 0]);
-    // Four sets of one: lines 0 and 4 take turns in the first.
+    // Four sets of one: the two lines of each set take turns.
     assert_eq!(hbm(read(small(512, 1))), [2048, 0, 1024, 0]);
+}
+
+#[test]
+fn lines_as_far_apart_as_there_are_sets_do_not_share_one() {
+    // Lines 0, 4, 8 and 12, twice.
+    let loads: String = [0, 4, 8, 12, 0, 4, 8, 12]
+        .map(|line| format!("ld.global.b32 %r1, [%rd1+{}];", 128 * line))
+        .concat();
+    let counters = count_with("", &format!("{WORD} {loads}"), 32, small(512, 1));
+    assert_eq!(hbm(counters.hbm), [512, 0, 512, 0]);
 }
 
 #[test]

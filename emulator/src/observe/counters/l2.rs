@@ -88,8 +88,7 @@ impl L2 {
     /// Serves a request and tells of every sector that moves, with its number.
     pub fn serve(&mut self, part: Part, purpose: Purpose, tell: &mut impl FnMut(u64, Transfer)) {
         let number = part.sector / SECTORS;
-        let sets = (self.lines.len() / self.ways) as u64;
-        let first = (number % sets) as usize * self.ways;
+        let first = self.set_of(number) * self.ways;
         let set = &mut self.lines[first..first + self.ways];
         match set.iter().position(|line| line.number == Some(number)) {
             Some(way) => set[..=way].rotate_right(1),
@@ -106,6 +105,14 @@ impl L2 {
         sector.serve(part.bytes, purpose, &mut |transfer| {
             tell(part.sector, transfer);
         });
+    }
+
+    /// The set of a line. Each round through the sets begins one further than the one before, so that
+    /// rows at a power-of-two distance do not crowd into a few sets; hardware hashes addresses for
+    /// that, in ways that are not published.
+    fn set_of(&self, number: u64) -> usize {
+        let sets = (self.lines.len() / self.ways) as u64;
+        ((number + number / sets) % sets) as usize
     }
 
     /// Everything leaves, as it does some time after the launch.
