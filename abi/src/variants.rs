@@ -120,7 +120,7 @@ impl FwdVariant {
 /// Calls `$consumer!` with all rows of the forward manifest.
 ///
 /// Tile sizes: those with the fewest instructions per tensor operation among the ones that keep all accumulators in
-/// registers (0 spills with ptxas 13 for sm_80, sm_86 and sm_90, checked by tests/codegen.rs) and whose tiles fit the
+/// registers (0 spills with ptxas 13 for sm_80, sm_86 and sm_90, checked by tests/codegen) and whose tiles fit the
 /// 99 KiB of shared memory that every GPU from sm_80 on grants one block. Where it fits, a warp owns two strips of 16
 /// rows: each K and V fragment then feeds twice as many products. For head_dim 128 two strips by 64 keys fill all 255
 /// registers and spill, so eight warps of one strip share 128 keys.

@@ -9,10 +9,11 @@
 //! line_info  which source files a module names
 //! embed      those modules as Rust source for a library
 //! tools      where ptxas and nvdisasm are (tests and reports only)
+//! sass       what they make of a module: registers, spills, and figures of its hottest loop
 //! ```
 //!
 //! The assembly that rustc writes for `nvptx64-nvidia-cuda` *is* PTX, so no linker, no LLVM tools and no CUDA toolkit
-//! take part. The crate knows nothing of what the kernels compute, and it does not run, assemble or check them.
+//! take part. The crate knows nothing of what the kernels compute, and it does not run or check them.
 
 pub mod assembly;
 mod build;
@@ -23,6 +24,7 @@ mod embed;
 mod error;
 mod flags;
 mod line_info;
+pub mod sass;
 mod scan;
 pub mod tools;
 

@@ -58,7 +58,7 @@ fn report() -> bool {
 
 fn say_skipped(reason: &str) {
     println!("ptxas and nvdisasm: missing, {reason}");
-    println!("  the checks of registers and spills in tests/codegen.rs will be SKIPPED");
+    println!("  the checks of registers, spills and loops in tests/codegen will be SKIPPED");
     println!("  to run them: install python3 with venv and pip, then `cargo xtask setup` again,");
     println!("  or name the programs in the variables PTXAS and NVDISASM");
 }

@@ -1,13 +1,8 @@
-//! What the compiler made of the kernels: properties of the embedded PTX and, where `ptxas` is installed, of the
-//! machine code. They hold for every row of the manifest or the build is not fit to use.
+//! What the compiler made of the kernels: properties of the embedded PTX here and, where `ptxas` and `nvdisasm` are
+//! installed, of the machine code. They hold for every row of the manifest or the build is not fit to use.
 
-use std::fmt::Write as _;
-use std::io::Write as _;
-use std::path::Path;
-use std::process::Command;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+mod blessed;
+mod machine_code;
 
 use flash_attention::{BaselineStep, CopyKind, Kernel, KernelVariant, kernels};
 
@@ -48,10 +43,6 @@ fn products(variant: &KernelVariant) -> u32 {
         }
     }
 }
-
-/// GPUs whose machine code is examined: the oldest that runs the kernels, the consumer line of the same generation,
-/// and a later generation.
-const MACHINES: [&str; 3] = ["sm_80", "sm_86", "sm_90"];
 
 /// The opcodes of a module, each with its modifiers: `bar.sync`, `ld.param.b64`.
 fn opcodes(ptx: &str) -> impl Iterator<Item = &str> {
@@ -108,7 +99,9 @@ fn source_lines_are_known_and_name_no_folder_of_the_build_machine() {
         let files = ptx.lines().filter(|line| line.starts_with(".file"));
         let names: Vec<&str> = files.filter_map(|file| file.split('"').nth(1)).collect();
         assert!(
-            names.iter().any(|name| name.starts_with("kernels-gpu/src/")),
+            names
+                .iter()
+                .any(|name| name.starts_with("kernels-gpu/src/")),
             "{}: {names:?}",
             spec.entry
         );
@@ -180,116 +173,4 @@ fn only_vector_copies_are_asynchronous() {
         };
         assert_eq!(is_asynchronous, has_vector_copies, "{}", kernel.spec.entry);
     }
-}
-
-/// What ptxas says about one kernel.
-struct Usage {
-    entry: &'static str,
-    machine: &'static str,
-    registers: u32,
-    budget: u32,
-    stack_bytes: u32,
-    spill_bytes: u32,
-}
-
-#[test]
-fn machine_code_has_no_stack_no_spills_and_keeps_the_register_budget() {
-    let Some(ptxas) = kernel_builder::tools::find("ptxas") else {
-        // Past the capture of the test harness: a skipped proof must be seen.
-        let advice = "SKIPPED: no ptxas, so registers and spills were not checked; `cargo xtask setup` installs it";
-        writeln!(std::io::stderr(), "{advice}").expect("stderr is open");
-        return;
-    };
-    let usages = assemble_all(&ptxas);
-    let report = Path::new(env!("CARGO_TARGET_TMPDIR")).join("codegen-report.md");
-    std::fs::write(&report, table(&usages.iter().collect::<Vec<_>>()))
-        .expect("the target directory is writable");
-
-    let is_bad = |usage: &&Usage| {
-        usage.stack_bytes + usage.spill_bytes > 0 || usage.registers > usage.budget
-    };
-    let bad: Vec<&Usage> = usages.iter().filter(is_bad).collect();
-    assert!(bad.is_empty(), "{}", table(&bad));
-}
-
-/// Every kernel on every machine, on all cores.
-fn assemble_all(ptxas: &Path) -> Vec<Usage> {
-    let jobs: Vec<(Kernel, &str)> = kernels()
-        .flat_map(|kernel| MACHINES.map(|machine| (kernel, machine)))
-        .collect();
-    let (next, usages) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                while let Some((kernel, machine)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let usage = assemble(ptxas, kernel, machine);
-                    usages
-                        .lock()
-                        .expect("no thread panicked before")
-                        .push(usage);
-                }
-            });
-        }
-    });
-    let mut usages = usages.into_inner().expect("no thread panicked");
-    usages.sort_by_key(|usage| (usage.entry, usage.machine));
-    usages
-}
-
-fn assemble(ptxas: &Path, kernel: &Kernel, machine: &'static str) -> Usage {
-    let entry = kernel.spec.entry;
-    let stem = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{entry}-{machine}"));
-    let (source, cubin) = (stem.with_extension("ptx"), stem.with_extension("cubin"));
-    std::fs::write(&source, kernel.ptx).expect("the target directory is writable");
-    let mut command = Command::new(ptxas);
-    command
-        .arg(format!("-arch={machine}"))
-        .arg("-v")
-        .arg(&source)
-        .arg("-o")
-        .arg(&cubin);
-    let output = command.output().expect("ptxas starts");
-    let log = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{entry} on {machine}: {log}");
-    let number = |before, after| {
-        number_between(&log, before, after).unwrap_or_else(|| panic!("{entry}: {log}"))
-    };
-    Usage {
-        entry,
-        machine,
-        registers: number("Used ", " registers"),
-        budget: kernel.spec.register_budget(),
-        stack_bytes: number("", " bytes stack frame"),
-        spill_bytes: number(", ", " bytes spill stores") + number(", ", " bytes spill loads"),
-    }
-}
-
-/// The number between `before` and `after`.
-fn number_between(text: &str, before: &str, after: &str) -> Option<u32> {
-    let head = &text[..text.find(after)?];
-    let digits = head.rsplit(|c: char| !c.is_ascii_digit()).next()?;
-    head.ends_with(&format!("{before}{digits}"))
-        .then(|| digits.parse().ok())?
-}
-
-fn table(usages: &[&Usage]) -> String {
-    let mut text =
-        "| kernel | machine | registers | budget | stack, bytes | spills, bytes |\n".to_owned();
-    text += "|---|---|---:|---:|---:|---:|\n";
-    for usage in usages {
-        let Usage {
-            entry,
-            machine,
-            registers,
-            budget,
-            stack_bytes,
-            spill_bytes,
-        } = usage;
-        writeln!(
-            text,
-            "| {entry} | {machine} | {registers} | {budget} | {stack_bytes} | {spill_bytes} |"
-        )
-        .expect("a String takes every write");
-    }
-    text
 }

@@ -1,0 +1,163 @@
+//! Figures of the hottest loops that somebody has looked at and found right, kept in tests/blessed/loops.txt.
+//!
+//! They hold for one kernel compiler and one ptxas, which the file names; other ones give other code and are not
+//! compared.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use flash_attention::KERNEL_COMPILER;
+use kernel_builder::sass::ptxas_version;
+
+use crate::machine_code::say_skipped;
+
+/// With this variable set the figures of this run are written down instead of compared.
+const BLESS: &str = "FLASH_ATTENTION_BLESS";
+/// What a figure may move by, as a fraction: less is noise of the compiler's choices.
+const TOLERANCE: f64 = 0.02;
+
+/// Figures of one kernel.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Figures {
+    /// The kernel.
+    pub entry: String,
+    /// Instructions outside the tensor cores per million operations on them.
+    pub instructions_per_mflop: f64,
+    /// Sum of the issue stalls of one trip.
+    pub stall_cycles: u32,
+}
+
+/// Compares with the file, or writes it.
+pub(crate) fn check(found: &[Figures]) {
+    let header = format!(
+        "# kernel compiler: {KERNEL_COMPILER}\n# ptxas: {}\n",
+        ptxas_version().expect("ptxas has just assembled the kernels")
+    );
+    if std::env::var_os(BLESS).is_some_and(|value| value == "1") {
+        std::fs::write(path(), header + &to_text(found)).expect("the source folder is writable");
+        return;
+    }
+    let text = std::fs::read_to_string(path()).unwrap_or_default();
+    match text.strip_prefix(&header) {
+        Some(figures) => assert_unchanged(&from_text(figures), found),
+        None => say_skipped(&format!(
+            "the figures of the hottest loops were not compared: {} is not of\n{header}bless it with these: `cargo xtask bless`",
+            path().display()
+        )),
+    }
+}
+
+fn assert_unchanged(blessed: &[Figures], found: &[Figures]) {
+    let changes = changes(blessed, found);
+    assert!(
+        changes.is_empty(),
+        "the hottest loops have changed:\n{}\nif that is right, `cargo xtask bless` writes them down",
+        changes.join("\n")
+    );
+}
+
+/// One line for each kernel that came, went or moved by more than [`TOLERANCE`].
+fn changes(blessed: &[Figures], found: &[Figures]) -> Vec<String> {
+    let find =
+        |list: &'_ [Figures], entry: &str| list.iter().position(|figures| figures.entry == entry);
+    let mut changes = Vec::new();
+    for new in found {
+        let Some(index) = find(blessed, &new.entry) else {
+            changes.push(format!("{}: not blessed yet", new.entry));
+            continue;
+        };
+        let old = &blessed[index];
+        let mut compare = |what: &str, old: f64, new_value: f64| {
+            if (new_value - old).abs() > TOLERANCE * old {
+                let percent = 100.0 * (new_value / old - 1.0);
+                changes.push(format!(
+                    "{}: {what} {old} -> {new_value} ({percent:+.1} %)",
+                    new.entry
+                ));
+            }
+        };
+        compare(
+            "instructions per MFLOP",
+            old.instructions_per_mflop,
+            round(new.instructions_per_mflop),
+        );
+        compare(
+            "stall cycles",
+            old.stall_cycles.into(),
+            new.stall_cycles.into(),
+        );
+    }
+    let gone = blessed
+        .iter()
+        .filter(|old| find(found, &old.entry).is_none());
+    changes.extend(gone.map(|old| format!("{}: blessed, but no kernel", old.entry)));
+    changes
+}
+
+fn path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/blessed/loops.txt")
+}
+
+/// As written to the file.
+fn round(figure: f64) -> f64 {
+    (10.0 * figure).round() / 10.0
+}
+
+fn to_text(figures: &[Figures]) -> String {
+    let mut text = "# hottest loop on sm_80: instructions outside the tensor cores per MFLOP, cycles of issue stall\n".to_owned();
+    for Figures {
+        entry,
+        instructions_per_mflop,
+        stall_cycles,
+    } in figures
+    {
+        writeln!(text, "{entry} {instructions_per_mflop:.1} {stall_cycles}")
+            .expect("a String takes every write");
+    }
+    text
+}
+
+fn from_text(text: &str) -> Vec<Figures> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let figures = lines.map(|line| match line.split(' ').collect::<Vec<_>>()[..] {
+        [entry, instructions, stalls] => Some(Figures {
+            entry: entry.to_owned(),
+            instructions_per_mflop: instructions.parse().ok()?,
+            stall_cycles: stalls.parse().ok()?,
+        }),
+        _ => None,
+    });
+    figures
+        .map(|figures| figures.expect("a line of tests/blessed/loops.txt is `ENTRY NUMBER NUMBER`"))
+        .collect()
+}
+
+#[test]
+fn only_figures_that_moved_by_more_than_two_percent_are_changes() {
+    let figures = |entry: &str, instructions_per_mflop, stall_cycles| Figures {
+        entry: entry.to_owned(),
+        instructions_per_mflop,
+        stall_cycles,
+    };
+    let blessed = from_text(&to_text(&[
+        figures("a", 500.04, 1000),
+        figures("b", 300.0, 2000),
+    ]));
+    assert_eq!(blessed[0], figures("a", 500.0, 1000));
+    let same = [figures("a", 509.9, 981), figures("b", 294.2, 2040)];
+    assert_eq!(changes(&blessed, &same), Vec::<String>::new());
+    let moved = [
+        figures("a", 511.0, 1000),
+        figures("b", 300.0, 1900),
+        figures("new", 1.0, 1),
+    ];
+    assert_eq!(
+        changes(&blessed, &moved),
+        [
+            "a: instructions per MFLOP 500 -> 511 (+2.2 %)",
+            "b: stall cycles 2000 -> 1900 (-5.0 %)",
+            "new: not blessed yet",
+        ]
+    );
+    assert_eq!(changes(&blessed, &same[..1]), ["b: blessed, but no kernel"]);
+}

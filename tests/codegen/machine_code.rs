@@ -1,0 +1,173 @@
+//! What `ptxas` makes of the kernels for several GPUs: registers, stack, spills, and the figures of the hottest loop.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use flash_attention::{Kernel, KernelVariant, kernels};
+use kernel_builder::sass::{Class, LoopFigures, SassError, Usage, assemble, hottest_loop};
+use kernel_builder::tools::find;
+
+use crate::blessed::{self, Figures};
+
+/// GPUs whose machine code is examined: the oldest that runs the kernels, the consumer line of the same generation,
+/// and a later generation.
+const MACHINES: [&str; 3] = [BLESSED_MACHINE, "sm_86", "sm_90"];
+/// The GPU whose loop figures must not change unnoticed.
+const BLESSED_MACHINE: &str = "sm_80";
+
+/// What ptxas made of one kernel.
+struct Assembled {
+    entry: &'static str,
+    machine: &'static str,
+    budget: u32,
+    usage: Usage,
+    /// None when it has no loop with products.
+    hottest: Option<LoopFigures>,
+    notes: Vec<String>,
+}
+
+#[test]
+fn machine_code_keeps_its_registers_and_its_hottest_loops() {
+    if let Some(tool) = ["ptxas", "nvdisasm"]
+        .iter()
+        .find(|tool| find(tool).is_none())
+    {
+        say_skipped(&format!(
+            "no {tool}, so registers, spills and loops were not checked; `cargo xtask setup` installs it"
+        ));
+        return;
+    }
+    let all = assemble_all();
+    let report = Path::new(env!("CARGO_TARGET_TMPDIR")).join("codegen-report.md");
+    std::fs::write(&report, table(&all)).expect("the target directory is writable");
+
+    let is_bad = |code: &&Assembled| {
+        let usage = &code.usage;
+        let spilled = usage.stack_bytes + usage.spill_store_bytes + usage.spill_load_bytes > 0;
+        spilled || usage.registers > code.budget || !code.notes.is_empty()
+    };
+    let bad: Vec<String> = all.iter().filter(is_bad).map(complaint).collect();
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+
+    let figures = |code: &Assembled| {
+        let hottest = code.hottest.as_ref()?;
+        Some(Figures {
+            entry: code.entry.to_owned(),
+            instructions_per_mflop: hottest.other_instructions_per_mflop(),
+            stall_cycles: hottest.stall_cycles,
+        })
+    };
+    let blessed_machine = all.iter().filter(|code| code.machine == BLESSED_MACHINE);
+    blessed::check(&blessed_machine.filter_map(figures).collect::<Vec<_>>());
+}
+
+/// Past the capture of the test harness: a skipped proof must be seen.
+pub(crate) fn say_skipped(reason: &str) {
+    writeln!(std::io::stderr(), "SKIPPED: {reason}").expect("stderr is open");
+}
+
+/// Every kernel on every machine, on all cores.
+fn assemble_all() -> Vec<Assembled> {
+    let jobs: Vec<(Kernel, &str)> = kernels()
+        .flat_map(|kernel| MACHINES.map(|machine| (kernel, machine)))
+        .collect();
+    let (next, all) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some((kernel, machine)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let code = assemble_one(kernel, machine).unwrap_or_else(|error| {
+                        panic!("{} on {machine}: {error}", kernel.spec.entry)
+                    });
+                    all.lock().expect("no thread panicked before").push(code);
+                }
+            });
+        }
+    });
+    let mut all = all.into_inner().expect("no thread panicked");
+    all.sort_by_key(|code| (code.entry, code.machine));
+    all
+}
+
+fn assemble_one(kernel: &Kernel, machine: &'static str) -> Result<Assembled, SassError> {
+    let entry = kernel.spec.entry;
+    let mut code = assemble(kernel.ptx, machine)?;
+    let only = code.kernels.pop().expect("a module has one entry");
+    let hottest = hottest_loop(&only.function)?;
+    let is_forward = matches!(kernel.variant, KernelVariant::Forward(_));
+    assert!(
+        hottest.is_some() || !is_forward,
+        "{entry} on {machine}: no loop with products"
+    );
+    Ok(Assembled {
+        entry,
+        machine,
+        budget: kernel.spec.register_budget(),
+        usage: only.usage,
+        hottest,
+        notes: code.notes,
+    })
+}
+
+fn complaint(code: &Assembled) -> String {
+    let Assembled {
+        entry,
+        machine,
+        budget,
+        usage,
+        notes,
+        ..
+    } = code;
+    format!("{entry} on {machine}, register budget {budget}: {usage:?} {notes:?}")
+}
+
+/// Resources, and one trip of the hottest loop of one warp: all instructions, those of the larger classes, cycles of
+/// issue stall, and instructions outside the tensor cores per million operations on them.
+fn table(all: &[Assembled]) -> String {
+    let loops = || all.iter().filter_map(|code| code.hottest.as_ref());
+    let occurs = |class: &&Class| loops().any(|figures| figures.count(**class) > 0);
+    let classes: Vec<Class> = Class::ALL.iter().filter(occurs).copied().collect();
+    let names: Vec<&str> = classes.iter().map(|class| class.name()).collect();
+    let mut text = format!(
+        "| kernel | machine | registers | budget | stack, bytes | spills, bytes | loop | {} | stall | per MFLOP |\n",
+        names.join(" | ")
+    );
+    text += &format!("|---|---|{}\n", "---:|".repeat(7 + classes.len()));
+    for code in all {
+        let usage = &code.usage;
+        let figures = match &code.hottest {
+            Some(figures) => loop_columns(figures, &classes),
+            None => vec!["-".to_owned(); classes.len() + 3],
+        };
+        writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            code.entry,
+            code.machine,
+            usage.registers,
+            code.budget,
+            usage.stack_bytes,
+            usage.spill_store_bytes + usage.spill_load_bytes,
+            figures.join(" | ")
+        )
+        .expect("a String takes every write");
+    }
+    text
+}
+
+fn loop_columns(figures: &LoopFigures, classes: &[Class]) -> Vec<String> {
+    let counts = classes
+        .iter()
+        .map(|&class| figures.count(class).to_string());
+    std::iter::once(figures.instructions().to_string())
+        .chain(counts)
+        .chain([
+            figures.stall_cycles.to_string(),
+            format!("{:.1}", figures.other_instructions_per_mflop()),
+        ])
+        .collect()
+}
