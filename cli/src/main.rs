@@ -5,6 +5,7 @@
 mod attend;
 mod device;
 mod doctor;
+mod growth;
 mod input;
 mod kernels;
 mod output;
@@ -31,6 +32,8 @@ struct Cli {
 enum Command {
     /// Compute attention of the tensors q, k and v in a safetensors file.
     Attend(attend::AttendArgs),
+    /// Count what standard attention, FlashAttention-1 and FlashAttention-2 move and hold as sequences grow.
+    Growth(growth::GrowthArgs),
     /// List the compiled kernels, and write their PTX.
     Kernels {
         /// Write ENTRY.ptx for each kernel into this folder, which is created when missing.
@@ -65,6 +68,7 @@ fn run(command: &Command) -> Result<Outcome> {
     let mut stdout = printer::Printer::new(io::stdout().lock());
     let outcome = match command {
         Command::Attend(args) => attend::run(args, &mut stdout),
+        Command::Growth(args) => growth::run(args, &mut stdout).map(|()| Outcome::Done),
         Command::Kernels { emit_ptx } => kernels::run(emit_ptx.as_deref(), &mut stdout),
         Command::Doctor => doctor::run(&mut stdout),
     }?;

@@ -3,6 +3,7 @@
 //! A task is one file. None of them links the library, so all start before any kernel is compiled.
 
 mod bench;
+mod bless;
 mod check;
 mod command;
 mod cuda_tools;
@@ -42,6 +43,8 @@ enum Task {
     },
     /// Formatting, lints and documentation with warnings as errors, then all tests
     Check,
+    /// Take over what kernels do and cost now, as the tables that tests compare with
+    Bless,
     /// Measure the emulator against its peers
     Bench {
         /// Arguments for the benchmark, after `--`
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::run(),
         Task::Test { full, arguments } => test::run(full, &arguments),
         Task::Check => check::run(),
+        Task::Bless => bless::run(),
         Task::Bench { arguments } => bench::run(&arguments),
         Task::Fuzz { arguments } => fuzz::run(&arguments),
         Task::GpuBundle => gpu_bundle::run(),
