@@ -37,12 +37,17 @@ pub(crate) fn check(found: &[Figures]) {
         std::fs::write(path(), header + &to_text(found)).expect("the source folder is writable");
         return;
     }
-    let text = std::fs::read_to_string(path()).unwrap_or_default();
+    let text = std::fs::read_to_string(path()).unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}; `cargo xtask bless` writes it",
+            path().display()
+        )
+    });
     match text.strip_prefix(&header) {
         Some(figures) => assert_unchanged(&from_text(figures), found),
         None => say_skipped(&format!(
-            "the figures of the hottest loops were not compared: {} is not of\n{header}bless it with these: `cargo xtask bless`",
-            path().display()
+            "the hottest loops were not compared: tests/blessed/loops.txt is of other compilers than\n{header}\
+             `cargo xtask bless` writes it anew"
         )),
     }
 }

@@ -41,6 +41,11 @@ impl Instruction {
         words.find(|word| !is_guard(word)).unwrap_or("")
     }
 
+    /// The opcode without its modifiers: `HMMA`.
+    pub fn base_opcode(&self) -> &str {
+        self.opcode().split('.').next().unwrap_or("")
+    }
+
     /// The label in its operands: where a branch goes.
     pub fn label(&self) -> Option<&str> {
         let (_, label) = self.text.split_once("`(")?;

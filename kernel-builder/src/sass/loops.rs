@@ -99,9 +99,11 @@ fn loops(function: &Function) -> Vec<RangeInclusive<usize>> {
         let target = instruction
             .label()
             .and_then(|label| function.labels.get(label));
+        // Calls name labels too, and return.
+        let is_jump = ["BRA", "JMP"].contains(&instruction.base_opcode());
         if let Some(&start) = target
             && start <= index
-            && class_of(instruction.opcode()) == Class::Branch
+            && is_jump
         {
             last_branch.insert(start, index);
         }
@@ -184,9 +186,10 @@ mod tests {
             HMMA,
             "@P0 BRA `(.L_a)",
             "FADD R1, R1, R2",
-            "@P1 BRA `(.L_a)",
+            "@P1 BRA.U `(.L_a)",
             "BRA `(.L_end)",
             ".L_end:",
+            "CALL.REL.NOINC `(.L_a)",
             "EXIT",
         ]);
         let hottest = hottest_loop(&function).unwrap().unwrap();
