@@ -6,7 +6,10 @@
 //! without ordering: blocks on several threads may race, as they may on a GPU, and the worst that
 //! happens is what the PTX memory model allows.
 //!
-//! A launch sees the allocations that exist when it starts.
+//! A launch sees the allocations that exist when it starts. `written` remembers which bytes the host
+//! and launches under initcheck have written.
+
+pub(crate) mod written;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -15,6 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::error::MemoryError;
 use crate::fault::Extent;
 use crate::ir::Globals;
+use written::Written;
 
 /// Byte with which fresh memory is filled.
 pub(crate) const POISON: u8 = 0xff;
@@ -48,6 +52,7 @@ pub(crate) struct Allocation {
     pub base: u64,
     pub bytes: u64,
     pub words: Box<[AtomicU32]>,
+    pub written: Written,
 }
 
 impl Default for GlobalMemory {
@@ -90,6 +95,7 @@ impl GlobalMemory {
             base,
             bytes: bytes as u64,
             words: words.into(),
+            written: Written::nothing(bytes as u64),
         };
         state.allocations.push(Arc::new(allocation));
         Ok(base)
@@ -121,6 +127,7 @@ impl GlobalMemory {
     /// then.
     pub fn write(&self, ptr: u64, data: &[u8]) -> Result<(), MemoryError> {
         let (allocation, start) = self.locate(ptr, data.len())?;
+        allocation.written.mark(start as u64, data.len() as u64);
         for (index, byte) in data.iter().enumerate().take(until_word(start, data.len())) {
             allocation.store_byte(start + index, *byte);
         }

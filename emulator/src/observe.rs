@@ -41,7 +41,8 @@ use races::{RaceGrid, Races};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sanitizers {
     /// Reports values from registers and memory that were never written, when they reach a store, a
-    /// branch or an address.
+    /// branch or an address. Device memory counts as written after a launch without this check,
+    /// which does not note what it writes.
     pub initcheck: bool,
     /// Reports accesses to shared and global memory that conflict and that nothing orders.
     pub racecheck: bool,

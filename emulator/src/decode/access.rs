@@ -8,7 +8,7 @@ use crate::ir::{
 
 /// What happens to a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
+pub(crate) enum Access {
     /// Its value is used.
     Read,
     /// It gets a new value.
@@ -80,7 +80,7 @@ fn atomic_file(ty: AtomicType) -> File {
 macro_rules! access_table {
     ($($name:ident: $($read:ident)* => $($write:ident)*;)*) => {
         /// Calls `visit` for every register of `op`; all reads come before all writes.
-        pub(super) fn registers(op: &mut Op, visit: &mut impl FnMut(Access, File, &mut u16)) {
+        pub(crate) fn registers(op: &mut Op, visit: &mut impl FnMut(Access, File, &mut u16)) {
             match op {
                 $(Op::$name { $($read,)* $($write,)* .. } => {
                     $(one(Access::Read, $read, visit);)*

@@ -10,7 +10,7 @@ use crate::ir::{Guard, Location, Op, Pred, R32, R64, Special};
 
 /// Register files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum File {
+pub(crate) enum File {
     /// [`R32`].
     R32,
     /// [`R64`].

@@ -63,7 +63,7 @@ pub enum Origin {
     Memory {
         /// Its space.
         space: &'static str,
-        /// First byte of the access that read it.
+        /// First byte that was read and never written.
         address: u64,
         /// PTX line of that access.
         line: u32,

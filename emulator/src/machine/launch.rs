@@ -93,7 +93,14 @@ pub fn launch(
     let globals = memory
         .module_variables(&kernel.globals)
         .map_err(|error| refused(kernel, error.to_string()))?;
-    let view = GlobalView::new(memory.snapshot().into());
+    let allocations = memory.snapshot();
+    if !options.sanitizers.initcheck {
+        // Nobody will note what this launch writes.
+        allocations
+            .iter()
+            .for_each(|allocation| allocation.written.mark_everything());
+    }
+    let view = GlobalView::new(allocations.into());
     let watch = Watch::new(kernel, launch, options, &view);
     let run = Run {
         kernel,

@@ -43,7 +43,7 @@ mod step;
 mod storage;
 mod sync;
 pub(crate) mod warp;
-mod warp_ops;
+pub(crate) mod warp_ops;
 
 pub use chance::Schedule;
 pub use context::MmaNumerics;

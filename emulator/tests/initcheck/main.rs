@@ -1,0 +1,10 @@
+//! initcheck: what nobody has written is reported where it matters, with where it came from, and
+//! nothing else is.
+
+mod check;
+#[path = "../common/mod.rs"]
+mod common;
+mod matrix;
+mod memory;
+mod registers;
+mod warp;
