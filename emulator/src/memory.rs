@@ -19,7 +19,7 @@ use crate::ir::Globals;
 pub(crate) const POISON: u8 = 0xff;
 /// Least distance between two allocations in bytes: addresses of different allocations differ by
 /// more than 32 bits can hold, so that a kernel with 32-bit offsets between them is found out.
-const RED_ZONE: u64 = 1 << 33;
+pub(crate) const RED_ZONE: u64 = 1 << 33;
 /// Address of the first allocation.
 const FIRST_ADDRESS: u64 = 0x0000_7000_0000_0000;
 
