@@ -24,7 +24,7 @@ use written::Written;
 pub(crate) const POISON: u8 = 0xff;
 /// Least distance between two allocations in bytes: addresses of different allocations differ by
 /// more than 32 bits can hold, so that a kernel with 32-bit offsets between them is found out.
-const RED_ZONE: u64 = 1 << 33;
+pub(crate) const RED_ZONE: u64 = 1 << 33;
 /// Freed allocations that are remembered, the latest ones.
 const FREED_KEPT: usize = 1 << 16;
 /// Address of the first allocation.

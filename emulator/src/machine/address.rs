@@ -7,23 +7,27 @@ use std::sync::Arc;
 
 use crate::fault::{FaultKind, Outcome, lane_fault, space_name};
 use crate::ir::{Address, AddressBase, Space};
-use crate::memory::{Allocation, find};
+use crate::memory::{Allocation, RED_ZONE, find};
 
 use super::data_movement::space_of;
 use super::registers::{LANES, Lanes, Mask, Registers, each_lane, lanes_of};
 
-/// The device memory that a block sees, with the allocation used last.
+/// Allocations that a [`GlobalView`] remembers.
+const RECENT: usize = 8;
+
+/// The device memory that a block sees, with some allocations used last: kernels go to and fro between a few.
 #[derive(Clone)]
 pub(crate) struct GlobalView {
     allocations: Arc<[Arc<Allocation>]>,
-    last: usize,
+    /// Indices of allocations, each in the place that its address gives.
+    recent: [usize; RECENT],
 }
 
 impl GlobalView {
     pub fn new(allocations: Arc<[Arc<Allocation>]>) -> Self {
         Self {
             allocations,
-            last: 0,
+            recent: [0; RECENT],
         }
     }
 
@@ -37,11 +41,13 @@ impl GlobalView {
     /// Its index.
     #[inline(always)]
     pub fn locate(&mut self, address: u64) -> Option<usize> {
-        let last = self.allocations.get(self.last)?;
-        if address.wrapping_sub(last.base) >= last.bytes {
-            self.last = find(&self.allocations, address)?;
+        // Small allocations that follow each other are a red zone apart and so get places of their own.
+        let index = &mut self.recent[(address / RED_ZONE) as usize % RECENT];
+        let recent = self.allocations.get(*index)?;
+        if address.wrapping_sub(recent.base) >= recent.bytes {
+            *index = find(&self.allocations, address)?;
         }
-        Some(self.last)
+        Some(*index)
     }
 
     /// All allocations, by ascending address.
@@ -108,6 +114,23 @@ pub(crate) fn check_alignment(
         alignment: size,
     };
     lane_fault(lane as u32, kind)
+}
+
+/// Offsets from `base`, if every address is a multiple of `size` and `size` bytes from it lie in the `len` bytes from
+/// `base` on, which is a multiple of `size` itself: both checks at once, for the accesses that pass them.
+#[inline(always)]
+pub(crate) fn checked_offsets(
+    addresses: &Lanes<u64>,
+    size: u32,
+    base: u64,
+    len: u64,
+) -> Option<Lanes<usize>> {
+    let last = len.checked_sub(u64::from(size))?;
+    let offsets = each_lane(|i| addresses[i].wrapping_sub(base));
+    let union = offsets.iter().fold(0, |bits, offset| bits | offset);
+    let inside = union <= last || offsets.iter().all(|offset| *offset <= last);
+    let aligned = union & u64::from(size - 1) == 0;
+    (inside && aligned).then(|| each_lane(|i| offsets[i] as usize))
 }
 
 /// Memory that the lanes of one access fall into.

@@ -1,15 +1,17 @@
 //! `ld` and `st` in every space (PTX ISA, "Data Movement and Conversion Instructions: ld, st").
 
 use crate::fault::{FaultKind, Outcome, lane_fault, space_name};
-use crate::ir::{Address, MemoryType, R32, R64, Space, Width};
+use crate::ir::{Address, MemoryType, Space};
 
 use super::address::{
-    GlobalView, Region, all_inside, check_alignment, check_bounds, effective, fill, out_of_bounds,
+    GlobalView, Region, check_alignment, check_bounds, checked_offsets, effective, fill,
+    out_of_bounds,
 };
 use super::context::Context;
 use super::data_movement::{space_of, window_base};
+use super::elements::{load_elements, store_elements};
 use super::registers::{LANES, Lanes, Mask, Registers, ballot, each_lane};
-use super::storage::{Read, Words, Write};
+use super::storage::Words;
 use super::warp::Warp;
 
 /// A load or store: what moves between which slots and where.
@@ -32,15 +34,18 @@ impl Transfer {
 #[inline(always)]
 pub(crate) fn load(warp: &mut Warp, context: &mut Context, mask: Mask, t: Transfer) -> Outcome {
     let addresses = effective(&warp.regs, mask, t.address);
-    check_alignment(mask.lanes, &addresses, t.bytes(), t.space)?;
     match t.space {
-        Space::Global => load_global(&mut warp.regs, context, mask, &t, &addresses),
-        Space::Shared => load_shared(&mut warp.regs, context, mask, &t, &addresses),
-        Space::Generic => each_space(mask, &addresses, |mask, space, addresses| {
-            load_from(warp, context, mask, &Transfer { space, ..t }, addresses)
-        }),
-        _ => load_from(warp, context, mask, &t, &addresses),
+        Space::Global => return load_global(&mut warp.regs, context, mask, &t, &addresses),
+        Space::Shared => return load_shared(&mut warp.regs, context, mask, &t, &addresses),
+        _ => {}
     }
+    check_alignment(mask.lanes, &addresses, t.bytes(), t.space)?;
+    if t.space != Space::Generic {
+        return load_from(warp, context, mask, &t, &addresses);
+    }
+    each_space(mask, &addresses, |mask, space, addresses| {
+        load_from(warp, context, mask, &Transfer { space, ..t }, addresses)
+    })
 }
 
 /// Splits generic addresses by space and hands out addresses inside each.
@@ -119,8 +124,7 @@ fn load_global(
     let first = addresses[mask.lanes.trailing_zeros() as usize & (LANES - 1)];
     if let Some(allocation) = context.global.allocation(first) {
         let (base, len) = (allocation.base, allocation.bytes);
-        if all_inside(addresses, t.bytes(), base, len) {
-            let offsets = each_lane(|i| (addresses[i] - base) as usize);
+        if let Some(offsets) = checked_offsets(addresses, t.bytes(), base, len) {
             load_elements(regs, mask, t, &Words(&allocation.words), &offsets);
             return Ok(());
         }
@@ -128,7 +132,7 @@ fn load_global(
     load_scattered(regs, context, mask, t, addresses)
 }
 
-/// A load whose lanes are in several allocations, or outside all of them.
+/// A load whose lanes are in several allocations, or outside all of them, or not aligned.
 #[cold]
 fn load_scattered(
     regs: &mut Registers,
@@ -137,6 +141,7 @@ fn load_scattered(
     t: &Transfer,
     addresses: &Lanes<u64>,
 ) -> Outcome {
+    check_alignment(mask.lanes, addresses, t.bytes(), t.space)?;
     each_allocation(
         &mut context.global,
         mask,
@@ -203,6 +208,15 @@ fn load_shared(
     t: &Transfer,
     addresses: &Lanes<u64>,
 ) -> Outcome {
+    let shared = &context.shared;
+    let len = shared.bytes().len() as u64;
+    if !shared.has_in_flight()
+        && let Some(offsets) = checked_offsets(addresses, t.bytes(), 0, len)
+    {
+        load_elements(regs, mask, t, shared.bytes(), &offsets);
+        return Ok(());
+    }
+    check_alignment(mask.lanes, addresses, t.bytes(), t.space)?;
     check_shared(context, mask, t, addresses)?;
     let offsets = each_lane(|i| addresses[i] as usize);
     load_elements(regs, mask, t, context.shared.bytes(), &offsets);
@@ -244,76 +258,6 @@ fn load_bytes(
     let offsets = each_lane(|i| addresses[i] as usize);
     load_elements(regs, mask, t, bytes, &offsets);
     Ok(())
-}
-
-/// Moves checked bytes into registers.
-#[inline(always)]
-fn load_elements(
-    regs: &mut Registers,
-    mask: Mask,
-    t: &Transfer,
-    from: &(impl Read + ?Sized),
-    offsets: &Lanes<usize>,
-) {
-    match t.ty.bytes {
-        1 => load_sized::<1>(regs, mask, t, from, offsets),
-        2 => load_sized::<2>(regs, mask, t, from, offsets),
-        4 => load_sized::<4>(regs, mask, t, from, offsets),
-        _ => load_sized::<8>(regs, mask, t, from, offsets),
-    }
-}
-
-#[inline(always)]
-fn load_sized<const N: usize>(
-    regs: &mut Registers,
-    mask: Mask,
-    t: &Transfer,
-    from: &(impl Read + ?Sized),
-    offsets: &Lanes<usize>,
-) {
-    for (element, slot) in t.slots.iter().take(usize::from(t.vector)).enumerate() {
-        let get = |i: usize| from.get::<N>(offsets[i] + element * N);
-        if t.ty.register == Width::W64 {
-            fill_slot(mask, regs.get64_mut(R64(*slot)), |i| {
-                extend::<N>(t.ty, get(i))
-            });
-        } else if t.ty.signed {
-            let kept = if t.ty.register == Width::W16 {
-                0xffff
-            } else {
-                u32::MAX
-            };
-            let value = |i| extend::<N>(t.ty, get(i)) as u32 & kept;
-            fill_slot(mask, regs.get32_mut(R32(*slot)), value);
-        } else {
-            fill_slot(mask, regs.get32_mut(R32(*slot)), |i| get(i) as u32);
-        }
-    }
-}
-
-/// Writes lane by lane into the slot itself: a detour over vector registers would have to wait for
-/// the narrow stores before it.
-#[inline(always)]
-fn fill_slot<T>(mask: Mask, slot: &mut Lanes<T>, value: impl Fn(usize) -> T) {
-    if mask.whole {
-        for (i, lane) in slot.iter_mut().enumerate() {
-            *lane = value(i);
-        }
-    } else {
-        for i in mask.iter() {
-            slot[i] = value(i);
-        }
-    }
-}
-
-#[inline(always)]
-fn extend<const N: usize>(ty: MemoryType, value: u64) -> u64 {
-    let unused = 64 - 8 * N as u32;
-    if ty.signed {
-        ((value << unused) as i64 >> unused) as u64
-    } else {
-        value
-    }
 }
 
 #[inline(always)]
@@ -380,41 +324,4 @@ fn store_global(
             store_elements(regs, part, t, &mut words, offsets);
         },
     )
-}
-
-fn store_elements(
-    regs: &Registers,
-    mask: Mask,
-    t: &Transfer,
-    to: &mut (impl Write + ?Sized),
-    offsets: &Lanes<usize>,
-) {
-    match t.ty.bytes {
-        1 => store_sized::<1>(regs, mask, t, to, offsets),
-        2 => store_sized::<2>(regs, mask, t, to, offsets),
-        4 => store_sized::<4>(regs, mask, t, to, offsets),
-        _ => store_sized::<8>(regs, mask, t, to, offsets),
-    }
-}
-
-fn store_sized<const N: usize>(
-    regs: &Registers,
-    mask: Mask,
-    t: &Transfer,
-    to: &mut (impl Write + ?Sized),
-    offsets: &Lanes<usize>,
-) {
-    for (element, slot) in t.slots.iter().take(usize::from(t.vector)).enumerate() {
-        if t.ty.register == Width::W64 {
-            let values = regs.get64(R64(*slot));
-            for lane in mask.iter() {
-                to.put::<N>(offsets[lane] + element * N, values[lane]);
-            }
-        } else {
-            let values = regs.get32(R32(*slot));
-            for lane in mask.iter() {
-                to.put::<N>(offsets[lane] + element * N, u64::from(values[lane]));
-            }
-        }
-    }
 }

@@ -6,7 +6,7 @@
 //! warp        registers and groups of lanes; reconverge brings waiting lanes together
 //! step        the instruction loop; execute dispatches to the families below
 //! integer carry bits compare float approx half convert data_movement        one file per ISA chapter
-//! memory_access address storage shared atomics async_copy             memory
+//! memory_access address elements storage shared atomics async_copy    memory
 //! warp_ops matrix fused_dot control_flow                              warp-wide instructions
 //! ```
 //!
@@ -27,6 +27,7 @@ pub(crate) mod context;
 mod control_flow;
 mod convert;
 pub(crate) mod data_movement;
+mod elements;
 mod execute;
 mod explain;
 mod float;
