@@ -23,6 +23,7 @@ mod memory;
 mod module;
 mod observe;
 mod parser;
+mod seeds;
 mod syntax;
 
 pub use error::{MemoryError, PtxError, PtxErrorKind};
@@ -31,7 +32,11 @@ pub use fault::{
     Report, Sanitizer, Standing, Use, WarpStanding,
 };
 pub use ir::Kernel;
-pub use machine::{Launch, LaunchReport, MmaNumerics, Options, Schedule, launch};
+pub use machine::{
+    BlockOrder, CopyTiming, Fill, LaneOrder, Launch, LaunchReport, MmaNumerics, Options, Plan,
+    Schedule, Turns, WarpOrder, launch,
+};
 pub use memory::GlobalMemory;
 pub use module::Module;
 pub use observe::{CounterOptions, Counters, Sanitizers};
+pub use seeds::{SeedFailure, for_each_seed};

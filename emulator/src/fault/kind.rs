@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use super::space_name;
 use super::standing::listed;
 use super::{Conflict, LanesAt, Origin, Standing, Use};
+use crate::machine::data_movement::space_of;
 
 /// The rule that a [`Fault`] reports.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,12 +42,13 @@ pub enum FaultKind {
         alignment: u32,
     },
     /// An address of one space used in another.
-    #[error("address {address:#x} lies in {found} memory and is used in {expected} space")]
+    #[error(
+        "address {address:#x} lies in {} memory and is used in {expected} space",
+        space_name(space_of(*.address))
+    )]
     WrongSpace {
         /// The space the instruction names.
         expected: &'static str,
-        /// The space that the address belongs to.
-        found: &'static str,
         /// The address.
         address: u64,
     },

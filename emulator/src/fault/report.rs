@@ -107,7 +107,7 @@ mod tests {
         };
         let fault = Fault {
             kind: FaultKind::Race(Box::new(conflict)),
-            entry: "k".to_string(),
+            entry: "k".into(),
             line: 44,
             source: None,
             block: [2, 0, 0],

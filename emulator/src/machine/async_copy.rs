@@ -104,6 +104,7 @@ impl AsyncCopies {
 
 /// `cp.async.wait_group pending`.
 pub(crate) fn wait_group(warp: &mut Warp, context: &mut Context, mask: Mask, pending: u32) {
+    context.synchronised();
     // Group g is followed by committed - g - 1 younger ones.
     warp.copies
         .wait(context, (warp.index, mask), |group, committed| {
@@ -113,6 +114,7 @@ pub(crate) fn wait_group(warp: &mut Warp, context: &mut Context, mask: Mask, pen
 
 /// `cp.async.wait_all`, and the end of a thread.
 pub(crate) fn wait_all(warp: &mut Warp, context: &mut Context, mask: Mask) {
+    context.synchronised();
     warp.copies.wait(context, (warp.index, mask), |_, _| true);
 }
 
@@ -139,6 +141,7 @@ pub(crate) fn issue(
     let dst = effective(&warp.regs, mask, instruction.dst);
     let src = effective(&warp.regs, mask, instruction.src);
     let size = instruction.size;
+    let at_once = context.chance.copies_at_once();
     for lane in mask.iter() {
         let source_bytes = source_bytes(&warp.regs, instruction, lane);
         let copy = check(context, dst[lane], src[lane], size, source_bytes);
@@ -148,7 +151,7 @@ pub(crate) fn issue(
         };
         copy.lane = lane as u8;
         copy.group = warp.copies.committed[lane];
-        if context.chance.copies_at_once() {
+        if at_once >> lane & 1 != 0 {
             move_bytes(context, &copy);
             copy.moved = true;
         }

@@ -46,8 +46,9 @@ impl<'a> Block<'a> {
         let [x, y, z] = place.block_index.map(u64::from);
         let [nx, ny, _] = place.grid.map(u64::from);
         let number = x + nx * (y + ny * z);
-        self.context.chance = Chance::new(options.schedule, number);
-        self.context.shared.reset();
+        self.context.chance = Chance::new(options.schedule, number, place.num_warps);
+        let plan = self.context.chance.plan;
+        self.context.shared.reset(plan.fill);
         self.barriers.reset();
         for warp in &mut self.warps {
             warp.start(
@@ -56,6 +57,7 @@ impl<'a> Block<'a> {
                     warp: warp.index,
                     ..*place
                 },
+                &plan,
                 globals,
             );
         }
@@ -84,16 +86,20 @@ impl<'a> Block<'a> {
             last = self.context.chance.next_warp(ready, last);
             let index = last as usize;
             let turn = self.context.chance.turn();
-            let turn = u32::try_from(left).map_or(turn, |left| turn.min(left));
+            let start = self.context.warp_instructions;
+            self.context.turn_end = start.saturating_add(left.min(turn.into()));
             let located = |trouble| WarpTrouble {
                 warp: last,
                 trouble,
             };
             let stop = self
                 .processor
-                .run(&mut self.warps[index], &mut self.context, turn);
-            match stop.map_err(located)? {
-                Stop::Turn => {}
+                .run(&mut self.warps[index], &mut self.context)
+                .map_err(located)?;
+            let instructions = self.context.warp_instructions - start;
+            self.context.chance.ran(last, instructions);
+            match stop {
+                Stop::Turn => self.end_turn(index, turn, instructions),
                 Stop::Barrier => {
                     ready &= !(1 << last);
                     let arrived =
@@ -111,6 +117,14 @@ impl<'a> Block<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Decides which of the warp's lanes run first in its next turn, when it has used up this one.
+    fn end_turn(&mut self, index: usize, turn: u32, instructions: u64) {
+        if instructions >= u64::from(turn) {
+            let warp = &mut self.warps[index];
+            warp.favour_last = self.context.chance.highest_first(turn, warp.favour_last);
+        }
     }
 
     fn endless(&self, live: u32, limit: u64) -> WarpTrouble {

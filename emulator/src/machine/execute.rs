@@ -110,6 +110,7 @@ pub(crate) fn compute<const FUSED: bool>(
         ),
         Op::Fence { .. } => {
             std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+            context.synchronised();
             Ok(())
         }
         _ => copies_and_clocks::<FUSED>(warp, context, mask, op, scratch),

@@ -76,10 +76,6 @@ pub struct LaunchReport {
 /// # Errors
 /// The [`Fault`] of the lowest-numbered block among those that were found faulty; the launch stops
 /// at the first one. A launch that does not fit the kernel is refused before anything runs.
-#[allow(
-    clippy::result_large_err,
-    reason = "a launch has one fault at most, and callers match on it"
-)]
 pub fn launch(
     kernel: &Kernel,
     memory: &GlobalMemory,
@@ -133,7 +129,7 @@ pub fn launch(
 fn refused(kernel: &Kernel, rule: String) -> Fault {
     Fault {
         kind: FaultKind::Launch(rule),
-        entry: kernel.entry.clone(),
+        entry: kernel.entry.as_str().into(),
         line: 0,
         source: None,
         block: [0; 3],
@@ -283,16 +279,22 @@ impl Run<'_> {
             global: self.view.clone(),
             shared: SharedMemory::new(self.shared_bytes() as usize),
             numerics: self.options.mma,
-            chance: Chance::new(self.options.schedule, 0),
+            chance: Chance::new(self.options.schedule, 0, num_warps),
             sanitizers: self.options.sanitizers,
             warp_instructions: 0,
             thread_instructions: 0,
+            turn_end: 0,
             observers: self.watch.observers(num_warps, self.shared_bytes()),
         }
     }
 
     fn shared_bytes(&self) -> u32 {
-        self.kernel.shared.dynamic_offset() + self.launch.dynamic_shared_bytes
+        self.dynamic_shared_offset() + self.launch.dynamic_shared_bytes
+    }
+
+    fn dynamic_shared_offset(&self) -> u32 {
+        let step = self.options.schedule.plan().shared_step;
+        self.kernel.shared.dynamic_offset(step)
     }
 
     fn place(&self, number: u64, num_warps: u32) -> Place {
@@ -304,6 +306,7 @@ impl Run<'_> {
             block_index: index.map(|i| i as u32),
             warp: 0,
             num_warps,
+            dynamic_shared_offset: self.dynamic_shared_offset(),
             dynamic_shared_bytes: self.launch.dynamic_shared_bytes,
             total_shared_bytes: self.shared_bytes(),
         }
@@ -327,7 +330,7 @@ impl Run<'_> {
         };
         let fault = Fault {
             kind: surroundings.explain(found.trouble.kind),
-            entry: self.kernel.entry.clone(),
+            entry: self.kernel.entry.as_str().into(),
             line: location.line,
             source,
             block: place.block_index,

@@ -1,10 +1,11 @@
 //! Shared memory of one block.
 //!
 //! Bytes plus one flag per 4-byte word (the smallest asynchronous copy) that says whether a copy into
-//! it is still to be waited for. Fresh memory is poisoned, a NaN in every floating-point format.
+//! it is still to be waited for. What fresh memory holds is up to the plan.
 
 use crate::fault::FaultKind;
-use crate::memory::POISON;
+
+use super::plan::Fill;
 
 pub(crate) struct SharedMemory {
     bytes: Vec<u8>,
@@ -16,15 +17,15 @@ pub(crate) struct SharedMemory {
 impl SharedMemory {
     pub fn new(bytes: usize) -> Self {
         Self {
-            bytes: vec![POISON; bytes],
+            bytes: vec![0; bytes],
             in_flight: vec![0; bytes.div_ceil(4)],
             in_flight_words: 0,
         }
     }
 
-    /// Back to the state of `new`.
-    pub fn reset(&mut self) {
-        self.bytes.fill(POISON);
+    /// Nothing is written yet, and no copy in flight.
+    pub fn reset(&mut self, fill: Fill) {
+        self.bytes.fill(fill.byte());
         self.in_flight.fill(0);
         self.in_flight_words = 0;
     }
