@@ -67,6 +67,9 @@ fn details(kind: &FaultKind) -> Vec<String> {
                 format!("(2) {}", conflict.second),
             ]
         }
+        FaultKind::AsyncReadEarly { copy, .. } | FaultKind::AsyncOverlap { copy, .. } => {
+            copy.iter().map(ToString::to_string).collect()
+        }
         _ => Vec::new(),
     }
 }

@@ -35,6 +35,18 @@ pub struct Kernel {
     pub(crate) block_shape: BlockShape,
 }
 
+impl Kernel {
+    /// The PTX line of an instruction, and its source file and line when the text says them.
+    pub(crate) fn place(&self, pc: u32) -> (u32, Option<(String, u32)>) {
+        let location = self.locations.get(pc as usize).copied().unwrap_or_default();
+        let source = location.source.and_then(|source| {
+            let file = self.source_files.get(source.file as usize)?;
+            Some((file.clone(), source.line))
+        });
+        (location.line, source)
+    }
+}
+
 /// Origin of one instruction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Location {

@@ -127,7 +127,6 @@ fn copies_and_clocks<const FUSED: bool>(
     scratch: &mut Scratch,
 ) -> Outcome {
     match *op {
-        Op::CpAsync(ref copy) => async_copy::issue(warp, context, mask, copy),
         Op::CpAsyncCommit => {
             warp.copies.commit(mask);
             Ok(())

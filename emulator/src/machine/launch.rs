@@ -313,16 +313,7 @@ impl Run<'_> {
     }
 
     fn record(&self, number: u64, place: &Place, found: WarpTrouble) {
-        let location = self
-            .kernel
-            .locations
-            .get(found.trouble.pc as usize)
-            .copied()
-            .unwrap_or_default();
-        let source = location.source.and_then(|source| {
-            let file = self.kernel.source_files.get(source.file as usize)?;
-            Some((file.clone(), source.line))
-        });
+        let (line, source) = self.kernel.place(found.trouble.pc);
         let surroundings = Surroundings {
             kernel: self.kernel,
             memory: self.memory,
@@ -331,7 +322,7 @@ impl Run<'_> {
         let fault = Fault {
             kind: surroundings.explain(found.trouble.kind),
             entry: self.kernel.entry.as_str().into(),
-            line: location.line,
+            line,
             source,
             block: place.block_index,
             warp: found.warp,

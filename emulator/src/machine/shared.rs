@@ -48,20 +48,22 @@ impl SharedMemory {
     #[inline(always)]
     pub fn check_landed(&self, offset: usize, bytes: usize) -> Result<(), FaultKind> {
         let words = &self.in_flight[offset / 4..(offset + bytes).div_ceil(4)];
-        if words.iter().all(|flag| *flag == 0) {
-            return Ok(());
+        match words.iter().position(|flag| *flag != 0) {
+            None => Ok(()),
+            Some(word) => Err(FaultKind::AsyncReadEarly {
+                address: offset.max(4 * (offset / 4 + word)) as u64,
+                copy: None,
+            }),
         }
-        Err(FaultKind::AsyncReadEarly {
-            address: offset as u64,
-        })
     }
 
     /// Marks the destination of a copy; two copies must not be in flight to one place.
     pub fn begin_copy(&mut self, offset: usize, bytes: usize) -> Result<(), FaultKind> {
         let words = &mut self.in_flight[offset / 4..(offset + bytes) / 4];
-        if words.iter().any(|flag| *flag != 0) {
+        if let Some(word) = words.iter().position(|flag| *flag != 0) {
             return Err(FaultKind::AsyncOverlap {
-                address: offset as u64,
+                address: (offset + 4 * word) as u64,
+                copy: None,
             });
         }
         words.fill(1);
