@@ -117,6 +117,10 @@ fn preloads(builder: &Builder, slots: &Slots) -> Vec<Preload> {
         preloads.push(match (file, value) {
             (File::R32, Value::Special(special)) => Preload::Special(R32(slot), special),
             (_, Value::Special(special)) => Preload::Special64(R64(slot), special),
+            (File::R32, Value::DynamicShared(offset)) => {
+                Preload::DynamicShared32(R32(slot), offset)
+            }
+            (_, Value::DynamicShared(offset)) => Preload::DynamicShared64(R64(slot), offset),
             (_, Value::Global(variable, offset)) => Preload::Global(R64(slot), variable, offset),
             (File::R32, Value::Bits(bits)) => Preload::Const32(R32(slot), bits as u32),
             (File::R64, Value::Bits(bits)) => Preload::Const64(R64(slot), bits),
@@ -125,8 +129,11 @@ fn preloads(builder: &Builder, slots: &Slots) -> Vec<Preload> {
     }
     // The same text gives the same kernel, whatever the order of the map.
     preloads.sort_by_key(|preload| match *preload {
-        Preload::Const32(R32(slot), _) | Preload::Special(R32(slot), _) => (0, slot),
+        Preload::Const32(R32(slot), _)
+        | Preload::Special(R32(slot), _)
+        | Preload::DynamicShared32(R32(slot), _) => (0, slot),
         Preload::Const64(R64(slot), _)
+        | Preload::DynamicShared64(R64(slot), _)
         | Preload::Special64(R64(slot), _)
         | Preload::Global(R64(slot), ..) => (1, slot),
         Preload::ConstPred(Pred(slot), _) => (2, slot),

@@ -29,7 +29,7 @@ pub struct Fault {
     /// The broken rule, with the address where there is one.
     pub kind: FaultKind,
     /// Entry name.
-    pub entry: String,
+    pub entry: Box<str>,
     /// One-based PTX line; 0 when the launch itself was refused.
     pub line: u32,
     /// Source file and one-based line, when the text carries `.loc` directives: of nested calls that the compiler

@@ -24,6 +24,7 @@ mod module;
 mod observe;
 mod occupancy;
 mod parser;
+mod seeds;
 mod syntax;
 
 pub use error::{MemoryError, PtxError, PtxErrorKind};
@@ -32,7 +33,10 @@ pub use fault::{
     Report, Sanitizer, Standing, Use, WarpStanding,
 };
 pub use ir::Kernel;
-pub use machine::{Launch, LaunchReport, MmaNumerics, Options, Schedule, launch};
+pub use machine::{
+    BlockOrder, CopyTiming, Fill, LaneOrder, Launch, LaunchReport, MmaNumerics, Options, Plan,
+    Schedule, Turns, WarpOrder, launch,
+};
 pub use memory::GlobalMemory;
 pub use module::Module;
 pub use observe::{
@@ -41,3 +45,4 @@ pub use observe::{
     Sanitizers, SectorCounts, SharedCounts,
 };
 pub use occupancy::{BlockNeeds, Occupancy, OccupancyError, Resource, occupancy};
+pub use seeds::{SeedFailure, for_each_seed};

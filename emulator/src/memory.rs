@@ -25,7 +25,7 @@ pub(crate) const POISON: u8 = 0xff;
 /// Least distance between two allocations in bytes: addresses of different allocations differ by
 /// more than 32 bits can hold, so that a kernel with 32-bit offsets between them is found out.
 pub(crate) const RED_ZONE: u64 = 1 << 33;
-/// Freed allocations that are remembered, the latest ones.
+/// Freed allocations that are remembered, the latest ones: a process may free any number.
 const FREED_KEPT: usize = 1 << 16;
 /// Address of the first allocation.
 const FIRST_ADDRESS: u64 = 0x0000_7000_0000_0000;
@@ -354,5 +354,21 @@ mod tests {
         assert_eq!(data, [POISON; 5]);
         memory.free(first).unwrap();
         assert!(memory.alloc(5).unwrap() > first);
+    }
+
+    #[test]
+    fn addresses_are_explained_by_what_is_near_or_was_there() {
+        let memory = GlobalMemory::new();
+        let extent = |base, bytes| Extent { base, bytes };
+        let (first, second) = (memory.alloc(100).unwrap(), memory.alloc(5000).unwrap());
+        assert_eq!(memory.nearest(first - 1), Some(extent(first, 100)));
+        assert_eq!(memory.nearest(first + 4000), Some(extent(first, 100)));
+        assert_eq!(memory.nearest(second - 4000), Some(extent(second, 5000)));
+        assert_eq!(memory.nearest(64), None);
+        assert_eq!(memory.freed(first + 99), None);
+        memory.free(first).unwrap();
+        assert_eq!(memory.freed(first + 99), Some(extent(first, 100)));
+        assert_eq!(memory.freed(first + 100), None);
+        assert!(!memory.holds(first) && memory.holds(second + 4999));
     }
 }

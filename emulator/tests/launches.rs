@@ -33,7 +33,7 @@ fn accesses_outside_an_allocation_name_lane_and_address() {
             ..
         }
     ));
-    assert_eq!((fault.entry.as_str(), fault.line), ("k", 10));
+    assert_eq!((&*fault.entry, fault.line), ("k", 10));
     let text = fault.to_string();
     assert!(
         text.contains("k, PTX line 10, block (0, 0, 0), warp 0, lane 24"),

@@ -33,6 +33,8 @@ pub(super) enum Value {
     Special(Special),
     /// Address of a `.global` variable plus bytes.
     Global(u32, i64),
+    /// Address of a byte of the `.extern .shared` array.
+    DynamicShared(i64),
 }
 
 /// One emitted instruction.

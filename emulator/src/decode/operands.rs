@@ -126,6 +126,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                 return Err(self.bad(format!("the address of {name} has 64 bits")));
             }
             Symbol::Global(index) => return Ok(Value::Global(index, offset)),
+            Symbol::DynamicShared => return Ok(Value::DynamicShared(offset)),
             Symbol::CallParam(_) => {
                 return Err(
                     self.unsupported("read the parameter with ld.param instead of its address")
@@ -283,6 +284,12 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
         Ok((space, Address { base, offset: 0 }))
     }
 
+    /// An address that the launch knows.
+    fn placed(&mut self, space: Space, value: Value) -> Result<(Space, Address), PtxError> {
+        let base = AddressBase::R64(R64(self.builder().preload(File::R64, value)?));
+        Ok((space, Address { base, offset: 0 }))
+    }
+
     /// `[variable+offset]`.
     fn symbol_access(
         &mut self,
@@ -293,16 +300,10 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
         let symbol = self.symbol(name)?;
         let lies_in = match symbol {
             Symbol::Global(index) if matches!(space, Space::Global | Space::Generic) => {
-                let base = self
-                    .builder()
-                    .preload(File::R64, Value::Global(index, offset))?;
-                return Ok((
-                    space,
-                    Address {
-                        base: AddressBase::R64(R64(base)),
-                        offset: 0,
-                    },
-                ));
+                return self.placed(space, Value::Global(index, offset));
+            }
+            Symbol::DynamicShared if space == Space::Shared => {
+                return self.placed(space, Value::DynamicShared(offset));
             }
             Symbol::Global(_) => Space::Global,
             Symbol::Const(_) => Space::Const,

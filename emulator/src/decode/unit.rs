@@ -110,11 +110,10 @@ impl<'t, 'a> Unit<'t, 'a> {
         self.scopes.variable(name).or_else(module)
     }
 
-    /// Offset of a variable in its space; a `.global` variable has none before the launch.
+    /// Offset of a variable in its space; those that only a launch places have none.
     pub fn offset_of(&self, symbol: Symbol) -> u32 {
         match symbol {
-            Symbol::Global(_) => 0,
-            Symbol::DynamicShared => self.shared.dynamic_offset(),
+            Symbol::Global(_) | Symbol::DynamicShared => 0,
             Symbol::Const(offset)
             | Symbol::Shared(offset)
             | Symbol::Local(offset)

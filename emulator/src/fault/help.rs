@@ -92,7 +92,7 @@ impl FaultKind {
             F::AlignedDivergent { .. } => "move it out of the branch, to where all lanes come",
             F::MissingLanes { .. } => "let lanes without work run on with zeros, not exit",
             F::MaskWithoutSelf { .. } => "put every lane that comes here into the mask",
-            F::MaskNamesExited { .. } => "leave lanes that exit out of the mask",
+            F::MaskNamesExited { .. } => "take lanes that exit out of the mask",
             F::WarpDeadlock { .. } => "lead all lanes of a mask to one operation",
             F::Deadlock { .. } => "let as many threads arrive at each barrier as it awaits",
             F::BarrierId { .. } => "number barriers from 0 to 15",

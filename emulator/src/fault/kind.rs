@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use super::space_name;
 use super::standing::listed;
-use super::{Conflict, LanesAt, Origin, Standing, Use};
+use super::{Conflict, LanesAt, Origin, Party, Standing, Use};
+use crate::machine::data_movement::space_of;
 
 /// The rule that a [`Fault`] reports.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,12 +42,13 @@ pub enum FaultKind {
         alignment: u32,
     },
     /// An address of one space used in another.
-    #[error("address {address:#x} lies in {found} memory and is used in {expected} space")]
+    #[error(
+        "address {address:#x} lies in {} memory and is used in {expected} space",
+        space_name(space_of(*.address))
+    )]
     WrongSpace {
         /// The space the instruction names.
         expected: &'static str,
-        /// The space that the address belongs to.
-        found: &'static str,
         /// The address.
         address: u64,
     },
@@ -158,12 +161,16 @@ pub enum FaultKind {
     AsyncReadEarly {
         /// Shared offset.
         address: u64,
+        /// The copy.
+        copy: Option<Box<Party>>,
     },
     /// Two unfinished asynchronous copies write the same bytes.
     #[error("two unfinished cp.async copies write shared address {address:#x}")]
     AsyncOverlap {
         /// Shared offset.
         address: u64,
+        /// The one that was issued first.
+        copy: Option<Box<Party>>,
     },
     /// `cp.async` with more source bytes than its size.
     #[error("cp.async of {size} bytes has a source size of {source_bytes}")]
@@ -209,10 +216,14 @@ pub enum FaultKind {
         address: u64,
     },
     /// A thread ends while asynchronous copies of it have not been waited for.
-    #[error("the thread exits and has not waited for its cp.async copies, {copies} in number")]
+    #[error(
+        "the thread exits and has not waited for its cp.async copies, {copies} in number, the first from PTX line {line}"
+    )]
     CopiesPending {
         /// Their number.
         copies: u32,
+        /// PTX line of the first.
+        line: u32,
     },
     /// Lanes of a warp have exited without the barrier that the others arrive at.
     #[error("lanes {exited:#010x} of the warp have exited without reaching the barrier")]

@@ -67,6 +67,9 @@ fn details(kind: &FaultKind) -> Vec<String> {
                 format!("(2) {}", conflict.second),
             ]
         }
+        FaultKind::AsyncReadEarly { copy, .. } | FaultKind::AsyncOverlap { copy, .. } => {
+            copy.iter().map(ToString::to_string).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -107,7 +110,7 @@ mod tests {
         };
         let fault = Fault {
             kind: FaultKind::Race(Box::new(conflict)),
-            entry: "k".to_string(),
+            entry: "k".into(),
             line: 44,
             source: None,
             block: [2, 0, 0],

@@ -59,10 +59,10 @@ pub struct SharedLayout {
 }
 
 impl SharedLayout {
-    /// Offset of the dynamic array: the first place after the static variables that has exactly the
+    /// Offset of the dynamic array: one of the places after the static variables that have exactly the
     /// declared alignment and no better one, so that a kernel relying on more than it asked for is
-    /// caught.
-    pub fn dynamic_offset(&self) -> u32 {
+    /// caught. Step 0 is the first of them.
+    pub fn dynamic_offset(&self, step: u32) -> u32 {
         let Some(align) = self.dynamic_align else {
             return self.static_bytes;
         };
@@ -71,11 +71,12 @@ impl SharedLayout {
             .static_bytes
             .checked_next_multiple_of(align)
             .unwrap_or(u32::MAX);
-        if offset & align != 0 {
+        let first = if offset & align != 0 {
             offset
         } else {
             offset.saturating_add(align)
-        }
+        };
+        first.saturating_add(align.saturating_mul(2 * step))
     }
 }
 
@@ -153,6 +154,10 @@ pub enum Preload {
     Special(R32, Special),
     /// A special register, zero-extended.
     Special64(R64, Special),
+    /// Address of a byte of the `.extern .shared` array.
+    DynamicShared32(R32, i64),
+    /// The same in 64 bits.
+    DynamicShared64(R64, i64),
     /// Address of a `.global` variable plus bytes: slot, variable, offset.
     Global(R64, u32, i64),
 }

@@ -26,6 +26,16 @@ pub struct SourceLine {
 }
 
 impl Kernel {
+    /// The PTX line of an instruction, and the file and line that its author wrote, when the text says them.
+    pub(crate) fn place(&self, pc: u32) -> (u32, Option<(String, u32)>) {
+        let location = self.locations.get(pc as usize).copied().unwrap_or_default();
+        let source = self.source_line(location);
+        (
+            location.line,
+            source.map(|(file, line)| (file.to_owned(), line)),
+        )
+    }
+
     /// File and one-based line of an origin, then those of the calls that were inlined there, outwards.
     pub(crate) fn source_chain(&self, location: Location) -> impl Iterator<Item = (&str, u32)> {
         let line = |index: u32| self.source_lines.get(index as usize);

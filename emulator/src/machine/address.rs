@@ -189,11 +189,9 @@ fn first_where(lanes: u32, f: impl Fn(usize) -> bool) -> usize {
 /// of another one.
 #[cold]
 pub(crate) fn out_of_bounds(address: u64, bytes: u32, space: Space) -> FaultKind {
-    let found = space_of(address);
-    if found != Space::Global {
+    if space_of(address) != Space::Global {
         return FaultKind::WrongSpace {
             expected: space_name(space),
-            found: space_name(found),
             address,
         };
     }

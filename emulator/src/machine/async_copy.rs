@@ -5,7 +5,7 @@
 //! destination by anyone is a fault.
 
 use crate::fault::{FaultKind, Outcome, lane_fault};
-use crate::ir::{CpAsync, CpAsyncSource, Space};
+use crate::ir::{CpAsync, CpAsyncSource, Kernel, Space};
 use crate::observe::Landing;
 
 use super::address::{effective, out_of_bounds};
@@ -26,6 +26,8 @@ struct Copy {
     moved: bool,
     /// Number of the lane's group that it belongs to.
     group: u32,
+    /// Where it was issued.
+    pc: u32,
     dst: u32,
     src: u64,
 }
@@ -65,14 +67,26 @@ impl AsyncCopies {
     }
 
     /// Synccheck: no lane of the mask, all of which exit, has a copy in flight.
-    pub fn check_none(&self, mask: Mask) -> Outcome {
-        let of = |lane: u8| self.copies.iter().filter(move |copy| copy.lane == lane);
-        let waits = |copy: &&Copy| mask.lanes >> copy.lane & 1 != 0;
-        let Some(first) = self.copies.iter().filter(waits).map(|copy| copy.lane).min() else {
+    pub fn check_none(&self, kernel: &Kernel, mask: Mask) -> Outcome {
+        let exiting = |copy: &&Copy| mask.lanes >> copy.lane & 1 != 0;
+        let copies = self.copies.iter().filter(exiting);
+        let Some(first) = copies.min_by_key(|copy| copy.lane) else {
             return Ok(());
         };
-        let copies = of(first).count() as u32;
-        lane_fault(u32::from(first), FaultKind::CopiesPending { copies })
+        let same_lane = |copy: &&Copy| copy.lane == first.lane;
+        let copies = self.copies.iter().filter(same_lane).count() as u32;
+        let (line, _) = kernel.place(first.pc);
+        lane_fault(
+            u32::from(first.lane),
+            FaultKind::CopiesPending { copies, line },
+        )
+    }
+
+    /// Lane and program counter of the copy in flight to a byte of shared memory.
+    pub fn writing_to(&self, address: u64) -> Option<(u8, u32)> {
+        let covers = |copy: &&Copy| address.wrapping_sub(copy.dst.into()) < copy.size.into();
+        let copy = self.copies.iter().find(covers)?;
+        Some((copy.lane, copy.pc))
     }
 
     /// Lands the copies of the lanes in the mask for which `due(group, committed groups)` holds.
@@ -104,6 +118,7 @@ impl AsyncCopies {
 
 /// `cp.async.wait_group pending`.
 pub(crate) fn wait_group(warp: &mut Warp, context: &mut Context, mask: Mask, pending: u32) {
+    context.synchronised();
     // Group g is followed by committed - g - 1 younger ones.
     warp.copies
         .wait(context, (warp.index, mask), |group, committed| {
@@ -113,6 +128,7 @@ pub(crate) fn wait_group(warp: &mut Warp, context: &mut Context, mask: Mask, pen
 
 /// `cp.async.wait_all`, and the end of a thread.
 pub(crate) fn wait_all(warp: &mut Warp, context: &mut Context, mask: Mask) {
+    context.synchronised();
     warp.copies.wait(context, (warp.index, mask), |_, _| true);
 }
 
@@ -133,12 +149,13 @@ pub(crate) fn source_bytes(regs: &Registers, copy: &CpAsync, lane: usize) -> u32
 pub(crate) fn issue(
     warp: &mut Warp,
     context: &mut Context,
-    mask: Mask,
+    (pc, mask): (u32, Mask),
     instruction: &CpAsync,
 ) -> Outcome {
     let dst = effective(&warp.regs, mask, instruction.dst);
     let src = effective(&warp.regs, mask, instruction.src);
     let size = instruction.size;
+    let at_once = context.chance.copies_at_once();
     for lane in mask.iter() {
         let source_bytes = source_bytes(&warp.regs, instruction, lane);
         let copy = check(context, dst[lane], src[lane], size, source_bytes);
@@ -147,8 +164,9 @@ pub(crate) fn issue(
             Err(kind) => return lane_fault(lane as u32, kind),
         };
         copy.lane = lane as u8;
+        copy.pc = pc;
         copy.group = warp.copies.committed[lane];
-        if context.chance.copies_at_once() {
+        if at_once >> lane & 1 != 0 {
             move_bytes(context, &copy);
             copy.moved = true;
         }
@@ -202,6 +220,7 @@ fn check(
         source_bytes,
         moved: false,
         group: 0,
+        pc: 0,
         dst: dst as u32,
         src,
     })

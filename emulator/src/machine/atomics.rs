@@ -72,6 +72,7 @@ pub(crate) fn atomic(
         Some(d) => warp.regs.set32(mask, R32(d), &each_lane(|i| old[i] as u32)),
         None => {}
     }
+    context.synchronised();
     Ok(())
 }
 
@@ -128,7 +129,6 @@ fn one(
         // The ISA has atomics on global and shared memory only.
         Space::Local | Space::Generic => Err(FaultKind::WrongSpace {
             expected: "global or shared",
-            found: space_name(space),
             address: address.wrapping_add(window_base(space)),
         }),
     }

@@ -1,6 +1,6 @@
 //! One block: its warps run in turn until all have exited.
 
-use crate::fault::{FaultKind, Standing, Trouble, WarpStanding};
+use crate::fault::{AccessKind, FaultKind, Party, Standing, Trouble, WarpStanding};
 
 use super::chance::Chance;
 use super::context::Context;
@@ -21,6 +21,7 @@ pub(crate) struct Block<'a> {
     warps: Vec<Warp>,
     barriers: Barriers,
     processor: Processor,
+    block_index: [u32; 3],
 }
 
 impl<'a> Block<'a> {
@@ -33,6 +34,7 @@ impl<'a> Block<'a> {
             warps,
             barriers: Barriers::new(num_warps),
             processor,
+            block_index: [0; 3],
         }
     }
 
@@ -46,9 +48,11 @@ impl<'a> Block<'a> {
         let [x, y, z] = place.block_index.map(u64::from);
         let [nx, ny, _] = place.grid.map(u64::from);
         let number = x + nx * (y + ny * z);
-        self.context.chance = Chance::new(options.schedule, number);
-        self.context.shared.reset();
+        self.context.chance = Chance::new(options.schedule, number, place.num_warps);
+        let plan = self.context.chance.plan;
+        self.context.shared.reset(plan.fill);
         self.barriers.reset();
+        self.block_index = place.block_index;
         for warp in &mut self.warps {
             warp.start(
                 self.context.kernel,
@@ -56,6 +60,7 @@ impl<'a> Block<'a> {
                     warp: warp.index,
                     ..*place
                 },
+                &plan,
                 globals,
             );
         }
@@ -84,22 +89,22 @@ impl<'a> Block<'a> {
             last = self.context.chance.next_warp(ready, last);
             let index = last as usize;
             let turn = self.context.chance.turn();
-            let turn = u32::try_from(left).map_or(turn, |left| turn.min(left));
-            let located = |trouble| WarpTrouble {
-                warp: last,
-                trouble,
-            };
+            let start = self.context.warp_instructions;
+            self.context.turn_end = start.saturating_add(left.min(turn.into()));
             let stop = self
                 .processor
-                .run(&mut self.warps[index], &mut self.context, turn);
-            match stop.map_err(located)? {
-                Stop::Turn => {}
+                .run(&mut self.warps[index], &mut self.context)
+                .map_err(|trouble| self.located(last, trouble))?;
+            let instructions = self.context.warp_instructions - start;
+            self.context.chance.ran(last, instructions);
+            match stop {
+                Stop::Turn => self.end_turn(index, turn, instructions),
                 Stop::Barrier => {
                     ready &= !(1 << last);
                     let arrived =
                         self.barriers
                             .arrive(&mut self.context, &mut self.warps, index, live);
-                    ready |= arrived.map_err(located)?;
+                    ready |= arrived.map_err(|trouble| self.located(last, trouble))?;
                 }
                 Stop::Exited => {
                     live &= !(1 << last);
@@ -111,6 +116,40 @@ impl<'a> Block<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A fault of `warp`, with the copy that an access came too early for.
+    fn located(&self, warp: u32, mut trouble: Box<Trouble>) -> WarpTrouble {
+        if let FaultKind::AsyncReadEarly { address, copy }
+        | FaultKind::AsyncOverlap { address, copy } = &mut trouble.kind
+        {
+            *copy = self.copy_to(*address).map(Box::new);
+        }
+        WarpTrouble { warp, trouble }
+    }
+
+    /// The copy in flight to a byte of shared memory.
+    fn copy_to(&self, address: u64) -> Option<Party> {
+        self.warps.iter().find_map(|warp| {
+            let (lane, pc) = warp.copies.writing_to(address)?;
+            let (line, source) = self.context.kernel.place(pc);
+            Some(Party {
+                access: AccessKind::CopyWrite,
+                block: self.block_index,
+                warp: warp.index,
+                lane: lane.into(),
+                line,
+                source,
+            })
+        })
+    }
+
+    /// Decides which of the warp's lanes run first in its next turn, when it has used up this one.
+    fn end_turn(&mut self, index: usize, turn: u32, instructions: u64) {
+        if instructions >= u64::from(turn) {
+            let warp = &mut self.warps[index];
+            warp.favour_last = self.context.chance.highest_first(turn, warp.favour_last);
+        }
     }
 
     fn endless(&self, live: u32, limit: u64) -> WarpTrouble {

@@ -1,4 +1,7 @@
-//! The choices that the ISA leaves open, made in order or by a seed.
+//! The choices that the ISA leaves open, as a plan says.
+
+use super::plan::{BlockOrder, CopyTiming, LaneOrder, Plan, Turns, WarpOrder};
+use super::registers::lanes_of;
 
 /// In which order things happen that the ISA does not order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -7,92 +10,177 @@ pub enum Schedule {
     /// happen when they are waited for.
     #[default]
     InOrder,
-    /// Blocks and warps in an order drawn from the seed; warps are interrupted at drawn
-    /// instructions; each asynchronous copy happens at its issue or at its wait. The same seed gives
-    /// the same choices for every block.
+    /// By the [`Plan`] of a seed, see [`Schedule::plan`]. The same seed gives the same execution of
+    /// every block, on any number of threads of the host.
     Seeded(u64),
 }
 
 /// Instructions that a warp runs before others get a turn, so that a spinning warp cannot starve the
 /// one it waits for.
 const LONG_TURN: u32 = 1 << 16;
-/// Longest drawn turn.
-const SHORT_TURN: u32 = 400;
+/// Instructions of the others for which a warp is starved at a stretch, because they may be waiting
+/// for it in a loop.
+const PATIENCE: u64 = 1 << 14;
+/// One turn in so many is taken by the lanes that a plan puts last, for the same reason.
+const LANES_PATIENCE: u64 = 64;
 
-/// The choices for one block.
-pub(crate) struct Chance {
-    schedule: Schedule,
+/// Streams of numbers of a seed beside those of the blocks, which have their number.
+pub(super) const PLAN_STREAM: u64 = u64::MAX;
+const ORDER_STREAM: u64 = u64::MAX - 1;
+
+/// Random numbers (splitmix64).
+pub(crate) struct Generator {
     state: u64,
 }
 
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+impl Generator {
+    /// One of the streams of a seed.
+    pub fn new(seed: u64, stream: u64) -> Self {
+        Self {
+            state: mix(seed.wrapping_add(GOLDEN)) ^ stream.wrapping_mul(GOLDEN),
+        }
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(GOLDEN);
+        mix(self.state)
+    }
+
+    /// A number below `limit`, which is not 0.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.draw() % limit
+    }
+
+    /// One of `values`.
+    pub fn pick<T: Copy, const N: usize>(&mut self, values: [T; N]) -> T {
+        values[self.below(N as u64) as usize]
+    }
+}
+
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
+}
+
+/// The choices for one block.
+pub(crate) struct Chance {
+    pub plan: Plan,
+    generator: Generator,
+    /// Warps that the plan puts before the others, and all of the block.
+    preferred: u32,
+    all: u32,
+    /// Instructions that preferred warps have executed since another one ran.
+    waited: u64,
+}
+
 impl Chance {
-    /// Choices for block number `block` of the grid.
-    pub fn new(schedule: Schedule, block: u64) -> Self {
+    /// Choices for block number `block` of the grid, which has `num_warps` warps.
+    pub fn new(schedule: Schedule, block: u64, num_warps: u32) -> Self {
         let seed = match schedule {
             Schedule::InOrder => 0,
             Schedule::Seeded(seed) => seed,
         };
+        let plan = schedule.plan();
+        let all = u32::MAX >> (32 - num_warps);
         Self {
-            schedule,
-            state: seed ^ block.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            plan,
+            generator: Generator::new(seed, block),
+            preferred: preferred(plan.warps, num_warps) & all,
+            all,
+            waited: 0,
         }
     }
 
-    /// The next number (splitmix64).
-    fn draw(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn is_seeded(&self) -> bool {
-        matches!(self.schedule, Schedule::Seeded(_))
-    }
-
-    /// Whether a copy that is being issued happens now.
-    pub fn copies_at_once(&mut self) -> bool {
-        self.is_seeded() && self.draw() & 1 == 0
+    /// Lanes whose copy, which is being issued, happens now.
+    pub fn copies_at_once(&mut self) -> u32 {
+        match self.plan.copies {
+            CopyTiming::AtWait => 0,
+            CopyTiming::AtIssue => u32::MAX,
+            CopyTiming::DrawnPerInstruction => self.generator.pick([0, u32::MAX]),
+            CopyTiming::DrawnPerLane => self.generator.draw() as u32,
+        }
     }
 
     /// Instructions until the running warp gives way.
     pub fn turn(&mut self) -> u32 {
-        if self.is_seeded() {
-            1 + (self.draw() % u64::from(SHORT_TURN)) as u32
-        } else {
-            LONG_TURN
+        match self.plan.turns {
+            Turns::Unbroken | Turns::Synchronisation => LONG_TURN,
+            Turns::Drawn(longest) => 1 + self.generator.below(longest.into()) as u32,
+            Turns::Single => 1,
         }
     }
 
     /// Which of `ready` warps runs next, given the one that ran last.
     pub fn next_warp(&mut self, ready: u32, last: u32) -> u32 {
-        if !self.is_seeded() {
-            let after = ready & (u32::MAX << last << 1);
-            return if last < 31 && after != 0 {
-                after
-            } else {
-                ready
+        let others = ready & !self.preferred;
+        let first = match ready & self.preferred {
+            0 => others,
+            _ if others != 0 && self.waited >= PATIENCE => others,
+            preferred => preferred,
+        };
+        match self.plan.warps {
+            WarpOrder::Drawn => {
+                let nth = self.generator.below(first.count_ones().into());
+                lanes_of(first).nth(nth as usize).unwrap_or_default() as u32
             }
-            .trailing_zeros();
+            WarpOrder::Reverse => {
+                let before = first & ((1 << last) - 1);
+                31 - if before != 0 { before } else { first }.leading_zeros()
+            }
+            _ => {
+                let after = first & (u32::MAX << last << 1);
+                if last < 31 && after != 0 {
+                    after
+                } else {
+                    first
+                }
+                .trailing_zeros()
+            }
         }
-        let skip = self.draw() % u64::from(ready.count_ones().max(1));
-        let mut rest = ready;
-        for _ in 0..skip {
-            rest &= rest - 1;
+    }
+
+    /// `warp` has executed `instructions` in its turn.
+    pub fn ran(&mut self, warp: u32, instructions: u64) {
+        if self.preferred != self.all && self.preferred >> warp & 1 != 0 {
+            self.waited += instructions;
+        } else {
+            self.waited = 0;
         }
-        rest.trailing_zeros()
+    }
+
+    /// Whether the highest group of lanes runs first in the next turn of a warp that has used up one
+    /// of `turn` instructions; `now` says so for the turn that ends.
+    pub fn highest_first(&mut self, turn: u32, now: bool) -> bool {
+        if turn == LONG_TURN {
+            return !now;
+        }
+        let planned = self.plan.lanes == LaneOrder::HighestFirst;
+        planned != (self.generator.below(LANES_PATIENCE) == 0)
+    }
+}
+
+/// Warps that run before the others; all of them when the plan names none.
+fn preferred(order: WarpOrder, num_warps: u32) -> u32 {
+    match order {
+        WarpOrder::RoundRobin | WarpOrder::Reverse | WarpOrder::Drawn => u32::MAX,
+        WarpOrder::Starved(warp) => !(1 << (warp % num_warps)),
+        WarpOrder::StarvedWarpgroup(group) => !(0xf << (4 * (group % num_warps.div_ceil(4)))),
+        WarpOrder::Favoured(warp) => 1 << (warp % num_warps),
     }
 }
 
 /// Maps the position in the launch order to a block number: the identity, or a permutation drawn
 /// from the seed.
 pub(crate) fn block_order(schedule: Schedule, blocks: u64) -> impl Fn(u64) -> u64 {
-    let mut chance = Chance::new(schedule, u64::MAX);
-    let (mut stride, start) = if chance.is_seeded() {
-        ((chance.draw() % blocks) | 1, chance.draw() % blocks)
-    } else {
-        (1, 0)
+    let (mut stride, start) = match (schedule, schedule.plan().blocks) {
+        (Schedule::Seeded(seed), BlockOrder::Permuted) => {
+            let mut generator = Generator::new(seed, ORDER_STREAM);
+            (generator.below(blocks) | 1, generator.below(blocks))
+        }
+        _ => (1, 0),
     };
     while greatest_common_divisor(stride, blocks) != 1 {
         stride += 2;
@@ -126,15 +214,68 @@ mod tests {
         }
     }
 
+    fn with_order(warps: WarpOrder, num_warps: u32) -> Chance {
+        let mut chance = Chance::new(Schedule::Seeded(5), 0, num_warps);
+        chance.plan.warps = warps;
+        chance.preferred = preferred(warps, num_warps) & chance.all;
+        chance
+    }
+
     #[test]
-    fn only_ready_warps_are_chosen_and_in_order_goes_round() {
-        let mut in_order = Chance::new(Schedule::InOrder, 0);
-        assert_eq!(in_order.next_warp(0b1011, 1), 3);
-        assert_eq!(in_order.next_warp(0b1011, 3), 0);
-        assert_eq!(in_order.next_warp(1 << 31, 31), 31);
-        let mut seeded = Chance::new(Schedule::Seeded(5), 0);
-        let chosen: Vec<u32> = (0..100).map(|_| seeded.next_warp(0b1011, 0)).collect();
+    fn only_ready_warps_are_chosen_and_rounds_go_up_or_down() {
+        let mut up = with_order(WarpOrder::RoundRobin, 32);
+        assert_eq!(up.next_warp(0b1011, 1), 3);
+        assert_eq!(up.next_warp(0b1011, 3), 0);
+        assert_eq!(up.next_warp(1 << 31, 31), 31);
+        let mut down = with_order(WarpOrder::Reverse, 32);
+        assert_eq!(down.next_warp(0b1011, 1), 0);
+        assert_eq!(down.next_warp(0b1011, 0), 3);
+        assert_eq!(down.next_warp(0b1011, 31), 3);
+        let mut drawn = with_order(WarpOrder::Drawn, 4);
+        let chosen: Vec<u32> = (0..100).map(|_| drawn.next_warp(0b1011, 0)).collect();
         assert!([0, 1, 3].iter().all(|w| chosen.contains(w)));
         assert!(chosen.iter().all(|w| 0b1011 >> w & 1 == 1));
+    }
+
+    #[test]
+    fn a_starved_warp_runs_when_no_other_can_and_when_patience_ends() {
+        let mut starved = with_order(WarpOrder::Starved(9), 8);
+        assert!((0..100).all(|_| starved.next_warp(0b11, 0) == 0));
+        assert_eq!(starved.next_warp(0b10, 0), 1);
+        starved.ran(0, PATIENCE);
+        assert_eq!(starved.next_warp(0b11, 0), 1);
+        starved.ran(1, 1);
+        assert_eq!(starved.next_warp(0b11, 1), 0);
+        let mut group = with_order(WarpOrder::StarvedWarpgroup(3), 8);
+        assert_eq!(group.next_warp(0xff, 3), 0);
+        let mut alone = with_order(WarpOrder::StarvedWarpgroup(3), 4);
+        assert_eq!(alone.next_warp(0b1111, 1), 2);
+        let mut favoured = with_order(WarpOrder::Favoured(2), 4);
+        assert_eq!(favoured.next_warp(0b1111, 2), 2);
+        assert_eq!(favoured.next_warp(0b1011, 0), 1);
+    }
+
+    #[test]
+    fn seeds_make_use_of_every_kind_of_plan() {
+        let plans: Vec<Plan> = (0..64).map(|seed| Schedule::Seeded(seed).plan()).collect();
+        let kinds = |kind: &dyn Fn(&Plan) -> String| {
+            let mut kinds: Vec<String> = plans.iter().map(kind).collect();
+            kinds.sort_unstable();
+            kinds.dedup();
+            kinds.len()
+        };
+        assert_eq!(
+            kinds(&|plan| format!("{:?}", plan.warps)
+                .split('(')
+                .next()
+                .unwrap()
+                .into()),
+            6
+        );
+        assert_eq!(kinds(&|plan| format!("{:?}", plan.turns)), 6);
+        assert_eq!(kinds(&|plan| format!("{:?}", plan.lanes)), 2);
+        assert_eq!(kinds(&|plan| format!("{:?}", plan.copies)), 4);
+        assert_eq!(kinds(&|plan| format!("{:?}", plan.fill)), 4);
+        assert_eq!(kinds(&|plan| plan.shared_step.to_string()), 8);
     }
 }

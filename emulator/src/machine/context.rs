@@ -6,6 +6,7 @@ use crate::observe::{Observers, Sanitizers};
 
 use super::address::GlobalView;
 use super::chance::Chance;
+use super::plan::Turns;
 use super::shared::SharedMemory;
 
 /// How `mma` adds up its products.
@@ -32,11 +33,26 @@ pub(crate) struct Context<'a> {
     /// Warp and thread instructions executed so far.
     pub warp_instructions: u64,
     pub thread_instructions: u64,
+    /// Value of `warp_instructions` at which the running warp gives way.
+    pub turn_end: u64,
     /// Sanitizers and counters; none in a plain launch.
     pub observers: Option<Box<Observers>>,
 }
 
 impl Context<'_> {
+    #[inline(always)]
+    pub fn turn_is_over(&self) -> bool {
+        self.warp_instructions >= self.turn_end
+    }
+
+    /// The running warp has executed an instruction that orders it among others: under some plans it
+    /// gives way now.
+    pub fn synchronised(&mut self) {
+        if self.chance.plan.turns == Turns::Synchronisation {
+            self.turn_end = self.warp_instructions;
+        }
+    }
+
     /// Tells the observers something, when there are any.
     #[inline]
     pub fn observe(&mut self, tell: impl FnOnce(&mut Observers, &mut Self) -> Outcome) -> Outcome {

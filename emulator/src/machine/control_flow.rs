@@ -59,6 +59,11 @@ pub(crate) fn control(
             warp.regs.set32(mask, d, &[mask.lanes; 32]);
             Ok(Flow::Next)
         }
+        // Here because a copy remembers where it was issued.
+        Op::CpAsync(ref copy) => {
+            async_copy::issue(warp, context, (group.pc, mask), copy)?;
+            Ok(Flow::Next)
+        }
         Op::Shfl {
             mode,
             d,
@@ -110,7 +115,7 @@ fn exit(warp: &mut Warp, context: &mut Context, group: &mut Group, mask: Mask) -
 /// The lanes of the mask exist no longer.
 pub(crate) fn leave(warp: &mut Warp, context: &mut Context, mask: Mask) -> Outcome {
     if context.sanitizers.synccheck {
-        warp.copies.check_none(mask)?;
+        warp.copies.check_none(context.kernel, mask)?;
     }
     async_copy::wait_all(warp, context, mask);
     warp.live &= !mask.lanes;

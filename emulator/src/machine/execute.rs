@@ -110,6 +110,7 @@ pub(crate) fn compute<const FUSED: bool>(
         ),
         Op::Fence { .. } => {
             std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+            context.synchronised();
             Ok(())
         }
         _ => copies_and_clocks::<FUSED>(warp, context, mask, op, scratch),
@@ -126,7 +127,6 @@ fn copies_and_clocks<const FUSED: bool>(
     scratch: &mut Scratch,
 ) -> Outcome {
     match *op {
-        Op::CpAsync(ref copy) => async_copy::issue(warp, context, mask, copy),
         Op::CpAsyncCommit => {
             warp.copies.commit(mask);
             Ok(())

@@ -30,7 +30,6 @@ impl Surroundings<'_> {
         if self.memory.holds(address) {
             return FaultKind::WrongSpace {
                 expected: space,
-                found: space_name(Space::Global),
                 address,
             };
         }

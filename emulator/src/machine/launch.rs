@@ -76,10 +76,6 @@ pub struct LaunchReport {
 /// # Errors
 /// The [`Fault`] of the lowest-numbered block among those that were found faulty; the launch stops
 /// at the first one. A launch that does not fit the kernel is refused before anything runs.
-#[allow(
-    clippy::result_large_err,
-    reason = "a launch has one fault at most, and callers match on it"
-)]
 pub fn launch(
     kernel: &Kernel,
     memory: &GlobalMemory,
@@ -143,7 +139,7 @@ pub fn launch(
 fn refused(kernel: &Kernel, rule: String) -> Fault {
     Fault {
         kind: FaultKind::Launch(rule),
-        entry: kernel.entry.clone(),
+        entry: kernel.entry.as_str().into(),
         line: 0,
         source: None,
         block: [0; 3],
@@ -293,16 +289,22 @@ impl Run<'_> {
             global: self.view.clone(),
             shared: SharedMemory::new(self.shared_bytes() as usize),
             numerics: self.options.mma,
-            chance: Chance::new(self.options.schedule, 0),
+            chance: Chance::new(self.options.schedule, 0, num_warps),
             sanitizers: self.options.sanitizers,
             warp_instructions: 0,
             thread_instructions: 0,
+            turn_end: 0,
             observers: self.watch.observers(num_warps, self.shared_bytes()),
         }
     }
 
     fn shared_bytes(&self) -> u32 {
-        self.kernel.shared.dynamic_offset() + self.launch.dynamic_shared_bytes
+        self.dynamic_shared_offset() + self.launch.dynamic_shared_bytes
+    }
+
+    fn dynamic_shared_offset(&self) -> u32 {
+        let step = self.options.schedule.plan().shared_step;
+        self.kernel.shared.dynamic_offset(step)
     }
 
     fn place(&self, number: u64, num_warps: u32) -> Place {
@@ -314,20 +316,14 @@ impl Run<'_> {
             block_index: index.map(|i| i as u32),
             warp: 0,
             num_warps,
+            dynamic_shared_offset: self.dynamic_shared_offset(),
             dynamic_shared_bytes: self.launch.dynamic_shared_bytes,
             total_shared_bytes: self.shared_bytes(),
         }
     }
 
     fn record(&self, number: u64, place: &Place, found: WarpTrouble) {
-        let location = self
-            .kernel
-            .locations
-            .get(found.trouble.pc as usize)
-            .copied()
-            .unwrap_or_default();
-        let source = self.kernel.source_line(location);
-        let source = source.map(|(file, line)| (file.to_string(), line));
+        let (line, source) = self.kernel.place(found.trouble.pc);
         let surroundings = Surroundings {
             kernel: self.kernel,
             memory: self.memory,
@@ -335,8 +331,8 @@ impl Run<'_> {
         };
         let fault = Fault {
             kind: surroundings.explain(found.trouble.kind),
-            entry: self.kernel.entry.clone(),
-            line: location.line,
+            entry: self.kernel.entry.as_str().into(),
+            line,
             source,
             block: place.block_index,
             warp: found.warp,

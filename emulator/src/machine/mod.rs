@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! launch      checks the launch, deals blocks out to threads, builds the fault; explain adds what is known of its address
-//! block       runs the warps of one block in turn; sync has its barriers, chance its open choices
+//! block       runs the warps of one block in turn; sync has its barriers, chance its open choices, as a plan says
 //! warp        registers and groups of lanes; reconverge brings waiting lanes together
 //! step        the instruction loop; execute dispatches to the families below
 //! integer carry bits compare float approx half convert data_movement        one file per ISA chapter
@@ -37,6 +37,7 @@ mod integer;
 mod launch;
 mod matrix;
 mod memory_access;
+mod plan;
 mod reconverge;
 pub(crate) mod registers;
 mod shared;
@@ -49,3 +50,4 @@ pub(crate) mod warp_ops;
 pub use chance::Schedule;
 pub use context::MmaNumerics;
 pub use launch::{Launch, LaunchReport, Options, launch};
+pub use plan::{BlockOrder, CopyTiming, Fill, LaneOrder, Plan, Turns, WarpOrder};

@@ -6,6 +6,8 @@
 
 use crate::ir::{Pred, R32, R64, SlotCounts};
 
+use super::plan::Fill;
+
 /// Lanes per warp.
 pub(crate) const LANES: usize = 32;
 
@@ -94,24 +96,22 @@ pub(crate) struct Registers {
     pred: Vec<u32>,
 }
 
-/// What registers hold before they are written: a NaN, and no plausible address.
-const POISON32: u32 = 0x7fff_ffff;
-const POISON64: u64 = 0x7fff_ffff_7fff_ffff;
-
 impl Registers {
     pub fn new(counts: SlotCounts) -> Self {
         Self {
-            r32: vec![Slot([POISON32; LANES]); usize::from(counts.r32)],
-            r64: vec![Slot([POISON64; LANES]); usize::from(counts.r64)],
+            r32: vec![Slot([0; LANES]); usize::from(counts.r32)],
+            r64: vec![Slot([0; LANES]); usize::from(counts.r64)],
             pred: vec![0; usize::from(counts.pred).max(1)],
         }
     }
 
-    /// Back to the state of `new`, with [`Pred::TRUE`] set.
-    pub fn reset(&mut self) {
-        self.r32.fill(Slot([POISON32; LANES]));
-        self.r64.fill(Slot([POISON64; LANES]));
-        self.pred.fill(0);
+    /// Nothing is written yet, but for [`Pred::TRUE`].
+    pub fn reset(&mut self, fill: Fill) {
+        let word = fill.word();
+        self.r32.fill(Slot([word; LANES]));
+        self.r64
+            .fill(Slot([u64::from(word) << 32 | u64::from(word); LANES]));
+        self.pred.fill(fill.predicate());
         self.pred[usize::from(Pred::TRUE.0)] = u32::MAX;
     }
 

@@ -1,10 +1,11 @@
 //! Shared memory of one block.
 //!
 //! Bytes plus one flag per 4-byte word (the smallest asynchronous copy) that says whether a copy into
-//! it is still to be waited for. Fresh memory is poisoned, a NaN in every floating-point format.
+//! it is still to be waited for. What fresh memory holds is up to the plan.
 
 use crate::fault::FaultKind;
-use crate::memory::POISON;
+
+use super::plan::Fill;
 
 pub(crate) struct SharedMemory {
     bytes: Vec<u8>,
@@ -16,15 +17,15 @@ pub(crate) struct SharedMemory {
 impl SharedMemory {
     pub fn new(bytes: usize) -> Self {
         Self {
-            bytes: vec![POISON; bytes],
+            bytes: vec![0; bytes],
             in_flight: vec![0; bytes.div_ceil(4)],
             in_flight_words: 0,
         }
     }
 
-    /// Back to the state of `new`.
-    pub fn reset(&mut self) {
-        self.bytes.fill(POISON);
+    /// Nothing is written yet, and no copy in flight.
+    pub fn reset(&mut self, fill: Fill) {
+        self.bytes.fill(fill.byte());
         self.in_flight.fill(0);
         self.in_flight_words = 0;
     }
@@ -47,20 +48,22 @@ impl SharedMemory {
     #[inline(always)]
     pub fn check_landed(&self, offset: usize, bytes: usize) -> Result<(), FaultKind> {
         let words = &self.in_flight[offset / 4..(offset + bytes).div_ceil(4)];
-        if words.iter().all(|flag| *flag == 0) {
-            return Ok(());
+        match words.iter().position(|flag| *flag != 0) {
+            None => Ok(()),
+            Some(word) => Err(FaultKind::AsyncReadEarly {
+                address: offset.max(4 * (offset / 4 + word)) as u64,
+                copy: None,
+            }),
         }
-        Err(FaultKind::AsyncReadEarly {
-            address: offset as u64,
-        })
     }
 
     /// Marks the destination of a copy; two copies must not be in flight to one place.
     pub fn begin_copy(&mut self, offset: usize, bytes: usize) -> Result<(), FaultKind> {
         let words = &mut self.in_flight[offset / 4..(offset + bytes) / 4];
-        if words.iter().any(|flag| *flag != 0) {
+        if let Some(word) = words.iter().position(|flag| *flag != 0) {
             return Err(FaultKind::AsyncOverlap {
-                address: offset as u64,
+                address: (offset + 4 * word) as u64,
+                copy: None,
             });
         }
         words.fill(1);

@@ -57,50 +57,45 @@ impl Processor {
         Self(Extension::Baseline)
     }
 
-    /// Runs `warp` for at most `turn` instructions.
+    /// Runs `warp` until its turn is over, see [`Context::turn_end`].
     #[inline]
-    pub fn run(self, warp: &mut Warp, context: &mut Context, turn: u32) -> Outcome<Stop> {
+    pub fn run(self, warp: &mut Warp, context: &mut Context) -> Outcome<Stop> {
         match self.0 {
-            Extension::Baseline => run_warp::<false>(warp, context, turn),
+            Extension::Baseline => run_warp::<false>(warp, context),
             // SAFETY: `detect` has found the features that the function is compiled for.
             #[cfg(target_arch = "x86_64")]
-            Extension::Avx2 => unsafe { run_avx2(warp, context, turn) },
+            Extension::Avx2 => unsafe { run_avx2(warp, context) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Extension::Avx512 => unsafe { run_avx512(warp, context, turn) },
+            Extension::Avx512 => unsafe { run_avx512(warp, context) },
         }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-fn run_avx2(warp: &mut Warp, context: &mut Context, turn: u32) -> Outcome<Stop> {
-    run_warp::<true>(warp, context, turn)
+fn run_avx2(warp: &mut Warp, context: &mut Context) -> Outcome<Stop> {
+    run_warp::<true>(warp, context)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512vl,avx512dq")]
-fn run_avx512(warp: &mut Warp, context: &mut Context, turn: u32) -> Outcome<Stop> {
-    run_warp::<true>(warp, context, turn)
+fn run_avx512(warp: &mut Warp, context: &mut Context) -> Outcome<Stop> {
+    run_warp::<true>(warp, context)
 }
 
 #[inline(always)]
-fn run_warp<const FUSED: bool>(
-    warp: &mut Warp,
-    context: &mut Context,
-    mut turn: u32,
-) -> Outcome<Stop> {
+fn run_warp<const FUSED: bool>(warp: &mut Warp, context: &mut Context) -> Outcome<Stop> {
     loop {
         match warp.take_ready() {
-            Some(group) => run_group::<FUSED>(warp, context, group, &mut turn)?,
+            Some(group) => run_group::<FUSED>(warp, context, group)?,
             None => match resolve(warp, context)? {
                 Resolution::Ready => {}
                 Resolution::Barrier => return Ok(Stop::Barrier),
                 Resolution::Exited => return Ok(Stop::Exited),
             },
         }
-        if turn == 0 {
-            warp.favour_last = !warp.favour_last;
+        if context.turn_is_over() {
             return Ok(Stop::Turn);
         }
     }
@@ -112,17 +107,15 @@ fn run_group<const FUSED: bool>(
     warp: &mut Warp,
     context: &mut Context,
     mut group: Group,
-    turn: &mut u32,
 ) -> Outcome {
     let kernel = context.kernel;
     let alone = warp.groups.is_empty();
     let mut scratch = Scratch::new();
     loop {
-        if *turn == 0 || (!alone && warp.must_switch(group.pc)) {
+        if context.turn_is_over() || (!alone && warp.must_switch(group.pc)) {
             warp.put(group);
             return Ok(());
         }
-        *turn -= 1;
         let Some(instruction) = kernel.program.get(group.pc as usize) else {
             let mask = Mask {
                 lanes: group.lanes,

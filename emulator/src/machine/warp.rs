@@ -1,11 +1,10 @@
 //! One warp: its registers, its local memory and where its lanes stand.
 
+use super::async_copy::AsyncCopies;
+use super::plan::{LaneOrder, Plan};
+use super::registers::{LANES, Lanes, Mask, Registers, each_lane};
 use crate::fault::LanesAt;
 use crate::ir::{Axis, Kernel, Preload, Special};
-use crate::memory::POISON;
-
-use super::async_copy::AsyncCopies;
-use super::registers::{LANES, Lanes, Mask, Registers, each_lane};
 
 /// Lanes that stand at one program counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +25,8 @@ pub(crate) struct Place {
     pub block_index: [u32; 3],
     pub warp: u32,
     pub num_warps: u32,
+    /// Where the dynamic array of shared memory lies, and its size.
+    pub dynamic_shared_offset: u32,
     pub dynamic_shared_bytes: u32,
     pub total_shared_bytes: u32,
 }
@@ -53,7 +54,7 @@ impl Warp {
         Self {
             index,
             regs: Registers::new(kernel.slots),
-            local: vec![POISON; LANES * kernel.local_bytes as usize],
+            local: vec![0; LANES * kernel.local_bytes as usize],
             copies: AsyncCopies::default(),
             groups: Vec::new(),
             born: 0,
@@ -63,7 +64,7 @@ impl Warp {
     }
 
     /// Brings every lane to the first instruction of a fresh block.
-    pub fn start(&mut self, kernel: &Kernel, place: &Place, globals: &[u64]) {
+    pub fn start(&mut self, kernel: &Kernel, place: &Place, plan: &Plan, globals: &[u64]) {
         let threads = place.block.iter().product::<u32>() - 32 * place.warp;
         self.born = if threads >= 32 {
             u32::MAX
@@ -77,10 +78,10 @@ impl Warp {
             lanes: self.live,
             waiting: false,
         });
-        self.favour_last = false;
+        self.favour_last = plan.lanes == LaneOrder::HighestFirst;
         self.copies.reset();
-        self.local.fill(POISON);
-        self.regs.reset();
+        self.local.fill(plan.fill.byte());
+        self.regs.reset(plan.fill);
         for preload in &kernel.preloads {
             self.preload(*preload, place, globals);
         }
@@ -101,6 +102,14 @@ impl Warp {
             Preload::Special(d, special) => *self.regs.get32_mut(d) = special_value(special, place),
             Preload::Special64(d, special) => {
                 *self.regs.get64_mut(d) = special_value(special, place).map(u64::from);
+            }
+            Preload::DynamicShared32(d, offset) => {
+                let address = i64::from(place.dynamic_shared_offset).wrapping_add(offset);
+                *self.regs.get32_mut(d) = [address as u32; LANES];
+            }
+            Preload::DynamicShared64(d, offset) => {
+                let address = i64::from(place.dynamic_shared_offset).wrapping_add(offset);
+                *self.regs.get64_mut(d) = [address as u64; LANES];
             }
             Preload::Global(d, variable, offset) => {
                 let address = globals[variable as usize].wrapping_add_signed(offset);

@@ -161,10 +161,13 @@ fn initial(kernel: &Kernel, unwritten: bool) -> Vec<u32> {
     undefined[number(kernel, File::Pred, 0) as usize] = 0;
     for preload in &kernel.preloads {
         let (file, slot) = match *preload {
-            Preload::Const32(d, _) | Preload::Special(d, _) => (File::R32, d.0),
-            Preload::Const64(d, _) | Preload::Special64(d, _) | Preload::Global(d, ..) => {
-                (File::R64, d.0)
+            Preload::Const32(d, _) | Preload::Special(d, _) | Preload::DynamicShared32(d, _) => {
+                (File::R32, d.0)
             }
+            Preload::Const64(d, _)
+            | Preload::Special64(d, _)
+            | Preload::DynamicShared64(d, _)
+            | Preload::Global(d, ..) => (File::R64, d.0),
             Preload::ConstPred(d, _) => (File::Pred, d.0),
         };
         undefined[number(kernel, file, slot) as usize] = 0;
