@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result, anyhow};
-use flash_attention::{BackendError, Device, EmulatorOptions};
+use flash_attention::{BackendError, Device, EmulatorOptions, Progress};
 #[cfg(feature = "cuda")]
 use flash_attention::{CudaError, DriverError};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -75,12 +75,20 @@ fn cannot_open(ordinal: u32, error: BackendError) -> Error {
 }
 
 fn emulated() -> Device {
+    Device::emulated_with(EmulatorOptions {
+        progress: Some(progress_bar()),
+        ..EmulatorOptions::default()
+    })
+}
+
+/// A bar on stderr for what the emulated device has done.
+pub fn progress_bar() -> Progress {
     let started = Instant::now();
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} blocks, {eta} left");
     // Hidden by indicatif itself when stderr is no terminal.
     let bar =
         ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let progress = move |done, total| {
+    Arc::new(move |done, total| {
         // Short runs finish before a bar would help.
         if started.elapsed() < Duration::from_secs(1) {
             return;
@@ -90,9 +98,5 @@ fn emulated() -> Device {
         if done == total {
             bar.finish_and_clear();
         }
-    };
-    Device::emulated_with(EmulatorOptions {
-        progress: Some(Arc::new(progress)),
-        ..EmulatorOptions::default()
     })
 }

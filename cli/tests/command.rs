@@ -1,9 +1,12 @@
 //! The command as a user meets it: exit codes, files, messages.
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
+use common::{assert_code, flash_attention, folder, text};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
@@ -15,37 +18,6 @@ const SENTENCES: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../examples/data/minilm_layer5_sentences_varlen.safetensors"
 );
-
-fn flash_attention(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_flash-attention"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-/// An empty folder of this test's own.
-fn folder(test: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn assert_code(output: &Output, code: i32) {
-    let (stdout, stderr) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    assert_eq!(
-        output.status.code(),
-        Some(code),
-        "stdout: {stdout}\nstderr: {stderr}"
-    );
-}
 
 /// Writes q, k and v of one shape and type, filled with the byte 0x11.
 fn write_inputs(path: &Path, tensors: &[(&str, Dtype, &[usize])]) {
@@ -267,7 +239,7 @@ fn bad_arguments_exit_2_with_one_line() {
     assert_refused(&flash_attention(&["dance"]), "dance");
     assert_refused(
         &flash_attention(&[]),
-        "error: name a command: attend, kernels or doctor (see --help)",
+        "error: name a command: attend, profile, kernels or doctor (see --help)",
     );
 }
 
