@@ -21,8 +21,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use ptx_emulator::{
     AllocationCounters, BankCounts, BlockNeeds, CounterOptions, Counters, Counts, Executed,
-    GlobalCounts, HbmCounts, InstructionClass, L2Cache, LineCounters, LocalCounts, Occupancy,
-    OccupancyError, Operations, Resource, SECTOR_BYTES, SectorCounts, SharedCounts, occupancy,
+    GlobalCounts, HbmCounts, InstructionClass, L2Cache, L2CacheError, LineCounters, LocalCounts,
+    Occupancy, OccupancyError, Operations, Resource, SECTOR_BYTES, SectorCounts, SharedCounts,
+    occupancy,
 };
 
 use crate::attention::Attention;

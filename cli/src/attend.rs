@@ -55,7 +55,7 @@ pub struct AttendArgs {
 }
 
 /// Refuses what the library would, while the text is still there to be shown: f32 makes an infinity of 1e39.
-fn softmax_scale(text: &str) -> Result<f32, String> {
+pub fn softmax_scale(text: &str) -> Result<f32, String> {
     let scale: f32 = text
         .parse()
         .map_err(|error: ParseFloatError| error.to_string())?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result, anyhow, bail};
-use flash_attention::{BackendError, Device, EmulatorOptions, Sanitizers, Schedule};
+use flash_attention::{BackendError, Device, EmulatorOptions, Progress, Sanitizers, Schedule};
 #[cfg(feature = "cuda")]
 use flash_attention::{CudaError, DriverError};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -97,12 +97,20 @@ fn cannot_open(ordinal: u32, error: BackendError) -> Error {
 
 /// The emulated device with a progress bar.
 fn emulated(options: EmulatorOptions) -> Device {
+    Device::emulated_with(EmulatorOptions {
+        progress: Some(progress_bar()),
+        ..options
+    })
+}
+
+/// A bar on stderr for what the emulated device has done.
+pub fn progress_bar() -> Progress {
     let started = Instant::now();
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} blocks, {eta} left");
     // Hidden by indicatif itself when stderr is no terminal.
     let bar =
         ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let progress = move |done, total| {
+    Arc::new(move |done, total| {
         // Short runs finish before a bar would help.
         if started.elapsed() < Duration::from_secs(1) {
             return;
@@ -112,9 +120,5 @@ fn emulated(options: EmulatorOptions) -> Device {
         if done == total {
             bar.finish_and_clear();
         }
-    };
-    Device::emulated_with(EmulatorOptions {
-        progress: Some(Arc::new(progress)),
-        ..options
     })
 }

@@ -1,4 +1,5 @@
-//! The `flash-attention` command: attention on safetensors files, the list of kernels, and what this machine has.
+//! The `flash-attention` command: attention on safetensors files, profiles of it, the list of kernels, and what this
+//! machine has.
 //!
 //! Exit codes: 0 done, 1 `--check` failed or `--sanitize` found something, 2 anything else, with one line on stderr.
 
@@ -11,6 +12,7 @@ mod kernels;
 mod output;
 mod picture;
 mod printer;
+mod profile;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -32,6 +34,8 @@ struct Cli {
 enum Command {
     /// Compute attention of the tensors q, k and v in a safetensors file.
     Attend(attend::AttendArgs),
+    /// Count what attention does on the emulated device: instructions, memory traffic, bank conflicts, by source line.
+    Profile(Box<profile::ProfileArgs>),
     /// Count what standard attention, FlashAttention-1 and FlashAttention-2 move and hold as sequences grow.
     Growth(growth::GrowthArgs),
     /// List the compiled kernels, and write their PTX.
@@ -68,6 +72,7 @@ fn run(command: &Command) -> Result<Outcome> {
     let mut stdout = printer::Printer::new(io::stdout().lock());
     let outcome = match command {
         Command::Attend(args) => attend::run(args, &mut stdout),
+        Command::Profile(args) => profile::run(args, &mut stdout),
         Command::Growth(args) => growth::run(args, &mut stdout).map(|()| Outcome::Done),
         Command::Kernels { emit_ptx } => kernels::run(emit_ptx.as_deref(), &mut stdout),
         Command::Doctor => doctor::run(&mut stdout),
@@ -86,7 +91,7 @@ fn fail(message: &str) -> ExitCode {
 /// The first paragraph of clap's message says what is wrong; usage and hints follow.
 fn usage_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "error: name a command: attend, kernels or doctor (see --help)".to_owned();
+        return "error: name a command: attend, profile, growth, kernels or doctor (see --help)".to_owned();
     }
     let text = error.to_string();
     format!(

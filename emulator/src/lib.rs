@@ -41,8 +41,8 @@ pub use memory::GlobalMemory;
 pub use module::Module;
 pub use observe::{
     AllocationCounters, BankCounts, CounterOptions, Counters, Counts, Executed, GlobalCounts,
-    HbmCounts, InstructionClass, L2Cache, LineCounters, LocalCounts, Operations, SECTOR_BYTES,
-    Sanitizers, SectorCounts, SharedCounts,
+    HbmCounts, InstructionClass, L2Cache, L2CacheError, LineCounters, LocalCounts, Operations,
+    SECTOR_BYTES, Sanitizers, SectorCounts, SharedCounts,
 };
 pub use occupancy::{BlockNeeds, Occupancy, OccupancyError, Resource, occupancy};
 pub use seeds::{SeedFailure, for_each_seed};

@@ -30,8 +30,8 @@ use crate::machine::{Launch, Options};
 pub(crate) use access::{Access, Action, Region, accesses};
 pub use counters::{
     AllocationCounters, BankCounts, CounterOptions, Counters, Counts, Executed, GlobalCounts,
-    HbmCounts, InstructionClass, L2Cache, LineCounters, LocalCounts, Operations, SECTOR_BYTES,
-    SectorCounts, SharedCounts,
+    HbmCounts, InstructionClass, L2Cache, L2CacheError, LineCounters, LocalCounts, Operations,
+    SECTOR_BYTES, SectorCounts, SharedCounts,
 };
 use counters::{CounterSink, SharedCounters};
 use definedness::{Definedness, Effects};

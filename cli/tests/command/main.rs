@@ -4,4 +4,5 @@ mod attend;
 mod common;
 mod files;
 mod other;
+mod profile;
 mod sanitize;

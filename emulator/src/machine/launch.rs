@@ -84,7 +84,8 @@ pub fn launch(
 ) -> Result<LaunchReport, Fault> {
     check(kernel, launch).map_err(|rule| refused(kernel, rule))?;
     if let Some(counters) = options.counters {
-        counters.l2.check().map_err(|rule| refused(kernel, rule))?;
+        let checked = counters.l2.check();
+        checked.map_err(|error| refused(kernel, error.to_string()))?;
     }
     let globals = memory
         .module_variables(&kernel.globals)

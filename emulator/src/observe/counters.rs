@@ -43,7 +43,7 @@ pub use counts::{
     AllocationCounters, BankCounts, Counters, Counts, Executed, GlobalCounts, HbmCounts,
     LineCounters, LocalCounts, Operations, SECTOR_BYTES, SectorCounts, SharedCounts,
 };
-pub use options::{CounterOptions, L2Cache};
+pub use options::{CounterOptions, L2Cache, L2CacheError};
 
 /// What all blocks of a launch share: the program to count, and the sum.
 pub(crate) struct SharedCounters {

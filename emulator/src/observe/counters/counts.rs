@@ -41,25 +41,32 @@ pub struct LineCounters {
 
 /// What instructions did. They are counted as decoded: a PTX instruction that stands for several
 /// (`setp` with a boolean operator, an acquire) counts as several, and a move that only renames a
-/// constant or a special register as none.
+/// constant or a special register as none. Serialized, zeros are left out.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Counts {
     /// Instructions of each class that occurs.
     pub instructions: BTreeMap<InstructionClass, Executed>,
     /// Arithmetic that they performed.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub operations: Operations,
     /// Accesses to device memory.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub global: GlobalCounts,
     /// Accesses to shared memory.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub shared: SharedCounts,
     /// Accesses to local memory (stack and spills), which no cache model follows.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub local: LocalCounts,
     /// Arrivals of a warp at a barrier of its block.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub barrier_arrivals: u64,
     /// Branches that some lane took.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub branches: u64,
     /// Those of them at which lanes that stood together went separate ways.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub divergent_branches: u64,
 }
 
@@ -273,6 +280,11 @@ impl HbmCounts {
     pub fn min_bytes(&self) -> u64 {
         self.min_read_bytes + self.min_write_bytes
     }
+}
+
+#[cfg(feature = "serde")]
+fn is_zero<T: Default + PartialEq>(counts: &T) -> bool {
+    *counts == T::default()
 }
 
 /// Adds a struct up field by field; a field that is forgotten does not compile.

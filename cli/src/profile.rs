@@ -1,0 +1,203 @@
+//! `flash-attention profile`: what attention does on the emulated device, as a table, as JSON and as a page.
+//!
+//! ```text
+//! problem.rs     what to compute: a file, or random numbers of a shape
+//! document.rs    the JSON, which everything below is made from
+//! source.rs      text of lines: Rust where the source tree is there, else PTX
+//! table.rs       what is printed
+//! compare.rs     what changed since an older JSON
+//! html.rs        the page; html/charts.rs its pictures, html/listing.rs the source with its heat
+//! format.rs      numbers for people
+//! ```
+
+mod compare;
+mod document;
+mod format;
+mod html;
+mod problem;
+mod source;
+mod table;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use flash_attention::profile::{self, CounterOptions, L2Cache};
+use flash_attention::{Attention, AttentionElement};
+
+use crate::Outcome;
+use crate::attend::softmax_scale;
+use crate::device::progress_bar;
+use crate::input::{self, AnyInputs, Inputs};
+use crate::output::OutputFile;
+use document::{Document, Problem};
+use problem::{Shape, random};
+use source::Sources;
+
+#[derive(Args)]
+pub struct ProfileArgs {
+    /// Safetensors file with q, k and v, as `attend` reads it.
+    #[arg(conflicts_with = "shape")]
+    input: Option<PathBuf>,
+    /// Random numbers instead, the same in every run: batch, seqlen_q, seqlen_k, num_heads, num_heads_k, head_dim.
+    #[arg(long, value_name = "B,SQ,SK,H,HK,D")]
+    shape: Option<Shape>,
+    /// Type of the random numbers.
+    #[arg(long, conflicts_with = "input", default_value = "bf16")]
+    dtype: DtypeChoice,
+    /// Let query i see key j only if j <= i + seqlen_k - seqlen_q.
+    #[arg(long)]
+    causal: bool,
+    /// Factor on the scores; 1/sqrt(head_dim) when left out.
+    #[arg(
+        long,
+        visible_alias = "scale",
+        value_name = "X",
+        allow_hyphen_values = true,
+        value_parser = softmax_scale
+    )]
+    softmax_scale: Option<f32>,
+    /// Size of the L2 cache in bytes, a multiple of 2048 (lines of 128 bytes, 16 ways), or `unbounded`; that of an
+    /// A100, 41943040, when left out.
+    #[arg(long, value_name = "BYTES", value_parser = l2_cache)]
+    l2: Option<L2Cache>,
+    /// Write everything that was counted to this file.
+    #[arg(long, value_name = "OUT.json")]
+    json: Option<PathBuf>,
+    /// Write a page with charts and the source to this file.
+    #[arg(long, value_name = "OUT.html")]
+    html: Option<PathBuf>,
+    /// Print what changed since this file, which an earlier --json has written.
+    #[arg(long, value_name = "OLD.json")]
+    compare: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DtypeChoice {
+    F16,
+    Bf16,
+}
+
+fn l2_cache(text: &str) -> Result<L2Cache, String> {
+    if text == "unbounded" {
+        return Ok(L2Cache::Unbounded);
+    }
+    let bytes: u64 = text
+        .parse()
+        .map_err(|_| "expected a number of bytes or unbounded".to_owned())?;
+    let l2 = L2Cache::Bounded { bytes, ways: 16 };
+    l2.check().map(|()| l2).map_err(|error| error.to_string())
+}
+
+pub fn run(args: &ProfileArgs, stdout: &mut impl Write) -> Result<Outcome> {
+    let inputs = match (&args.input, args.shape, args.dtype) {
+        (Some(path), _, _) => input::read(path)?,
+        (None, Some(shape), DtypeChoice::F16) => AnyInputs::F16(random(&shape)?),
+        (None, Some(shape), DtypeChoice::Bf16) => AnyInputs::Bf16(random(&shape)?),
+        (None, None, _) => bail!("name a file or give a --shape"),
+    };
+    match inputs {
+        AnyInputs::F16(inputs) => profile(args, &inputs, stdout),
+        AnyInputs::Bf16(inputs) => profile(args, &inputs, stdout),
+    }
+}
+
+fn profile<T: AttentionElement>(
+    args: &ProfileArgs,
+    inputs: &Inputs<T>,
+    stdout: &mut impl Write,
+) -> Result<Outcome> {
+    let Inputs { q, k, v } = inputs;
+    let attention = attention(args);
+    attention.check(q.shape, k.shape, v.shape)?;
+    let old = args.compare.as_deref().map(read_document).transpose()?;
+    let files = Files::create(args)?;
+
+    let counters = CounterOptions {
+        l2: args.l2.unwrap_or_default(),
+    };
+    let data = [q, k, v].map(|matrix| (matrix.shape, &matrix.data[..]));
+    let profile = profile::forward(&attention, data, counters, Some(progress_bar()))?;
+    let problem = Problem {
+        source: args.input.as_ref().map_or_else(
+            || "random numbers".to_owned(),
+            |path| path.display().to_string(),
+        ),
+        dtype: T::DTYPE.name().to_owned(),
+        q: q.shape,
+        k: k.shape,
+        is_causal: args.causal,
+        softmax_scale: args.softmax_scale,
+    };
+    let mut sources = Sources::find();
+    let document = Document::new(problem, counters.l2, profile, &mut sources);
+
+    // Before anything is printed: a full disk behind stdout must not cost the result.
+    let written = files.write(&document, &mut sources)?;
+    table::print(&document, stdout)?;
+    if let Some(old) = &old {
+        compare::print(old, &document, stdout)?;
+    }
+    for path in written {
+        writeln!(stdout, "wrote      {}", path.display())?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn attention(args: &ProfileArgs) -> Attention {
+    let mut attention = Attention::new();
+    if args.causal {
+        attention = attention.causal();
+    }
+    if let Some(softmax_scale) = args.softmax_scale {
+        attention = attention.softmax_scale(softmax_scale);
+    }
+    attention
+}
+
+fn read_document(path: &Path) -> Result<Document> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Document::parse(&text).with_context(|| path.display().to_string())
+}
+
+/// The files that were asked for.
+struct Files {
+    json: Option<OutputFile>,
+    html: Option<OutputFile>,
+}
+
+impl Files {
+    fn create(args: &ProfileArgs) -> Result<Files> {
+        let create = |path: &Option<PathBuf>| path.as_deref().map(OutputFile::create).transpose();
+        let files = Files {
+            json: create(&args.json)?,
+            html: create(&args.html)?,
+        };
+        if let (Some(json), Some(html)) = (&files.json, &files.html)
+            && json.is_same_file(html)
+        {
+            bail!(
+                "--json {} and --html {} are the same file: give each its own name",
+                json.path().display(),
+                html.path().display()
+            );
+        }
+        Ok(files)
+    }
+
+    /// The paths that were written, as the user named them.
+    fn write(self, document: &Document, sources: &mut Sources) -> Result<Vec<PathBuf>> {
+        let mut written = Vec::new();
+        if let Some(file) = self.json {
+            written.push(file.path().to_owned());
+            file.commit(document.to_json()?.as_bytes())?;
+        }
+        if let Some(file) = self.html {
+            written.push(file.path().to_owned());
+            file.commit(html::page(document, sources).as_bytes())?;
+        }
+        Ok(written)
+    }
+}

@@ -1,0 +1,111 @@
+//! The JSON of a profile.
+//!
+//! ```text
+//! schema      "flash-attention/profile/1"; a reader refuses any other
+//! problem     what was computed
+//! l2          the cache that was modelled
+//! launches    per kernel launched: geometry and counters, in total and by PTX line
+//! tensors     names of device addresses
+//! texts       the text of every place that executed
+//! ```
+
+use flash_attention::profile::{L2Cache, Profile};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+use super::source::{Place, Sources, hot_lines};
+
+/// The version that this command writes and reads.
+pub const SCHEMA: &str = "flash-attention/profile/1";
+
+/// Everything that a profile says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Document {
+    schema: String,
+    pub problem: Problem,
+    pub l2: L2Cache,
+    #[serde(flatten)]
+    pub profile: Profile,
+    /// By ascending place.
+    pub texts: Vec<LineText>,
+}
+
+/// What was computed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Problem {
+    /// File of the inputs, or what they are instead.
+    pub source: String,
+    /// Their type.
+    pub dtype: String,
+    /// `[batch, seqlen_q, num_heads, head_dim]`.
+    pub q: [usize; 4],
+    /// `[batch, seqlen_k, num_heads_k, head_dim]`.
+    pub k: [usize; 4],
+    pub is_causal: bool,
+    /// None for `1 / sqrt(head_dim)`.
+    pub softmax_scale: Option<f32>,
+}
+
+/// What is written at a place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LineText {
+    #[serde(flatten)]
+    pub place: Place,
+    pub text: String,
+}
+
+/// A file that is no profile of this version.
+#[derive(Debug, Error)]
+pub enum DocumentError {
+    #[error("it is not JSON: {0}")]
+    NotJson(serde_json::Error),
+    #[error("it has no \"schema\": it was not written by `flash-attention profile --json`")]
+    NoSchema,
+    #[error(
+        "its schema is {found:?}, this command reads {SCHEMA:?}: write it again with this command's --json"
+    )]
+    Schema { found: String },
+    #[error("it is no complete {SCHEMA}: {0}")]
+    Incomplete(serde_json::Error),
+}
+
+impl Document {
+    pub fn new(problem: Problem, l2: L2Cache, profile: Profile, sources: &mut Sources) -> Self {
+        let mut texts = Vec::new();
+        for place in hot_lines(&profile.launches).into_keys() {
+            if let Some(text) = sources.line(&place) {
+                let text = text.trim().replace('\t', " ");
+                texts.push(LineText { place, text });
+            }
+        }
+        Self {
+            schema: SCHEMA.to_owned(),
+            problem,
+            l2,
+            profile,
+            texts,
+        }
+    }
+
+    pub fn parse(text: &str) -> Result<Self, DocumentError> {
+        let value: Value = serde_json::from_str(text).map_err(DocumentError::NotJson)?;
+        match value.get("schema").and_then(Value::as_str) {
+            Some(SCHEMA) => serde_json::from_value(value).map_err(DocumentError::Incomplete),
+            Some(found) => Err(DocumentError::Schema {
+                found: found.to_owned(),
+            }),
+            None => Err(DocumentError::NoSchema),
+        }
+    }
+
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        Ok(serde_json::to_string(self)? + "\n")
+    }
+
+    /// What is written at a place, when that was known.
+    pub fn text(&self, place: &Place) -> Option<&str> {
+        let found = self.texts.binary_search_by(|text| text.place.cmp(place));
+        Some(&self.texts[found.ok()?].text)
+    }
+}

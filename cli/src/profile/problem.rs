@@ -1,0 +1,74 @@
+//! `--shape`: random inputs, the same in every run.
+
+use std::str::FromStr;
+
+use anyhow::{Result, bail};
+use flash_attention::{Attention, AttentionElement};
+
+use crate::input::{Inputs, Matrix};
+
+/// Elements of a tensor of random numbers, at most: 512 MiB.
+const MAX_ELEMENTS: u128 = 1 << 28;
+
+/// Extents of a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// `[batch, seqlen_q, num_heads, head_dim]`.
+    q: [usize; 4],
+    /// `[batch, seqlen_k, num_heads_k, head_dim]`.
+    k: [usize; 4],
+}
+
+impl FromStr for Shape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Shape, String> {
+        let extents: Result<Vec<usize>, _> = text.split(',').map(str::parse).collect();
+        match extents.as_deref() {
+            Ok(&[batch, seqlen_q, seqlen_k, num_heads, num_heads_k, head_dim]) => Ok(Shape {
+                q: [batch, seqlen_q, num_heads, head_dim],
+                k: [batch, seqlen_k, num_heads_k, head_dim],
+            }),
+            _ => Err(
+                "expected six numbers: batch, seqlen_q, seqlen_k, num_heads, num_heads_k, head_dim"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+/// Uniform numbers from -1 to 1.
+pub fn random<T: AttentionElement>(shape: &Shape) -> Result<Inputs<T>> {
+    // Before anything is allocated.
+    Attention::new().check(shape.q, shape.k, shape.k)?;
+    for (tensor, shape) in [("q", shape.q), ("k", shape.k)] {
+        let elements = shape.map(|extent| extent as u128).iter().product::<u128>();
+        if elements > MAX_ELEMENTS {
+            bail!(
+                "{tensor} with shape {shape:?} has {elements} elements, at most 2^28 = {MAX_ELEMENTS} are profiled: \
+                 shorten the sequences"
+            );
+        }
+    }
+    Ok(Inputs {
+        q: matrix(shape.q, 1),
+        k: matrix(shape.k, 2),
+        v: matrix(shape.k, 3),
+    })
+}
+
+fn matrix<T: AttentionElement>(shape: [usize; 4], seed: u64) -> Matrix<T> {
+    let element = |index: u64| {
+        // splitmix64, whose upper 53 bits are a number from 0 to 1.
+        let mut z = (seed << 40 | index).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let unit = ((z ^ z >> 31) >> 11) as f64 / (1u64 << 53) as f64;
+        T::from_f64(2.0 * unit - 1.0)
+    };
+    let elements = shape.iter().product::<usize>() as u64;
+    Matrix {
+        shape,
+        data: (0..elements).map(element).collect(),
+    }
+}
