@@ -109,3 +109,33 @@ impl Document {
         Some(&self.texts[found.ok()?].text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flash_attention::profile::{self, CounterOptions};
+    use flash_attention::{Attention, f16};
+
+    #[test]
+    fn a_document_survives_being_written_and_read() {
+        let shape = [1, 40, 2, 8];
+        let data = vec![f16::from_f32(0.1); 40 * 2 * 8];
+        let attention = Attention::new().softmax_scale(0.1);
+        for l2 in [L2Cache::default(), L2Cache::Unbounded] {
+            let options = CounterOptions { l2 };
+            let profile = profile::forward(&attention, [(shape, &data); 3], options, None).unwrap();
+            let problem = Problem {
+                source: "a \"file\"".to_owned(),
+                dtype: "f16".to_owned(),
+                q: shape,
+                k: shape,
+                is_causal: false,
+                softmax_scale: Some(0.1),
+            };
+            let document = Document::new(problem, l2, profile, &mut Sources::find());
+            assert!(!document.texts.is_empty());
+            let json = document.to_json().unwrap();
+            assert_eq!(Document::parse(&json).unwrap(), document);
+        }
+    }
+}

@@ -283,6 +283,35 @@ fn counting_changes_neither_results_nor_other_schedules() {
 }
 
 #[test]
+fn what_is_counted_just_before_a_fault_changes_no_fault() {
+    let declarations = ".shared .align 16 .b8 buffer[64];";
+    for body in [
+        "ld.global.v4.b32 {%r1, %r2, %r3, %r4}, [%rd0+4072];",
+        "ld.global.b32 %r1, [%rd0+4094];",
+        "mov.u32 %r5, buffer; ld.shared.v4.b32 {%r1, %r2, %r3, %r4}, [%r5+44];",
+        "mov.u32 %r5, buffer; ld.shared.b64 %rd1, [%r5+57];",
+        "mov.u32 %r5, 4000; cp.async.ca.shared.global [buffer], [%rd0], 16, %r5;",
+        "T: .branchtargets A; mov.u32 %r1, 9; brx.idx %r1, T; A: add.u32 %r1, %r0, %r0;",
+    ] {
+        let fault = |counters| {
+            let options = Options {
+                counters,
+                ..Options::default()
+            };
+            let run = run_with(&kernel(declarations, body), 1, 1, &options);
+            run.result
+                .err()
+                .unwrap_or_else(|| panic!("{body} is no fault"))
+        };
+        assert_eq!(
+            fault(Some(CounterOptions::default())),
+            fault(None),
+            "{body}"
+        );
+    }
+}
+
+#[test]
 fn an_impossible_cache_is_refused() {
     for (bytes, ways, reason) in [
         (0, 1, "0 bytes"),
