@@ -91,7 +91,8 @@ fn fail(message: &str) -> ExitCode {
 /// The first paragraph of clap's message says what is wrong; usage and hints follow.
 fn usage_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "error: name a command: attend, profile, growth, kernels or doctor (see --help)".to_owned();
+        return "error: name a command: attend, profile, growth, kernels or doctor (see --help)"
+            .to_owned();
     }
     let text = error.to_string();
     format!(
