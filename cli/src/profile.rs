@@ -3,6 +3,7 @@
 //! ```text
 //! problem.rs     what to compute: a file, or random numbers of a shape
 //! document.rs    the JSON, which everything below is made from
+//! machine_code.rs  registers, spills and the hottest loop, where ptxas and nvdisasm are installed
 //! source.rs      text of lines: Rust where the source tree is there, else PTX
 //! table.rs       what is printed
 //! compare.rs     what changed since an older JSON
@@ -14,6 +15,7 @@ mod compare;
 mod document;
 mod format;
 mod html;
+mod machine_code;
 mod problem;
 mod source;
 mod table;
@@ -131,7 +133,8 @@ fn profile<T: AttentionElement>(
         softmax_scale: args.softmax_scale,
     };
     let mut sources = Sources::find();
-    let document = Document::new(problem, counters.l2, profile, &mut sources);
+    let mut document = Document::new(problem, counters.l2, profile, &mut sources);
+    document.machine_code = machine_code::of(&document.profile.launches)?;
 
     // Before anything is printed: a full disk behind stdout must not cost the result.
     let written = files.write(&document, &mut sources)?;

@@ -117,6 +117,20 @@ fn metrics(document: &Document) -> BTreeMap<String, u64> {
     let mut add = |name: &str, value: u64| {
         *metrics.entry(name.to_owned()).or_default() += value;
     };
+    for code in &document.machine_code {
+        add("registers of a thread (sm_80)", code.registers.into());
+        add("spills, bytes (sm_80)", code.spill_bytes.into());
+        if let Some(hottest) = &code.hottest_loop {
+            let instructions: u32 = hottest.instructions.values().sum();
+            add("hottest loop, machine instructions", instructions.into());
+            add("hottest loop, stall cycles", hottest.stall_cycles.into());
+            let per_gflop = 1e3 * hottest.other_instructions_per_mflop;
+            add(
+                "hottest loop, others per GFLOP of products",
+                per_gflop.round() as u64,
+            );
+        }
+    }
     add("launches", counters.launches);
     add("blocks", counters.blocks);
     add("warp instructions", total.executed().warp);

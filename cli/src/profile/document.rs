@@ -6,6 +6,7 @@
 //! l2          the cache that was modelled
 //! launches    per kernel launched: geometry and counters, in total and by PTX line
 //! tensors     names of device addresses
+//! machine_code  registers, spills and hottest loop of each kernel, where they could be found out
 //! texts       the text of every place that executed
 //! ```
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
+use super::machine_code::MachineCode;
 use super::source::{Place, Sources, hot_lines};
 
 /// The version that this command writes and reads.
@@ -27,6 +29,9 @@ pub struct Document {
     pub l2: L2Cache,
     #[serde(flatten)]
     pub profile: Profile,
+    /// Of the kernels that were launched; empty where ptxas or nvdisasm is not installed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machine_code: Vec<MachineCode>,
     /// By ascending place.
     pub texts: Vec<LineText>,
 }
@@ -84,6 +89,7 @@ impl Document {
             problem,
             l2,
             profile,
+            machine_code: Vec::new(),
             texts,
         }
     }
@@ -101,6 +107,11 @@ impl Document {
 
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         Ok(serde_json::to_string(self)? + "\n")
+    }
+
+    /// What is known of a kernel's machine code.
+    pub fn machine_code_of(&self, entry: &str) -> Option<&MachineCode> {
+        self.machine_code.iter().find(|code| code.entry == entry)
     }
 
     /// What is written at a place, when that was known.

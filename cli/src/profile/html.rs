@@ -7,6 +7,7 @@ use flash_attention::profile::{Counters, LaunchProfile};
 
 use super::document::Document;
 use super::format::{bytes, count, percent};
+use super::machine_code::MachineCode;
 use super::source::Sources;
 use super::table::{geometry, l2, occupancies, overhead, problem};
 
@@ -35,24 +36,30 @@ pub fn page(document: &Document, sources: &mut Sources) -> String {
 
 fn section(document: &Document, launch: &LaunchProfile, sources: &mut Sources) -> String {
     let counters = &launch.counters;
+    let code = document.machine_code_of(&launch.entry);
     format!(
         "<section>\n<h2>{}</h2>\n<p class=\"note\">{}</p>\n{}\
          <h3>Warp instructions by class</h3>\n{}\
          <h3>Bytes between L2 and device memory, and the least possible</h3>\n{}\
          <h3>Bank conflicts by source line</h3>\n{}\
-         <h3>Source</h3>\n{}</section>\n",
+         {}<h3>Source</h3>\n{}</section>\n",
         escape(&geometry(launch)),
-        escape(&format!("Occupancy: {}", occupancies(launch))),
-        cards(counters),
+        escape(&format!("Occupancy: {}", occupancies(launch, code))),
+        cards(counters, code),
         charts::instructions(&counters.total),
         charts::device_memory(document, counters),
         charts::conflicts(launch),
+        code.and_then(|code| code.hottest_loop.as_ref())
+            .map_or(String::new(), |hottest| format!(
+                "<h3>Machine instructions of the hottest loop (sm_80)</h3>\n{}",
+                charts::hottest_loop(hottest)
+            )),
         listing::listing(launch, sources)
     )
 }
 
 /// The numbers to look at first.
-fn cards(counters: &Counters) -> String {
+fn cards(counters: &Counters, code: Option<&MachineCode>) -> String {
     let total = &counters.total;
     let (hbm, shared, global) = (counters.hbm, total.shared.sum(), total.global.sum());
     let some = |value: Option<f64>| value.map_or("none".to_owned(), percent);
@@ -72,13 +79,37 @@ fn cards(counters: &Counters) -> String {
         ("sector efficiency", some(global.efficiency())),
         ("bank conflicts", count(shared.conflicts())),
     ];
+    let machine_code = code.map_or(Vec::new(), machine_cards);
     let card = |(name, value): (&str, String)| {
         format!("<div class=\"card\"><b>{value}</b><span>{name}</span></div>\n")
     };
     format!(
         "<div class=\"cards\">\n{}</div>\n",
-        cards.map(card).concat()
+        cards
+            .into_iter()
+            .chain(machine_code)
+            .map(card)
+            .collect::<String>()
     )
+}
+
+fn machine_cards(code: &MachineCode) -> Vec<(&'static str, String)> {
+    let mut cards = vec![
+        ("registers of a thread on sm_80", code.registers.to_string()),
+        ("bytes of spills", code.spill_bytes.to_string()),
+    ];
+    if let Some(hottest) = &code.hottest_loop {
+        let per_mflop = format!("{:.1}", hottest.other_instructions_per_mflop);
+        cards.push((
+            "machine instructions outside the tensor cores per MFLOP inside, hottest loop",
+            per_mflop,
+        ));
+        cards.push((
+            "stall cycles of the hottest loop",
+            hottest.stall_cycles.to_string(),
+        ));
+    }
+    cards
 }
 
 /// Text as it may stand between tags and in attributes.

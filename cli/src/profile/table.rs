@@ -9,6 +9,7 @@ use flash_attention::profile::{
 
 use super::document::Document;
 use super::format::{bytes, count, percent, plural, share};
+use super::machine_code::{self, MachineCode};
 use super::source::hot_lines;
 
 /// Lines of the source that are printed, at most.
@@ -24,12 +25,14 @@ pub fn print(document: &Document, out: &mut impl Write) -> Result<()> {
     }
     for launch in &document.profile.launches {
         writeln!(out, "\nkernel     {}", geometry(launch))?;
-        writeln!(out, "occupancy  {}", occupancies(launch))?;
+        let code = document.machine_code_of(&launch.entry);
+        writeln!(out, "occupancy  {}", occupancies(launch, code))?;
         instructions(&launch.counters.total, out)?;
         operations(&launch.counters.total, out)?;
         global(&launch.counters.total, out)?;
         hbm(document, &launch.counters, out)?;
         shared(&launch.counters.total, out)?;
+        machine_code::print(code, out)?;
         hottest(document, launch, out)?;
     }
     Ok(())
@@ -73,12 +76,12 @@ pub fn geometry(launch: &LaunchProfile) -> String {
     )
 }
 
-/// Blocks that each kind of multiprocessor holds, registers left out of account.
-pub fn occupancies(launch: &LaunchProfile) -> String {
+/// Blocks that each kind of multiprocessor holds; registers count where the machine code is known.
+pub fn occupancies(launch: &LaunchProfile, code: Option<&MachineCode>) -> String {
     let needs = BlockNeeds {
         threads: launch.block.iter().product(),
         shared_bytes: launch.shared_bytes,
-        registers: None,
+        registers: code.map(|code| code.registers),
     };
     let of = |capability: (u32, u32)| {
         let (major, minor) = capability;
@@ -90,10 +93,11 @@ pub fn occupancies(launch: &LaunchProfile) -> String {
         ))
     };
     let known: Vec<String> = CAPABILITIES.into_iter().filter_map(of).collect();
-    format!(
-        "blocks per multiprocessor, registers left out: {}",
-        known.join(", ")
-    )
+    let left_out = match code {
+        Some(_) => "",
+        None => ", registers left out",
+    };
+    format!("blocks per multiprocessor{left_out}: {}", known.join(", "))
 }
 
 fn instructions(total: &Counts, out: &mut impl Write) -> Result<()> {

@@ -7,6 +7,7 @@ use flash_attention::profile::{Counters, Counts, HbmCounts, InstructionClass, La
 use super::escape;
 use crate::profile::document::Document;
 use crate::profile::format::{bytes, count, share};
+use crate::profile::machine_code::HottestLoop;
 use crate::profile::source::hot_lines;
 
 /// Lines of the source in a chart, at most.
@@ -45,6 +46,20 @@ pub fn instructions(total: &Counts) -> String {
         ("control", "synchronisation and control"),
     ];
     chart("Warp instructions by class", &bars, &legend)
+}
+
+/// Machine instructions of one trip through the hottest loop.
+pub fn hottest_loop(hottest: &HottestLoop) -> String {
+    let all: u32 = hottest.instructions.values().sum();
+    let bars: Vec<Bar> = hottest
+        .by_count()
+        .map(|(class, n)| Bar {
+            label: class.to_owned(),
+            parts: vec![("arithmetic", n.into())],
+            value: format!("{n} ({})", share(n.into(), all.into())),
+        })
+        .collect();
+    chart("Machine instructions of the hottest loop", &bars, &[])
 }
 
 fn style(class: InstructionClass) -> &'static str {
