@@ -1,7 +1,7 @@
 //! What an instruction is about to touch: its memory accesses with their addresses resolved.
 //!
-//! Observers see an access before the machine checks it. Lanes whose address is outside the memory
-//! they name are left out: the machine reports those by itself.
+//! Observers see an access before the machine checks it. Lanes whose address is misaligned or outside
+//! the memory they name are left out: the machine reports those by itself.
 
 use crate::fault::Outcome;
 use crate::ir::{Address, AtomicType, Consistency, CpAsync, Op, Scope, Space};
@@ -143,7 +143,8 @@ pub(crate) fn accesses(
     request.split(warp, context, visit)
 }
 
-fn atomic_bytes(ty: AtomicType) -> u32 {
+/// Bytes of one lane of an atomic.
+pub(super) fn atomic_bytes(ty: AtomicType) -> u32 {
     match ty {
         AtomicType::U16 | AtomicType::F16 | AtomicType::Bf16 => 2,
         AtomicType::U64 | AtomicType::S64 | AtomicType::F64 => 8,
@@ -261,13 +262,14 @@ impl Request {
         Ok(())
     }
 
-    /// The lanes whose bytes lie in the `len` bytes from `base` on.
+    /// The lanes that are aligned and whose bytes lie in the `len` bytes from `base` on.
     fn inside(&self, lanes: u32, addresses: &Lanes<u64>, base: u64, len: u64) -> u32 {
         lanes
             & ballot(|lane| {
                 let bytes = self.lane_bytes.map_or(self.bytes, |bytes| bytes[lane]);
                 let offset = addresses[lane].wrapping_sub(base);
-                offset < len && u64::from(bytes) <= len - offset
+                let fits = offset < len && u64::from(bytes) <= len - offset;
+                fits && addresses[lane] & u64::from(self.bytes - 1) == 0
             })
     }
 

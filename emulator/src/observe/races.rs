@@ -1,58 +1,356 @@
-//! racecheck.
+//! racecheck: two accesses to the same bytes, at least one of them a write, that nothing orders.
+//!
+//! What orders accesses is the memory consistency model of the PTX ISA, followed by vector clocks in
+//! the manner of FastTrack (Flanagan and Freund, PLDI 2009): every access leaves a record in shadow
+//! memory, and a later access must know of those that it conflicts with, or be morally strong with
+//! them. Shared and global memory, byte by byte, within a warp, across warps and across blocks.
+//!
+//! Agents are lanes. Lanes of a warp run in lockstep here and yet are ordered only by what the ISA
+//! says orders them: `bar.warp.sync`, barriers, release and acquire patterns; not by shfl, vote, match,
+//! redux, ldmatrix or mma. A whole warp shares one clock, so that the records of a warp-wide access
+//! differ in lanes only.
+//!
+//! `cp.async`: its read lasts from issue to wait, its write happens for others when the issuing thread
+//! waits. `ld.global.nc`: no write to the bytes in the whole launch, ordered or not. Lanes of one
+//! instruction that write the same bytes race, whatever they write.
+//!
+//! What differs from the model, or is not seen:
+//! - A verdict holds for the schedule that ran: where a flag decides what is accessed, other schedules
+//!   may access something else. All accesses that did run are judged, wherever they came to lie.
+//! - Lanes that have exited count as arriving with their warp at its later barriers.
+//! - `fence.sc` orders no more than `fence.acq_rel`. An atom.cas that fails counts as a write.
+//! - The whole of a fence is said to lie where its warp executed it. Volatile accesses are relaxed ones.
+//! - Blocks are told apart by the low 32 bits of their number. Local memory belongs to one thread.
+//!
+//! ```text
+//! clocks.rs      epochs and rows of the warps of a block; knowledge.rs: what single lanes know
+//! record.rs      what is remembered of an access; cell.rs: of all accesses to some bytes
+//! shadow.rs      cells for all memory
+//! actor.rs       does this access race with that record?
+//! release.rs     fences, and the strong accesses that hand knowledge on
+//! copies.rs      cp.async in flight
+//! report.rs      the fault
+//! ```
 
-use std::sync::Arc;
+mod actor;
+mod cell;
+mod clocks;
+mod copies;
+mod knowledge;
+mod record;
+mod release;
+mod report;
+mod shadow;
 
-use super::{Access, Arrival, Exchange, Landing, Step};
-use crate::fault::Outcome;
-use crate::ir::Kernel;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Access, Action, Arrival, Exchange, Landing, Region, Step};
+use crate::fault::{FaultKind, Outcome, lane_fault};
+use crate::ir::{Consistency, Kernel, Op, Space};
 use crate::machine::Launch;
-use crate::machine::address::GlobalView;
+use crate::machine::address::{GlobalView, effective};
+use crate::machine::async_copy::source_bytes;
 use crate::machine::context::Context;
+use crate::machine::registers::{Mask, lanes_of};
 use crate::machine::warp::Warp;
 
+use actor::Actor;
+use clocks::Clocks;
+use copies::{Copies, Copy, Write};
+use record::{Place, Record, Strength, Strengths};
+use release::{Fencing, Heads, Patterns, Strong};
+use report::{Memory, Reporter};
+use shadow::{GlobalShadow, SharedShadow, Visit};
+
 /// What the blocks of a launch share.
-pub(crate) struct RaceGrid {}
+pub(crate) struct RaceGrid {
+    grid: [u32; 3],
+    strengths: Strengths,
+    has_fences: bool,
+    has_edges: bool,
+    shadow: GlobalShadow,
+    /// What global locations hand on.
+    heads: Mutex<Heads>,
+}
 
 impl RaceGrid {
-    pub fn new(_kernel: &Kernel, _launch: &Launch, _memory: &GlobalView) -> Self {
-        Self {}
+    pub fn new(kernel: &Kernel, launch: &Launch, memory: &GlobalView) -> Self {
+        let has = |test: fn(&Op) -> bool| kernel.program.iter().any(|i| test(&i.op));
+        let has_fences = has(|op| matches!(op, Op::Fence { .. }));
+        Self {
+            grid: launch.grid,
+            strengths: Strengths::new(&kernel.program),
+            has_fences,
+            has_edges: has_fences && has(is_strong_and_global),
+            shadow: GlobalShadow::new(memory),
+            heads: Mutex::default(),
+        }
     }
 
-    /// Whether blocks of this kernel can synchronise with each other.
+    /// Whether blocks of this kernel can synchronise with each other: it takes a fence, and a strong
+    /// access to global memory. Blocks then have to run in the order in which their accesses are
+    /// seen; other blocks may run at once, because whatever they share they must only read.
     pub fn has_edges(&self) -> bool {
-        false
+        self.has_edges
     }
 }
 
-/// Who knows of which accesses in one block.
-pub(crate) struct Races {}
+fn is_strong_and_global(op: &Op) -> bool {
+    let (Op::Load { space, .. }
+    | Op::Store { space, .. }
+    | Op::Atom { space, .. }
+    | Op::Red { space, .. }) = op
+    else {
+        return false;
+    };
+    matches!(space, Space::Global | Space::Generic)
+        && matches!(Strength::of(op), Strength::Strong { .. })
+}
+
+/// Who knows of which accesses in the block that runs on this thread of the host.
+pub(crate) struct Races {
+    grid: Arc<RaceGrid>,
+    clocks: Clocks,
+    shadow: SharedShadow,
+    copies: Copies,
+    patterns: Patterns,
+    /// What locations in shared memory hand on.
+    heads: Heads,
+}
 
 impl Races {
-    pub fn new(_grid: Arc<RaceGrid>, _num_warps: u32, _shared_bytes: u32) -> Self {
-        Self {}
+    pub fn new(grid: Arc<RaceGrid>, num_warps: u32, shared_bytes: u32) -> Self {
+        Self {
+            grid,
+            clocks: Clocks::new(num_warps),
+            shadow: SharedShadow::new(shared_bytes),
+            copies: Copies::new(num_warps),
+            patterns: Patterns::new(num_warps),
+            heads: Heads::default(),
+        }
     }
 
-    pub fn block_start(&mut self, _number: u64) {}
+    pub fn block_start(&mut self, number: u64) {
+        let epochs_restart = self.clocks.start_block(number);
+        self.shadow.start_block(epochs_restart);
+        self.copies.clear();
+        self.patterns.clear();
+        self.heads.clear();
+    }
 
     /// Fences.
-    pub fn before(&mut self, _warp: &Warp, _step: &Step) {}
+    pub fn before(&mut self, warp: &Warp, step: &Step) {
+        if let Op::Fence {
+            scope,
+            acquire,
+            release,
+        } = step.instruction.op
+        {
+            let is_whole = step.lanes == warp.live;
+            let fence = Fencing {
+                lanes: if is_whole { u32::MAX } else { step.lanes },
+                scope,
+                acquire,
+                release,
+            };
+            self.patterns.fence(&mut self.clocks, warp.index, &fence);
+        }
+    }
 
+    /// Checks and remembers an access of the instruction that [`Self::before`] was told of last.
     pub fn access(
         &mut self,
-        _warp: &Warp,
-        _context: &mut Context,
-        _step: &Step,
-        _access: &Access,
+        warp: &Warp,
+        context: &mut Context,
+        step: &Step,
+        access: &Access,
     ) -> Outcome {
+        let place = Place::new(step.pc, warp.index, access.action.writes());
+        let mut actor = actor(&self.grid, &self.clocks, access.region, place);
+        let visit = match access.action {
+            Action::CopyDestination => Visit::Ahead,
+            _ => Visit::Access,
+        };
+        let (hit, memory) = match access.region {
+            Region::Shared => {
+                let (space, base) = (Space::Shared, 0);
+                let hit = self.shadow.visit(&mut actor, access, visit);
+                (hit, Memory { space, base })
+            }
+            Region::Global(index) => {
+                let (space, base) = (Space::Global, self.grid.shadow.base(index));
+                let hit = self.grid.shadow.visit(index, &mut actor, access);
+                (hit, Memory { space, base })
+            }
+            Region::Local | Region::ReadOnly => return Ok(()),
+        };
+        if let Some(hit) = hit {
+            let reporter = Reporter {
+                kernel: context.kernel,
+                grid: self.grid.grid,
+                memory,
+            };
+            let (lane, kind) = reporter.fault(&actor, &hit);
+            return lane_fault(lane, kind);
+        }
+        if access.action == Action::CopyDestination {
+            self.issue(warp, step, access);
+        }
+        if memory.space == Space::Global && access.action.writes() && !self.copies.is_empty() {
+            self.check_sources(memory.base, access)?;
+        }
+        if self.grid.has_fences {
+            self.follow_patterns(warp, step, access);
+        }
         Ok(())
     }
 
+    /// Copies are on their way.
+    fn issue(&mut self, warp: &Warp, step: &Step, access: &Access) {
+        let Op::CpAsync(copy) = &step.instruction.op else {
+            return;
+        };
+        let mask = Mask {
+            lanes: access.lanes,
+            whole: false,
+        };
+        let sources = effective(&warp.regs, mask, copy.src);
+        for lane in lanes_of(access.lanes) {
+            let source_bytes = source_bytes(&warp.regs, copy, lane).min(access.bytes);
+            let copy = Copy {
+                lane: lane as u8,
+                source_bytes: source_bytes as u8,
+                dst: access.offsets[lane] as u32,
+                src: sources[lane],
+                pc: step.pc,
+                epoch: self.clocks.epoch(warp.index),
+            };
+            self.copies.issue(warp.index, copy);
+        }
+    }
+
+    /// Faults when a write changes what a copy may still have to read. The writer is ordered after
+    /// the issue, or it would have raced with it; but it is not ordered after the wait.
+    #[cold]
+    fn check_sources(&self, base: u64, access: &Access) -> Outcome {
+        let writes: Vec<Write> = lanes_of(access.lanes)
+            .map(|lane| Write {
+                lane: lane as u32,
+                address: base + access.offsets[lane],
+                bytes: access.bytes,
+            })
+            .collect();
+        match self.copies.changed_source(&writes) {
+            Some((address, lane)) => lane_fault(lane, FaultKind::CopySourceModified { address }),
+            None => Ok(()),
+        }
+    }
+
+    /// Strong accesses take part in release and acquire patterns, weak writes put an end to them.
+    #[cold]
+    fn follow_patterns(&mut self, warp: &Warp, step: &Step, access: &Access) {
+        let strong = match (access.action, &step.instruction.op) {
+            (Action::Load(Consistency::Strong(_)), _) => Some(Strong::Load),
+            (Action::Store(Consistency::Strong(_)), _) => Some(Strong::Store),
+            (Action::Atomic(_), Op::Red { .. }) => Some(Strong::Red),
+            (Action::Atomic(_), _) => Some(Strong::Atom),
+            (Action::Store(_), _) => None,
+            _ => return,
+        };
+        let grid = self.grid.clone();
+        let mut global = grid.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let (memory, heads) = match access.region {
+            Region::Global(index) => (Some(index), &mut *global),
+            _ => (None, &mut self.heads),
+        };
+        let bytes = match grid.strengths.at(step.pc) {
+            Strength::Strong { bytes, .. } => u32::from(bytes),
+            _ => access.bytes,
+        };
+        for lane in lanes_of(access.lanes) {
+            for part in (0..access.bytes).step_by(bytes as usize) {
+                let location = (memory, access.offsets[lane] + u64::from(part));
+                match strong {
+                    Some(strong) => {
+                        let agent = (warp.index, lane as u32);
+                        self.patterns
+                            .access(heads, agent, strong, (location, bytes));
+                    }
+                    None => heads.overwrite(location, bytes),
+                }
+            }
+        }
+    }
+
     /// `bar.warp.sync` orders memory; the other exchanges do not.
-    pub fn exchange(&mut self, _warp: &Warp, _exchange: &Exchange) {}
+    pub fn exchange(&mut self, warp: &Warp, exchange: &Exchange) {
+        // Lanes that meet at several program counters are told of one by one.
+        let is_first = exchange.part & exchange.lanes & exchange.lanes.wrapping_neg() != 0;
+        if is_first && matches!(exchange.op, Op::WarpSync { .. }) {
+            let is_whole = exchange.lanes == warp.born;
+            self.clocks.sync_lanes(warp.index, exchange.lanes, is_whole);
+        }
+    }
 
-    pub fn arrive(&mut self, _warp: u32, _arrival: &Arrival) {}
+    pub fn arrive(&mut self, warp: u32, arrival: &Arrival) {
+        self.clocks.arrive(warp, arrival.id, arrival.waits);
+    }
 
-    pub fn complete(&mut self, _id: u32, _waiting: u32) {}
+    pub fn complete(&mut self, id: u32, waiting: u32) {
+        self.clocks.complete(id, lanes_of(waiting));
+    }
 
-    pub fn landed(&mut self, _landing: &Landing) {}
+    /// A copy's thread has waited: for others, its write happens now, and its read has lasted until
+    /// now.
+    pub fn landed(&mut self, landing: &Landing) {
+        let Some(copy) = self.copies.land(landing) else {
+            return;
+        };
+        let (warp, lanes) = (landing.warp, 1 << copy.lane);
+        let epoch = self.clocks.epoch(warp);
+        let write = Record {
+            block: 0,
+            epoch,
+            lanes,
+            place: Place::new(copy.pc, warp, true),
+        };
+        let bytes = u32::from(landing.bytes);
+        self.shadow.land(write, landing.dst, bytes);
+        self.heads.overwrite((None, u64::from(landing.dst)), bytes);
+        if copy.source_bytes > 0 && copy.epoch != epoch {
+            let place = Place::new(copy.pc, warp, false);
+            let mut reader = actor(&self.grid, &self.clocks, Region::Global(0), place);
+            reader.record.lanes = lanes;
+            let bytes = u32::from(copy.source_bytes);
+            self.grid.shadow.read_again(&reader, copy.src, bytes);
+        }
+    }
+}
+
+/// The lanes of a warp, still to be named, that access memory in `region`.
+fn actor<'a>(grid: &'a RaceGrid, clocks: &'a Clocks, region: Region, place: Place) -> Actor<'a> {
+    let warp = place.warp() as u32;
+    let strength = grid.strengths.at(place.pc());
+    // What is non-coherent is in nobody's past, and nothing is in its past.
+    let (epoch, row) = match strength {
+        Strength::NonCoherent => (Record::NEVER, &clocks::NOTHING),
+        _ => (clocks.epoch(warp), clocks.row(warp)),
+    };
+    Actor {
+        record: Record {
+            block: if region == Region::Shared {
+                0
+            } else {
+                clocks.block
+            },
+            epoch,
+            lanes: 0,
+            place,
+        },
+        strength,
+        strengths: &grid.strengths,
+        clocks,
+        row,
+        blocks_meet: grid.has_edges,
+    }
 }

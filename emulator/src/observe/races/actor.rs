@@ -1,0 +1,118 @@
+//! Who is accessing memory, and what it knows of earlier accesses.
+
+use crate::machine::registers::lanes_of;
+
+use super::clocks::{Clocks, Row};
+use super::record::{Record, Strength, Strengths};
+
+/// Lanes of a warp that are about to make one access.
+pub(super) struct Actor<'a> {
+    /// The access.
+    pub record: Record,
+    pub strength: Strength,
+    pub strengths: &'a Strengths,
+    pub clocks: &'a Clocks,
+    /// What all lanes of the warp know of the block's warps.
+    pub row: &'a Row,
+    /// Whether blocks of this launch can be ordered.
+    pub blocks_meet: bool,
+}
+
+impl Actor<'_> {
+    /// Whether `old` conflicts with the access and nothing orders them.
+    #[inline(always)]
+    pub fn races(&self, old: &Record) -> bool {
+        let conflicts = old.place.writes() | self.record.place.writes();
+        conflicts && !old.is_empty() && !self.follows(old) && self.races_by_lane(old)
+    }
+
+    /// Whether every lane of the warp knows of `old`. False may also mean that some do.
+    #[inline(always)]
+    fn follows(&self, old: &Record) -> bool {
+        old.block == self.record.block && old.epoch < self.row[old.place.warp()]
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn races_by_lane(&self, old: &Record) -> bool {
+        self.is_non_coherent_with(old)
+            || !self.is_morally_strong_with(old) && self.unordered_lanes(old).is_some()
+    }
+
+    /// Whether one of the two is through the non-coherent path, to which order means nothing.
+    pub fn is_non_coherent_with(&self, old: &Record) -> bool {
+        self.record.is_non_coherent() || old.is_non_coherent()
+    }
+
+    /// Both strong, each in the other's scope, and of the same bytes.
+    fn is_morally_strong_with(&self, old: &Record) -> bool {
+        match (self.strength, self.strengths.at(old.place.pc())) {
+            (
+                Strength::Strong { bytes, wide },
+                Strength::Strong {
+                    bytes: old_bytes,
+                    wide: old_wide,
+                },
+            ) => bytes == old_bytes && (old.block == self.record.block || wide && old_wide),
+            _ => false,
+        }
+    }
+
+    /// A lane of the actor and one of `old` whose accesses nothing orders.
+    pub fn unordered_lanes(&self, old: &Record) -> Option<(u32, u32)> {
+        if self.follows(old) {
+            return None;
+        }
+        let is_here = old.block == self.record.block;
+        let is_own_warp = is_here && old.place.warp() == self.record.place.warp();
+        let block = if is_here {
+            self.clocks.block
+        } else {
+            old.block
+        };
+        lanes_of(self.record.lanes).find_map(|lane| {
+            // A lane's own accesses are in program order.
+            let itself = if is_own_warp { 1 << lane } else { 0 };
+            let from = (block, old.place.warp() as u32);
+            let known = self
+                .clocks
+                .known(self.record.place.warp(), lane, from, old.epoch);
+            let unknown = old.lanes & !itself & !known;
+            (unknown != 0).then(|| (lane as u32, unknown.trailing_zeros()))
+        })
+    }
+
+    /// True for a weak write: what it does not race with is ordered before it, and whatever races
+    /// with that also races with the write.
+    #[inline(always)]
+    pub fn settles(&self) -> bool {
+        self.record.place.writes() && self.strength == Strength::Weak
+    }
+
+    /// Takes from `old`, which the access does not race with, the lanes whose place it takes: those
+    /// that it is ordered after, when whatever races with them will race with the access too.
+    #[inline(always)]
+    pub fn retire(&self, old: &mut Record) {
+        if old.block != self.record.block {
+            // What is morally strong with the access need not be so with that of another block.
+            return;
+        }
+        let follows = old.epoch < self.row[old.place.warp()];
+        let is_own_warp = old.place.warp() == self.record.place.warp();
+        if (follows || is_own_warp) && self.covers(old) {
+            old.lanes &= if follows { 0 } else { !self.record.lanes };
+            if old.lanes == 0 {
+                *old = Record::EMPTY;
+            }
+        }
+    }
+
+    /// Whether whatever conflicts with `old`, and is not morally strong with it, is so with the access.
+    #[inline(always)]
+    fn covers(&self, old: &Record) -> bool {
+        if self.strength == Strength::Weak {
+            return self.record.place.writes() >= old.place.writes() && !old.is_non_coherent();
+        }
+        self.strengths.covers(&self.record, old)
+    }
+}

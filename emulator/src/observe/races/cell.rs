@@ -1,0 +1,126 @@
+//! The accesses to a few bytes that a later access may still race with.
+
+use super::actor::Actor;
+use super::record::Record;
+
+/// Bytes that have been accessed together so far.
+///
+/// An access leaves the list when another one takes its place: whatever races with the first would
+/// also race with the second. So a list holds about one write and one read per warp.
+#[derive(Clone, Debug)]
+pub(super) enum Cell {
+    /// Room without a detour for the most common case; unused records are empty.
+    Few([Record; 2]),
+    Many(Vec<Record>),
+}
+
+impl Cell {
+    pub const UNTOUCHED: Cell = Cell::Few([Record::EMPTY; 2]);
+
+    #[inline(always)]
+    fn records(&self) -> &[Record] {
+        match self {
+            Cell::Few(records) => records,
+            Cell::Many(records) => records,
+        }
+    }
+
+    #[inline(always)]
+    fn records_mut(&mut self) -> &mut [Record] {
+        match self {
+            Cell::Few(records) => records,
+            Cell::Many(records) => records,
+        }
+    }
+
+    /// Remembers the actor's access, or returns an earlier one that it races with.
+    #[inline(always)]
+    pub fn access(&mut self, actor: &Actor) -> Option<Record> {
+        if !actor.settles() {
+            return self.add(actor);
+        }
+        let racing = self.conflict(actor);
+        if racing.is_none() {
+            self.restart(actor.record);
+        }
+        racing
+    }
+
+    /// An earlier access that the actor's races with.
+    #[inline(always)]
+    pub fn conflict(&self, actor: &Actor) -> Option<Record> {
+        let mut records = self.records().iter();
+        records.find(|record| actor.races(record)).copied()
+    }
+
+    /// A weak write that races with nothing is ordered after everything.
+    #[inline(always)]
+    pub fn restart(&mut self, write: Record) {
+        match self {
+            Cell::Few(records) => *records = [write, Record::EMPTY],
+            Cell::Many(records) => {
+                records.clear();
+                records.push(write);
+            }
+        }
+    }
+
+    fn add(&mut self, actor: &Actor) -> Option<Record> {
+        let new = actor.record;
+        let (mut merged, mut strangers, mut free) = (false, false, None);
+        for (index, old) in self.records_mut().iter_mut().enumerate() {
+            if actor.races(old) {
+                return Some(*old);
+            }
+            if old.is_moment_of(&new) {
+                old.lanes |= new.lanes;
+                merged = true;
+                continue;
+            }
+            // Every write conflicts with the read through the non-coherent path that is there.
+            merged |= old.is_non_coherent() && new.is_non_coherent();
+            actor.retire(old);
+            if old.is_empty() {
+                free = Some(index);
+            }
+            strangers |= old.block != new.block;
+        }
+        if merged || (strangers && !actor.blocks_meet && self.is_enough(actor)) {
+            return None;
+        }
+        match (free, self) {
+            (Some(index), cell) => cell.records_mut()[index] = new,
+            (None, Cell::Many(records)) => records.push(new),
+            (None, cell @ Cell::Few(_)) => {
+                let mut records = cell.records().to_vec();
+                records.push(new);
+                *cell = Cell::Many(records);
+            }
+        }
+        None
+    }
+
+    /// Where no two blocks are ordered, two accesses by different blocks are enough to remember:
+    /// every block differs from one of them. True when the list has them, be it that the actor's
+    /// has just become one of them.
+    #[inline(never)]
+    fn is_enough(&mut self, actor: &Actor) -> bool {
+        let (new, strengths) = (actor.record, actor.strengths);
+        let known = self.records().iter().filter(|old| !old.is_empty());
+        let mut covering = known.clone().filter(|old| strengths.covers(old, &new));
+        let Some(stranger) = covering.clone().find(|old| old.block != new.block) else {
+            return false;
+        };
+        if covering.any(|old| old.block != stranger.block) {
+            return true;
+        }
+        let needless = |old: &Record| {
+            old == stranger || (strengths.covers(&new, old) && strengths.covers(stranger, old))
+        };
+        let both = known.clone().all(needless);
+        if both {
+            *self = Cell::Few([*stranger, new]);
+        }
+        both
+    }
+}

@@ -1,0 +1,212 @@
+//! Time: who knows of which accesses in the block that is running (Lamport's happens-before by vector
+//! clocks, one clock per warp and what single lanes know on top).
+
+use std::sync::Arc;
+
+use super::knowledge::{Knowledge, Span, WarpId};
+
+/// For each warp of the block, an epoch: all accesses of the warp in earlier epochs have happened
+/// before what the owner of the row does now.
+pub(super) type Row = [u32; 32];
+
+/// The row of one who knows of nothing.
+pub(super) static NOTHING: Row = [0; 32];
+
+/// Epochs from which on a block starts again at 1, with shadow memory cleared. A block itself cannot
+/// use up the rest: it would take 2^31 instructions that synchronise.
+const LAST_EPOCH: u32 = 1 << 31;
+
+/// Barriers of a block.
+const BARRIERS: usize = 16;
+
+/// The clock of one warp.
+#[derive(Clone)]
+struct WarpClock {
+    /// Goes up by one whenever others may learn of what the warp has done.
+    epoch: u32,
+    /// What all lanes know. The warp's own entry says up to when its lanes know of each other.
+    row: Row,
+    /// What some lanes know, or know of other blocks.
+    more: Knowledge,
+}
+
+/// What the warps that have arrived at a barrier know and have done.
+#[derive(Clone, Default)]
+struct Gathered {
+    row: Row,
+    more: Knowledge,
+}
+
+/// What a lane of a warp knew and had done at a fence.
+pub(super) struct Snapshot {
+    warp: WarpId,
+    row: Row,
+    more: Knowledge,
+    /// The lane's own accesses before this epoch.
+    before: u32,
+}
+
+impl Snapshot {
+    pub fn block(&self) -> u32 {
+        self.warp.0
+    }
+
+    /// Whether it says at least what `other` says, an earlier or later one of the same lane.
+    pub fn is_at_least(&self, other: &Snapshot) -> bool {
+        self.warp == other.warp && self.before >= other.before
+    }
+
+    /// Calls `tell` for everything that `lane` knew and had done.
+    pub fn each(&self, lane: u32, mut tell: impl FnMut(WarpId, Span)) {
+        let (block, own) = self.warp;
+        for (warp, before) in self
+            .row
+            .iter()
+            .enumerate()
+            .filter(|(_, before)| **before > 0)
+        {
+            let lanes = u32::MAX;
+            let before = *before;
+            tell((block, warp as u32), Span { lanes, before });
+        }
+        let (lanes, before) = (1 << lane, self.before);
+        tell((block, own), Span { lanes, before });
+        self.more.each(lane, tell);
+    }
+}
+
+/// The clocks of one block at a time.
+pub(super) struct Clocks {
+    /// The low 32 bits of the block's number in the grid.
+    pub block: u32,
+    warps: Vec<WarpClock>,
+    barriers: [Gathered; BARRIERS],
+}
+
+impl Clocks {
+    pub fn new(num_warps: u32) -> Self {
+        let fresh = WarpClock {
+            epoch: 1,
+            row: [0; 32],
+            more: Knowledge::default(),
+        };
+        Self {
+            block: 0,
+            warps: vec![fresh; num_warps as usize],
+            barriers: Default::default(),
+        }
+    }
+
+    /// A block begins: all its warps know everything that earlier blocks have done in the shared
+    /// memory that it takes over. True when epochs start again, and shadow memory has to.
+    pub fn start_block(&mut self, number: u64) -> bool {
+        self.block = number as u32;
+        let restart = self.warps.iter().any(|warp| warp.epoch >= LAST_EPOCH);
+        let mut row = [0; 32];
+        for (known, warp) in row.iter_mut().zip(&mut self.warps) {
+            warp.epoch = if restart { 1 } else { warp.epoch + 1 };
+            *known = warp.epoch;
+        }
+        for warp in &mut self.warps {
+            warp.row = row;
+            warp.more.clear();
+        }
+        self.barriers = Default::default();
+        restart
+    }
+
+    #[inline(always)]
+    pub fn epoch(&self, warp: u32) -> u32 {
+        self.warps[warp as usize].epoch
+    }
+
+    #[inline(always)]
+    pub fn row(&self, warp: u32) -> &Row {
+        &self.warps[warp as usize].row
+    }
+
+    /// The lanes of warp `of` whose accesses in `epoch` are known to `lane` of `warp`, beyond what
+    /// the row says.
+    pub fn known(&self, warp: usize, lane: usize, of: WarpId, epoch: u32) -> u32 {
+        self.warps[warp].more.lanes(lane, of, epoch)
+    }
+
+    /// A warp arrives at a barrier. One that waits goes on in a new epoch when the barrier is
+    /// complete, one that does not goes on in it now.
+    pub fn arrive(&mut self, warp: u32, barrier: u32, waits: bool) {
+        let clock = &mut self.warps[warp as usize];
+        // A number past the last is a fault of its own.
+        let Some(gathered) = self.barriers.get_mut(barrier as usize) else {
+            return;
+        };
+        raise(&mut gathered.row, &clock.row);
+        gathered.row[warp as usize] = clock.epoch + 1;
+        gathered.more.absorb(&clock.more);
+        if !waits {
+            clock.epoch += 1;
+        }
+    }
+
+    /// A barrier is complete: the warps that waited know what all that arrived knew and had done.
+    pub fn complete(&mut self, barrier: u32, waiting: impl Iterator<Item = usize>) {
+        let Some(gathered) = self.barriers.get_mut(barrier as usize) else {
+            return;
+        };
+        let gathered = std::mem::take(gathered);
+        for warp in waiting {
+            let clock = &mut self.warps[warp];
+            raise(&mut clock.row, &gathered.row);
+            clock.more.absorb(&gathered.more);
+            clock.more.settle(self.block, &mut clock.row);
+            clock.epoch += 1;
+        }
+    }
+
+    /// `bar.warp.sync` among `lanes`, which may be all that the warp ever had.
+    pub fn sync_lanes(&mut self, warp: u32, lanes: u32, is_whole: bool) {
+        let clock = &mut self.warps[warp as usize];
+        clock.epoch += 1;
+        let before = clock.epoch;
+        if is_whole {
+            clock.row[warp as usize] = before;
+            clock.more.share(u32::MAX);
+        } else {
+            clock.more.share(lanes);
+            let span = Span { lanes, before };
+            clock.more.learn((self.block, warp), span, lanes);
+        }
+        clock.more.settle(self.block, &mut clock.row);
+    }
+
+    /// What each lane of a warp knows and has done up to now. What it does from now on is another
+    /// epoch.
+    pub fn snapshot(&mut self, warp: u32) -> Arc<Snapshot> {
+        let clock = &mut self.warps[warp as usize];
+        clock.epoch += 1;
+        Arc::new(Snapshot {
+            warp: (self.block, warp),
+            row: clock.row,
+            more: clock.more.clone(),
+            before: clock.epoch,
+        })
+    }
+
+    /// Lanes `by` of a warp learn what `lane` of another, or of the same, knew at `snapshot`.
+    pub fn learn(&mut self, warp: u32, by: u32, snapshot: &Snapshot, lane: u32) {
+        let block = self.block;
+        let WarpClock { row, more, .. } = &mut self.warps[warp as usize];
+        snapshot.each(lane, |of, span| {
+            if of.0 != block || span.before > row[of.1 as usize & 31] {
+                more.learn(of, span, by);
+            }
+        });
+        more.settle(block, row);
+    }
+}
+
+/// Entry by entry, the later epoch.
+fn raise(row: &mut Row, other: &Row) {
+    for (mine, theirs) in row.iter_mut().zip(other) {
+        *mine = (*mine).max(*theirs);
+    }
+}

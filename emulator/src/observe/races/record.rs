@@ -1,0 +1,152 @@
+//! What shadow memory remembers of an access.
+
+use crate::ir::{Consistency, Instruction, Op, Scope};
+use crate::observe::access::atomic_bytes;
+
+/// What an access puts up with from others that nothing orders with it (PTX ISA, "Morally strong
+/// operations").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strength {
+    /// Nothing, and not even a write that is ordered: `ld.global.nc`.
+    NonCoherent,
+    /// Nothing.
+    Weak,
+    /// Strong accesses to the same bytes, those of other blocks only when it is `wide`.
+    Strong {
+        /// Size of the scalar that is accessed in one step.
+        bytes: u8,
+        /// Whether its scope includes other blocks.
+        wide: bool,
+    },
+}
+
+impl Strength {
+    /// The strength of the accesses of `op`.
+    pub fn of(op: &Op) -> Self {
+        match op {
+            Op::Load {
+                consistency, ty, ..
+            }
+            | Op::Store {
+                consistency, ty, ..
+            } => match consistency {
+                Consistency::Weak => Strength::Weak,
+                Consistency::NonCoherent => Strength::NonCoherent,
+                Consistency::Strong(scope) => Strength::strong(ty.bytes, *scope),
+            },
+            Op::Atom { ty, scope, .. } | Op::Red { ty, scope, .. } => {
+                Strength::strong(atomic_bytes(*ty) as u8, *scope)
+            }
+            _ => Strength::Weak,
+        }
+    }
+
+    fn strong(bytes: u8, scope: Scope) -> Self {
+        let wide = scope != Scope::Cta;
+        Strength::Strong { bytes, wide }
+    }
+
+    /// Whether whatever an access of strength `other` does not put up with is nothing that one of
+    /// this strength puts up with.
+    pub fn covers(self, other: Self) -> bool {
+        match (self, other) {
+            (Strength::NonCoherent, _) => true,
+            (Strength::Weak, other) => other != Strength::NonCoherent,
+            (
+                Strength::Strong { bytes, wide },
+                Strength::Strong {
+                    bytes: other_bytes,
+                    wide: other_wide,
+                },
+            ) => bytes == other_bytes && wide <= other_wide,
+            (Strength::Strong { .. }, _) => false,
+        }
+    }
+}
+
+/// The strength of every instruction of a kernel.
+pub(super) struct Strengths(Box<[Strength]>);
+
+impl Strengths {
+    pub fn new(program: &[Instruction]) -> Self {
+        Self(program.iter().map(|i| Strength::of(&i.op)).collect())
+    }
+
+    #[inline(always)]
+    pub fn at(&self, pc: u32) -> Strength {
+        // Every record was made by an instruction of the program.
+        self.0[pc as usize]
+    }
+
+    /// Whether whatever conflicts with `other`, and is not morally strong with it, is so with `by`.
+    #[inline(always)]
+    pub fn covers(&self, by: &Record, other: &Record) -> bool {
+        by.place.writes() >= other.place.writes()
+            && self.at(by.place.pc()).covers(self.at(other.place.pc()))
+    }
+}
+
+/// Which instruction accesses, by which warp of the block, and whether it writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place(u32);
+
+impl Place {
+    /// Program counters up to 2^26 fit, which is more instructions than a text of 1 GiB has.
+    pub fn new(pc: u32, warp: u32, writes: bool) -> Self {
+        Self(pc << 6 | (warp & 31) << 1 | u32::from(writes))
+    }
+
+    pub fn pc(self) -> u32 {
+        self.0 >> 6
+    }
+
+    #[inline(always)]
+    pub fn warp(self) -> usize {
+        (self.0 >> 1 & 31) as usize
+    }
+
+    #[inline(always)]
+    pub fn writes(self) -> bool {
+        self.0 & 1 != 0
+    }
+}
+
+/// An access by some lanes of a warp at one instruction within one epoch of the warp.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    /// Number of the block in the grid; 0 in shared memory, which one block alone sees.
+    pub block: u32,
+    /// Time of the warp; 0 in an empty record, [`Record::NEVER`] where nothing comes after the
+    /// access in the sense that a write would need.
+    pub epoch: u32,
+    pub lanes: u32,
+    pub place: Place,
+}
+
+impl Record {
+    pub const EMPTY: Record = Record {
+        block: 0,
+        epoch: 0,
+        lanes: 0,
+        place: Place(0),
+    };
+
+    /// Epoch of an access through the non-coherent path.
+    pub const NEVER: u32 = u32::MAX;
+
+    #[inline(always)]
+    pub fn is_non_coherent(&self) -> bool {
+        self.epoch == Record::NEVER
+    }
+
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.epoch == 0
+    }
+
+    /// Same instruction, warp and epoch: the two differ in lanes only.
+    #[inline(always)]
+    pub fn is_moment_of(&self, other: &Record) -> bool {
+        (self.block, self.epoch, self.place) == (other.block, other.epoch, other.place)
+    }
+}

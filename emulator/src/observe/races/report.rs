@@ -1,0 +1,121 @@
+//! The fault that a race is reported as.
+
+use crate::fault::{AccessKind, Conflict, FaultKind, Party, space_name};
+use crate::ir::{Consistency, Kernel, Op, Space};
+
+use super::actor::Actor;
+use super::record::{Record, Strength};
+use super::shadow::Hit;
+
+/// The memory that an access is in, and the address of its first byte.
+#[derive(Clone, Copy)]
+pub(super) struct Memory {
+    pub space: Space,
+    pub base: u64,
+}
+
+/// What a report takes from the launch.
+pub(super) struct Reporter<'a> {
+    pub kernel: &'a Kernel,
+    /// Blocks along x, y, z.
+    pub grid: [u32; 3],
+    pub memory: Memory,
+}
+
+impl Reporter<'_> {
+    /// The fault of `hit`, and the lane that commits it.
+    pub fn fault(&self, actor: &Actor, hit: &Hit) -> (u32, FaultKind) {
+        let (earlier, later) = (&hit.earlier, &actor.record);
+        let (later_lane, earlier_lane) = actor
+            .unordered_lanes(earlier)
+            .unwrap_or((first(later.lanes), first(earlier.lanes)));
+        let block = |record: &Record| {
+            let is_here = record.block == later.block;
+            if is_here {
+                actor.clocks.block
+            } else {
+                record.block
+            }
+        };
+        let conflict = Box::new(Conflict {
+            space: space_name(self.memory.space),
+            address: self.memory.base + hit.offset,
+            first: self.party(earlier, block(earlier), earlier_lane),
+            second: self.party(later, block(later), later_lane),
+            missing: missing(actor, earlier),
+        });
+        let kind = if actor.is_non_coherent_with(earlier) {
+            FaultKind::NonCoherentWrite(conflict)
+        } else {
+            FaultKind::Race(conflict)
+        };
+        (later_lane, kind)
+    }
+
+    fn party(&self, record: &Record, block: u32, lane: u32) -> Party {
+        let pc = record.place.pc();
+        let (line, source) = self.kernel.place(pc);
+        let [nx, ny, _] = self.grid.map(u64::from);
+        let number = u64::from(block);
+        Party {
+            access: self.access_kind(pc),
+            block: [number % nx, number / nx % ny, number / nx / ny].map(|index| index as u32),
+            warp: record.place.warp() as u32,
+            lane,
+            line,
+            source,
+        }
+    }
+
+    fn access_kind(&self, pc: u32) -> AccessKind {
+        match &self.kernel.program[pc as usize].op {
+            Op::Load {
+                consistency: Consistency::NonCoherent,
+                ..
+            } => AccessKind::NonCoherentRead,
+            Op::Store { .. } => AccessKind::Write,
+            Op::Atom { .. } | Op::Red { .. } => AccessKind::Atomic,
+            Op::CpAsync(_) if self.memory.space == Space::Shared => AccessKind::CopyWrite,
+            Op::CpAsync(_) => AccessKind::CopyRead,
+            _ => AccessKind::Read,
+        }
+    }
+}
+
+fn first(lanes: u32) -> u32 {
+    lanes.trailing_zeros()
+}
+
+/// What would have ordered the two accesses.
+fn missing(actor: &Actor, earlier: &Record) -> &'static str {
+    let later = &actor.record;
+    if actor.is_non_coherent_with(earlier) {
+        return "the non-coherent path needs memory that the kernel does not write";
+    }
+    if let Strength::Strong { bytes, .. } = actor.strength
+        && let Strength::Strong {
+            bytes: earlier_bytes,
+            ..
+        } = actor.strengths.at(earlier.place.pc())
+    {
+        return if bytes == earlier_bytes {
+            "the .cta scope of one of them does not include the other block"
+        } else {
+            "strong accesses of different sizes are not ordered with each other"
+        };
+    }
+    if earlier.block != later.block {
+        return if actor.blocks_meet {
+            "no release and acquire between the two blocks"
+        } else {
+            "different blocks are ordered by nothing here"
+        };
+    }
+    if earlier.is_moment_of(later) {
+        return "the lanes of one instruction have no order";
+    }
+    if earlier.place.warp() == later.place.warp() {
+        return "lanes of one warp need bar.warp.sync between them";
+    }
+    "no barrier between them"
+}
