@@ -172,20 +172,20 @@ fn guard(random: &mut Random) -> Guard {
 
 fn scope(random: &mut Random, may_acquire: bool, may_release: bool) -> Scope {
     Scope {
-        is_wide: random.next() % 4 != 0,
-        acquires: may_acquire && random.next() % 2 == 0,
-        releases: may_release && random.next() % 2 == 0,
+        is_wide: !random.next().is_multiple_of(4),
+        acquires: may_acquire && random.next().is_multiple_of(2),
+        releases: may_release && random.next().is_multiple_of(2),
     }
 }
 
 fn access(random: &mut Random) -> Access {
-    let is_shared = random.next() % 3 == 0;
+    let is_shared = random.next().is_multiple_of(3);
     let kind = match random.next() % 16 {
         0..=4 => Kind::Load,
         5..=9 => Kind::Store,
         10 | 11 => Kind::StrongLoad(scope(random, true, false)),
         12 | 13 => Kind::StrongStore(scope(random, false, true)),
-        14 if random.next() % 3 == 0 && !is_shared => Kind::NonCoherent,
+        14 if random.next().is_multiple_of(3) && !is_shared => Kind::NonCoherent,
         14 => Kind::Red(scope(random, false, true)),
         _ => Kind::Atom(scope(random, true, true)),
     };

@@ -33,10 +33,6 @@ struct Known {
 pub(super) struct Knowledge(HashMap<WarpId, Vec<Known>>);
 
 impl Knowledge {
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub fn clear(&mut self) {
         self.0.clear();
     }

@@ -137,8 +137,11 @@ pub(super) struct GlobalShadow(Vec<Table>);
 struct Table {
     base: u64,
     bytes: u64,
-    pages: OnceLock<Box<[OnceLock<Box<Mutex<Page>>>]>>,
+    pages: OnceLock<Box<[LatePage]>>,
 }
+
+/// A page that comes into being when it is touched.
+type LatePage = OnceLock<Box<Mutex<Page>>>;
 
 impl Table {
     fn page(&self, number: usize) -> Option<&Mutex<Page>> {
