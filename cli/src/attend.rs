@@ -90,6 +90,15 @@ fn check_extension(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What the sanitizers have found is a result; any other error stays one.
+fn finding(error: Error, stdout: &mut impl Write) -> Result<Outcome> {
+    let Error::Backend(BackendError::Fault(fault)) = error else {
+        return Err(error.into());
+    };
+    write!(stdout, "sanitize FAILED\n{}", fault.report())?;
+    Ok(Outcome::CheckFailed)
+}
+
 /// The device that was asked for; `None` for the reference.
 fn open(args: &AttendArgs) -> Result<Option<Device>> {
     if !args.sanitize {
@@ -124,10 +133,7 @@ fn attend<T: AttentionElement>(
 
     let computed = match open(args)? {
         Some(device) => match on_device(&device, attention, inputs) {
-            Err(Error::Backend(BackendError::Fault(fault))) if args.sanitize => {
-                write!(stdout, "sanitize FAILED\n{}", fault.report())?;
-                return Ok(Outcome::CheckFailed);
-            }
+            Err(error) if args.sanitize => return finding(error, stdout),
             result => result?,
         },
         None => on_reference(&spec, inputs)?,
@@ -283,4 +289,39 @@ fn on_reference<T: AttentionElement>(spec: &Spec, inputs: &Inputs<T>) -> Result<
         kernel: "none",
         time: started.elapsed(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flash_attention::{Fault, FaultKind};
+
+    #[test]
+    fn a_finding_is_printed_whole_and_other_errors_stay_errors() {
+        let fault = Fault {
+            kind: FaultKind::BarrierMissed { exited: 0xffff },
+            entry: "flash_fwd".into(),
+            line: 12,
+            source: Some(("kernels-gpu/src/flash_fwd.rs".to_owned(), 99)),
+            block: [1, 0, 0],
+            warp: 2,
+            lane: None,
+        };
+        let mut text = Vec::new();
+        let error = Error::Backend(BackendError::Fault(Box::new(fault)));
+        let outcome = finding(error, &mut text).unwrap();
+        assert!(outcome == Outcome::CheckFailed);
+        let text = String::from_utf8(text).unwrap();
+        for part in [
+            "sanitize FAILED",
+            "synccheck: ",
+            "flash_fwd.rs:99",
+            "block (1, 0, 0), warp 2",
+            "help: ",
+        ] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
+        let other = Error::Backend(BackendError::NoCuda { ordinal: 0 });
+        assert!(finding(other, &mut Vec::new()).is_err());
+    }
 }

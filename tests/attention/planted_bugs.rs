@@ -5,7 +5,8 @@ use crate::common::Case;
 use abi::{Flash1Params, FwdParams, KernelVariant, MaskKind, Strided};
 use flash_attention::{Dtype, Kernel, f16, kernels, rule};
 use ptx_emulator::{
-    Fault, FaultKind, GlobalMemory, Launch, Module, Options, Schedule, for_each_seed, launch,
+    Fault, FaultKind, GlobalMemory, Launch, Module, Options, Sanitizers, Schedule, for_each_seed,
+    launch,
 };
 
 /// How a mistake came to light.
@@ -38,29 +39,17 @@ fn cases(variant: KernelVariant) -> [Case; 3] {
     ]
 }
 
-/// Runs a text in the place of a kernel's own, on every case in several orders.
+/// Runs a text in the place of a kernel's own, on every case in several orders, and looks at faults of the machine and
+/// at results only.
 fn run(victim: &Kernel, ptx: &str) -> Option<Caught> {
     let module = Module::parse(ptx).unwrap();
-    let kernel = module.kernel(victim.spec.entry).unwrap();
     for case in cases(victim.variant) {
         let run = |schedule| {
             let options = Options {
                 schedule,
                 ..Options::default()
             };
-            let memory = GlobalMemory::new();
-            let problem = upload(&memory, &case, victim.variant);
-            let launch_of = Launch {
-                grid: [problem.m_blocks, 1, 1],
-                block: [victim.spec.threads, 1, 1],
-                dynamic_shared_bytes: victim.spec.shared_bytes,
-                params: &params(&memory, &case, victim.variant, problem),
-            };
-            match launch(kernel, &memory, &launch_of, &options) {
-                Err(fault) => Err(Caught::ByFault(Box::new(fault))),
-                Ok(_) if !holds_the_rule(&memory, &case, &problem) => Err(Caught::ByRule),
-                Ok(_) => Ok(()),
-            }
+            run_case(victim, &module, &case, &options)
         };
         let seeds = || for_each_seed(0..6, run).map_err(|failure| failure.error);
         if let Err(caught) = run(Schedule::InOrder).and_then(|()| seeds()) {
@@ -68,6 +57,28 @@ fn run(victim: &Kernel, ptx: &str) -> Option<Caught> {
         }
     }
     None
+}
+
+fn run_case(
+    victim: &Kernel,
+    module: &Module,
+    case: &Case,
+    options: &Options,
+) -> Result<(), Caught> {
+    let kernel = module.kernel(victim.spec.entry).unwrap();
+    let memory = GlobalMemory::new();
+    let problem = upload(&memory, case, victim.variant);
+    let launch_of = Launch {
+        grid: [problem.m_blocks, 1, 1],
+        block: [victim.spec.threads, 1, 1],
+        dynamic_shared_bytes: victim.spec.shared_bytes,
+        params: &params(&memory, case, victim.variant, problem),
+    };
+    match launch(kernel, &memory, &launch_of, options) {
+        Err(fault) => Err(Caught::ByFault(Box::new(fault))),
+        Ok(_) if !holds_the_rule(&memory, case, &problem) => Err(Caught::ByRule),
+        Ok(_) => Ok(()),
+    }
 }
 
 fn upload(memory: &GlobalMemory, case: &Case, variant: KernelVariant) -> FwdParams {
@@ -198,6 +209,38 @@ fn a_missing_wait_for_an_asynchronous_copy_is_caught_at_every_place() {
 #[test]
 fn a_missing_barrier_is_caught_at_every_place() {
     assert_caught_everywhere("bar.sync \t0;", "");
+}
+
+#[test]
+fn racecheck_names_a_missing_barrier_in_the_first_run_in_order() {
+    let options = Options {
+        sanitizers: Sanitizers::ALL,
+        ..Options::default()
+    };
+    for victim in VICTIMS.map(kernel) {
+        let barrier = "bar.sync \t0;";
+        let mut unseen = 0;
+        for nth in 0..victim.ptx.matches(barrier).count() {
+            let ptx = replace_nth(victim.ptx, barrier, "", nth).unwrap();
+            let module = Module::parse(&ptx).unwrap();
+            let found = cases(victim.variant)
+                .iter()
+                .find_map(|case| run_case(&victim, &module, case, &options).err());
+            assert!(
+                matches!(&found, Some(Caught::ByFault(fault)) if matches!(fault.kind, FaultKind::Race(_))),
+                "{}, barrier {nth}: {found:?}",
+                victim.spec.entry
+            );
+            let plain = run_case(
+                &victim,
+                &module,
+                &cases(victim.variant)[0],
+                &Options::default(),
+            );
+            unseen += usize::from(plain.is_ok());
+        }
+        assert!(unseen > 0, "{}: numbers tell as much", victim.spec.entry);
+    }
 }
 
 #[test]

@@ -1,29 +1,23 @@
 //! racecheck: two accesses to the same bytes, at least one of them a write, that nothing orders.
 //!
-//! What orders accesses is the memory consistency model of the PTX ISA, followed by vector clocks in
-//! the manner of FastTrack (Flanagan and Freund, PLDI 2009): every access leaves a record in shadow
-//! memory, and a later access must know of those that it conflicts with, or be morally strong with
-//! them. Shared and global memory, byte by byte, within a warp, across warps and across blocks.
+//! The order is that of the memory consistency model of the PTX ISA, followed by vector clocks as in
+//! FastTrack (Flanagan and Freund, PLDI 2009): an access leaves a record in shadow memory, and a later
+//! access must know of all that it conflicts with, or be morally strong with them. Shared and global
+//! memory, byte by byte, within a warp, across warps, across blocks.
 //!
-//! Agents are lanes. Lanes of a warp run in lockstep here and yet are ordered only by what the ISA
-//! says orders them: `bar.warp.sync`, barriers, release and acquire patterns; not by shfl, vote, match,
-//! redux, ldmatrix or mma. A whole warp shares one clock, so that the records of a warp-wide access
-//! differ in lanes only.
-//!
-//! `cp.async`: its read lasts from issue to wait, its write happens for others when the issuing thread
-//! waits. `ld.global.nc`: no write to the bytes in the whole launch, ordered or not. Lanes of one
-//! instruction that write the same bytes race, whatever they write.
+//! Lanes run in lockstep here, yet are ordered only by `bar.warp.sync`, barriers, and release and
+//! acquire patterns; not by shfl, vote, match, redux, ldmatrix or mma. A warp has one clock, and what
+//! single lanes know is kept beside it. The read of a `cp.async` lasts until its thread waits, its
+//! write happens then. `ld.global.nc` allows no write to its bytes in the whole launch, ordered or not.
 //!
 //! What differs from the model, or is not seen:
-//! - A verdict holds for the schedule that ran: where a flag decides what is accessed, other schedules
-//!   may access something else. All accesses that did run are judged, wherever they came to lie.
+//! - Only what the launch executes is judged: where values decide, other schedules may do otherwise.
 //! - Lanes that have exited count as arriving with their warp at its later barriers.
-//! - `fence.sc` orders no more than `fence.acq_rel`. An atom.cas that fails counts as a write.
-//! - The whole of a fence is said to lie where its warp executed it. Volatile accesses are relaxed ones.
-//! - Blocks are told apart by the low 32 bits of their number. Local memory belongs to one thread.
+//! - `fence.sc` orders no more than `fence.acq_rel`; an `atom.cas` that fails counts as a write.
+//! - Blocks are told apart by the low 32 bits of their number.
 //!
 //! ```text
-//! clocks.rs      epochs and rows of the warps of a block; knowledge.rs: what single lanes know
+//! clocks.rs      what the warps of a block know of each other; knowledge.rs: what single lanes know
 //! record.rs      what is remembered of an access; cell.rs: of all accesses to some bytes
 //! shadow.rs      cells for all memory
 //! actor.rs       does this access race with that record?
@@ -59,7 +53,7 @@ use clocks::Clocks;
 use copies::{Copies, Copy, Write};
 use record::{Place, Record, Strength, Strengths};
 use release::{Fencing, Heads, Patterns, Strong};
-use report::{Memory, Reporter};
+use report::Reporter;
 use shadow::{GlobalShadow, SharedShadow, Visit};
 
 /// What the blocks of a launch share.
@@ -88,8 +82,7 @@ impl RaceGrid {
     }
 
     /// Whether blocks of this kernel can synchronise with each other: it takes a fence, and a strong
-    /// access to global memory. Blocks then have to run in the order in which their accesses are
-    /// seen; other blocks may run at once, because whatever they share they must only read.
+    /// access to global memory. Such accesses have to be seen in the order in which they take effect.
     pub fn has_edges(&self) -> bool {
         self.has_edges
     }
@@ -171,16 +164,11 @@ impl Races {
             Action::CopyDestination => Visit::Ahead,
             _ => Visit::Access,
         };
-        let (hit, memory) = match access.region {
-            Region::Shared => {
-                let (space, base) = (Space::Shared, 0);
-                let hit = self.shadow.visit(&mut actor, access, visit);
-                (hit, Memory { space, base })
-            }
+        let (hit, base) = match access.region {
+            Region::Shared => (self.shadow.visit(&mut actor, access, visit), 0),
             Region::Global(index) => {
-                let (space, base) = (Space::Global, self.grid.shadow.base(index));
-                let hit = self.grid.shadow.visit(index, &mut actor, access);
-                (hit, Memory { space, base })
+                let shadow = &self.grid.shadow;
+                (shadow.visit(index, &mut actor, access), shadow.base(index))
             }
             Region::Local | Region::ReadOnly => return Ok(()),
         };
@@ -188,7 +176,8 @@ impl Races {
             let reporter = Reporter {
                 kernel: context.kernel,
                 grid: self.grid.grid,
-                memory,
+                space: access.space,
+                base,
             };
             let (lane, kind) = reporter.fault(&actor, &hit);
             return lane_fault(lane, kind);
@@ -196,8 +185,8 @@ impl Races {
         if access.action == Action::CopyDestination {
             self.issue(warp, step, access);
         }
-        if memory.space == Space::Global && access.action.writes() && !self.copies.is_empty() {
-            self.check_sources(memory.base, access)?;
+        if access.space == Space::Global && access.action.writes() && !self.copies.is_empty() {
+            self.check_sources(base, access)?;
         }
         if self.grid.has_fences {
             self.follow_patterns(warp, step, access);
@@ -218,7 +207,6 @@ impl Races {
         for lane in lanes_of(access.lanes) {
             let source_bytes = source_bytes(&warp.regs, copy, lane).min(access.bytes);
             let copy = Copy {
-                lane: lane as u8,
                 source_bytes: source_bytes as u8,
                 dst: access.offsets[lane] as u32,
                 src: sources[lane],
@@ -257,10 +245,13 @@ impl Races {
             (Action::Store(_), _) => None,
             _ => return,
         };
-        let grid = self.grid.clone();
-        let mut global = grid.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let grid = &self.grid;
+        let mut global;
         let (memory, heads) = match access.region {
-            Region::Global(index) => (Some(index), &mut *global),
+            Region::Global(index) => {
+                global = grid.heads.lock().unwrap_or_else(PoisonError::into_inner);
+                (Some(index), &mut *global)
+            }
             _ => (None, &mut self.heads),
         };
         let bytes = match grid.strengths.at(step.pc) {
@@ -306,7 +297,7 @@ impl Races {
         let Some(copy) = self.copies.land(landing) else {
             return;
         };
-        let (warp, lanes) = (landing.warp, 1 << copy.lane);
+        let (warp, lanes) = (landing.warp, 1 << landing.lane);
         let epoch = self.clocks.epoch(warp);
         let write = Record {
             block: 0,
@@ -317,12 +308,12 @@ impl Races {
         let bytes = u32::from(landing.bytes);
         self.shadow.land(write, landing.dst, bytes);
         self.heads.overwrite((None, u64::from(landing.dst)), bytes);
-        if copy.source_bytes > 0 && copy.epoch != epoch {
+        if landing.source_bytes > 0 && copy.epoch != epoch {
             let place = Place::new(copy.pc, warp, false);
             let mut reader = actor(&self.grid, &self.clocks, Region::Global(0), place);
             reader.record.lanes = lanes;
-            let bytes = u32::from(copy.source_bytes);
-            self.grid.shadow.read_again(&reader, copy.src, bytes);
+            let bytes = u32::from(landing.source_bytes);
+            self.grid.shadow.read_again(&reader, landing.src, bytes);
         }
     }
 }

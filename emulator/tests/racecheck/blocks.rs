@@ -150,6 +150,10 @@ fn atomics_of_block_scope_do_not_reach_other_blocks() {
     let mixed = "setp.eq.u32 %p1, %r9, 1; @%p1 red.relaxed.cta.global.add.u32 [%rd0], 1;\n\
                  @!%p1 red.global.add.u32 [%rd0], 1;";
     assert_eq!(race(single(3), mixed).missing, SCOPE);
+    // A later atomic of the same thread does not make up for it.
+    let later = "setp.eq.u32 %p1, %r9, 1; @!%p1 red.relaxed.cta.global.add.u32 [%rd0], 1;\n\
+                 red.global.add.u32 [%rd0], 1;";
+    assert_eq!(race(single(3), later).missing, SCOPE);
     clean(
         Shape(1, 64),
         "atom.relaxed.cta.global.add.u32 %r5, [%rd0], 1;",

@@ -1,22 +1,33 @@
 //! Judgements on small kernels.
 
-use ptx_emulator::{AccessKind, Conflict, Fault, FaultKind, Options, Party, Sanitizers, Schedule};
+use ptx_emulator::{
+    AccessKind, Conflict, Fault, FaultKind, GlobalMemory, Launch, Module, Options, Party,
+    Sanitizers, Schedule, launch,
+};
 
-use crate::common::{kernel, run_with};
-
-/// Variables that every kernel here has, and registers set before its body.
+/// What stands before every body; the body begins on the next line.
 ///
-/// `%r0` thread, `%r9` block; `%rd1` is `buffer`, `%rd2` the thread's own word in it, `%rd3` that of the
-/// next lane of its warp, `%rd4` that of the same lane of the other warp of a pair.
-const DECLARATIONS: &str = ".shared .align 16 .b8 buffer[1024]; \
-     .global .align 4 .b32 flag[4]; .global .align 16 .b8 data[1024];";
-const SETUP: &str = "mov.u32 %r9, %ctaid.x; mov.u64 %rd1, buffer; \
-     mul.wide.u32 %rd2, %r0, 4; add.s64 %rd2, %rd1, %rd2; \
-     add.u32 %r1, %r0, 1; and.b32 %r1, %r1, 31; and.b32 %r2, %r0, 0xffffffe0; or.b32 %r1, %r1, %r2; \
-     mul.wide.u32 %rd3, %r1, 4; add.s64 %rd3, %rd1, %rd3; \
-     xor.b32 %r1, %r0, 32; mul.wide.u32 %rd4, %r1, 4; add.s64 %rd4, %rd1, %rd4;";
+/// `%r0` is the thread, `%r9` the block; `%rd0` points to 4096 global bytes, `%rd1` is `buffer`, `%rd2` the
+/// thread's own word in it, `%rd3` that of the next lane of its warp, `%rd4` that of the same lane of
+/// the other warp of a pair.
+const HEAD: &str = "\
+.version 8.0
+.target sm_90
+.address_size 64
+.file 1 \"kernel.rs\"
+.shared .align 16 .b8 buffer[1024];
+.global .align 4 .b32 flag[4];
+.global .align 16 .b8 data[1024];
+.visible .entry k(.param .u64 out) {
+.reg .pred %p<8>; .reg .b32 %r<32>; .reg .b64 %rd<32>;
+ld.param.u64 %rd0, [out]; mov.u32 %r0, %tid.x; mov.u32 %r9, %ctaid.x;
+mov.u64 %rd1, buffer; mul.wide.u32 %rd2, %r0, 4; add.s64 %rd2, %rd1, %rd2;
+add.u32 %r1, %r0, 1; xor.b32 %r1, %r1, %r0; and.b32 %r1, %r1, 31; xor.b32 %r1, %r1, %r0;
+mul.wide.u32 %rd3, %r1, 4; add.s64 %rd3, %rd1, %rd3;
+xor.b64 %rd4, %rd2, 128;
+";
 /// PTX line of the first line of a body.
-pub const FIRST_LINE: u32 = 11;
+pub const FIRST_LINE: u32 = 15;
 
 const RACECHECK: Sanitizers = Sanitizers {
     racecheck: true,
@@ -31,7 +42,7 @@ pub struct Shape(pub u32, pub u32);
 pub const ONE_WARP: Shape = Shape(1, 32);
 pub const TWO_WARPS: Shape = Shape(1, 64);
 
-fn judge(shape: Shape, body: &str, schedule: Schedule) -> Result<(), Fault> {
+fn judge(shape: Shape, body: &str, schedule: Schedule) -> Result<(), Box<Fault>> {
     let options = Options {
         schedule,
         sanitizers: RACECHECK,
@@ -41,7 +52,7 @@ fn judge(shape: Shape, body: &str, schedule: Schedule) -> Result<(), Fault> {
 }
 
 /// In order, and one block after the other.
-pub fn judge_on_one_thread(shape: Shape, body: &str) -> Result<(), Fault> {
+pub fn judge_on_one_thread(shape: Shape, body: &str) -> Result<(), Box<Fault>> {
     let options = Options {
         threads: Some(1),
         sanitizers: RACECHECK,
@@ -50,10 +61,22 @@ pub fn judge_on_one_thread(shape: Shape, body: &str) -> Result<(), Fault> {
     judge_with(shape, body, &options)
 }
 
-fn judge_with(shape: Shape, body: &str, options: &Options) -> Result<(), Fault> {
-    let text = kernel(DECLARATIONS, &format!("{SETUP}\n{body}"));
-    let result = run_with(&text, shape.0, shape.1, options).result;
-    result.map(|_| ())
+fn judge_with(shape: Shape, body: &str, options: &Options) -> Result<(), Box<Fault>> {
+    let module = Module::parse(&format!("{HEAD}{body}\nret;\n}}"));
+    let module = module.unwrap_or_else(|error| panic!("{error}\n{body}"));
+    let memory = GlobalMemory::new();
+    let out = memory.alloc(4096).expect("memory");
+    let grid = Launch {
+        grid: [shape.0, 1, 1],
+        block: [shape.1, 1, 1],
+        dynamic_shared_bytes: 0,
+        params: &out.to_le_bytes(),
+    };
+    let kernel = module.kernel("k").expect("the entry");
+    match launch(kernel, &memory, &grid, options) {
+        Ok(_) => Ok(()),
+        Err(fault) => Err(Box::new(fault)),
+    }
 }
 
 fn schedules() -> impl Iterator<Item = Schedule> {
@@ -76,7 +99,7 @@ pub fn fault(shape: Shape, body: &str) -> Fault {
 #[track_caller]
 pub fn fault_in_order(shape: Shape, body: &str) -> Fault {
     match judge(shape, body, Schedule::InOrder) {
-        Err(fault) => fault,
+        Err(fault) => *fault,
         Ok(()) => panic!("nothing was found in\n{body}"),
     }
 }

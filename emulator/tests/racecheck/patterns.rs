@@ -92,6 +92,9 @@ fn a_fence_of_block_scope_orders_inside_the_block_only() {
     race_in_order(BLOCKS, &message(raise, look));
     race_in_order(BLOCKS, &message(raise, wide_look));
     race_in_order(BLOCKS, &message(wide_raise, look));
+    // The narrow fence does not take away what the wide one before it has done.
+    let both = format!("fence.acq_rel.gpu; {raise}");
+    clean(BLOCKS, &message(&both, wide_look));
     // The same, thread 0 to thread 32 of one block, which waits for the flag.
     let inside = |raise: &str, look: &str| {
         format!(

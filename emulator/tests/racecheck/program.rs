@@ -1,31 +1,14 @@
-//! Random straight-line programs for two blocks of two warps: accesses of all kinds, barriers, fences.
+//! Straight-line programs for two blocks of two warps: accesses of all kinds, barriers, fences.
 
 use std::fmt::Write;
-
-/// A small generator (splitmix64).
-pub struct Random(pub u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.next() as usize % choices.len()]
-    }
-}
 
 /// Threads that execute a step: those whose number agrees with `value` in the bits of `mask`, of one
 /// block or of both.
 #[derive(Clone, Copy)]
 pub struct Guard {
-    mask: u32,
-    value: u32,
-    block: Option<usize>,
+    pub mask: u32,
+    pub value: u32,
+    pub block: Option<usize>,
 }
 
 impl Guard {
@@ -80,11 +63,21 @@ impl Kind {
 #[derive(Clone, Copy)]
 pub struct Access {
     pub kind: Kind,
-    pub is_shared: bool,
+    pub memory: Memory,
     pub bytes: u32,
-    factor: u32,
-    shift: u32,
-    mask: u32,
+    pub factor: u32,
+    pub shift: u32,
+    pub mask: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// 1024 bytes of every block's own.
+    Buffer,
+    /// 1024 global bytes.
+    Data,
+    /// 16 global bytes.
+    Flag,
 }
 
 impl Access {
@@ -111,27 +104,6 @@ pub struct Program {
 }
 
 impl Program {
-    pub fn random(random: &mut Random) -> Self {
-        let mut handovers = 0;
-        let count = 3 + random.next() % 9;
-        let step = |_| match random.next() % 16 {
-            0..=9 => Step::Access(guard(random), access(random)),
-            10 => Step::WarpSync(Guard {
-                block: None,
-                ..guard(random)
-            }),
-            11 | 12 => Step::Fence(guard(random), scope(random, true, true)),
-            13 if handovers < 15 => {
-                handovers += 1;
-                Step::Handover(handovers)
-            }
-            _ => Step::Barrier,
-        };
-        Self {
-            steps: (0..count).map(step).collect(),
-        }
-    }
-
     /// The program as PTX, one step per line.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -161,49 +133,6 @@ impl Program {
     }
 }
 
-fn guard(random: &mut Random) -> Guard {
-    let mask = random.pick(&[0, 0, 0, 1, 16, 32, 32, 48, 63, 63, 31]);
-    Guard {
-        mask,
-        value: random.next() as u32 & mask,
-        block: random.pick(&[None, None, Some(0), Some(1)]),
-    }
-}
-
-fn scope(random: &mut Random, may_acquire: bool, may_release: bool) -> Scope {
-    Scope {
-        is_wide: !random.next().is_multiple_of(4),
-        acquires: may_acquire && random.next().is_multiple_of(2),
-        releases: may_release && random.next().is_multiple_of(2),
-    }
-}
-
-fn access(random: &mut Random) -> Access {
-    let is_shared = random.next().is_multiple_of(3);
-    let kind = match random.next() % 16 {
-        0..=4 => Kind::Load,
-        5..=9 => Kind::Store,
-        10 | 11 => Kind::StrongLoad(scope(random, true, false)),
-        12 | 13 => Kind::StrongStore(scope(random, false, true)),
-        14 if random.next().is_multiple_of(3) && !is_shared => Kind::NonCoherent,
-        14 => Kind::Red(scope(random, false, true)),
-        _ => Kind::Atom(scope(random, true, true)),
-    };
-    let bytes = match kind.scope() {
-        Some(_) => random.pick(&[4, 4, 4, 8]),
-        None => random.pick(&[1, 2, 4, 4, 4, 8, 16]),
-    };
-    let places = 1024 / 16;
-    Access {
-        kind,
-        is_shared,
-        bytes,
-        factor: random.pick(&[0, 1, 1, 1, 3]),
-        shift: random.pick(&[0, 0, 0, 1, 32]),
-        mask: random.pick(&[places - 1, places - 1, 1, 0]),
-    }
-}
-
 fn condition(guard: &Guard) -> String {
     let Guard { mask, value, block } = guard;
     let mut text = format!("and.b32 %r10, %r0, {mask}; setp.eq.u32 %p1, %r10, {value};");
@@ -221,7 +150,11 @@ fn address(access: &Access) -> String {
         mask,
         ..
     } = access;
-    let base = if access.is_shared { "buffer" } else { "data" };
+    let base = match access.memory {
+        Memory::Buffer => "buffer",
+        Memory::Data => "data",
+        Memory::Flag => "flag",
+    };
     format!(
         "mad.lo.u32 %r10, %r0, {factor}, {shift}; and.b32 %r10, %r10, {mask};
 mul.wide.u32 %rd10, %r10, {bytes}; mov.u64 %rd11, {base}; add.s64 %rd10, %rd10, %rd11;"
@@ -234,7 +167,10 @@ fn reach(scope: Scope) -> &'static str {
 }
 
 fn instruction(access: &Access) -> String {
-    let space = if access.is_shared { "shared" } else { "global" };
+    let space = match access.memory {
+        Memory::Buffer => "shared",
+        Memory::Data | Memory::Flag => "global",
+    };
     let Some(scope) = access.kind.scope() else {
         let (op, path) = match access.kind {
             Kind::Store => ("st", ""),

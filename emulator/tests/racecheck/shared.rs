@@ -30,6 +30,19 @@ fn lanes_of_a_warp_are_ordered_by_bar_warp_sync_and_by_no_exchange() {
 }
 
 #[test]
+fn both_accesses_are_traced_to_the_source() {
+    let found = race(
+        ONE_WARP,
+        ".loc 1 7 0\nst.shared.u32 [%rd2], %r0;\n.loc 1 9 0\nld.shared.u32 %r5, [%rd3];",
+    );
+    let source = |line| Some(("kernel.rs".to_string(), line));
+    assert_eq!(
+        (found.first.source, found.second.source),
+        (source(7), source(9))
+    );
+}
+
+#[test]
 fn a_lane_is_in_order_with_itself() {
     clean(
         TWO_WARPS,

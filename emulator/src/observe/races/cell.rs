@@ -6,7 +6,8 @@ use super::record::Record;
 /// Bytes that have been accessed together so far.
 ///
 /// An access leaves the list when another one takes its place: whatever races with the first would
-/// also race with the second. So a list holds about one write and one read per warp.
+/// also race with the second. So a list holds about one write and one read per warp; where blocks
+/// can be ordered, one read per warp of every block that has read the bytes since the last write.
 #[derive(Clone, Debug)]
 pub(super) enum Cell {
     /// Room without a detour for the most common case; unused records are empty.
@@ -82,8 +83,9 @@ impl Cell {
             actor.retire(old);
             if old.is_empty() {
                 free = Some(index);
+            } else {
+                strangers |= old.block != new.block;
             }
-            strangers |= old.block != new.block;
         }
         if merged || (strangers && !actor.blocks_meet && self.is_enough(actor)) {
             return None;
@@ -122,5 +124,62 @@ impl Cell {
             *self = Cell::Few([*stranger, new]);
         }
         both
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clocks::Clocks;
+    use super::super::record::{Place, Strength, Strengths};
+    use super::*;
+    use crate::ir::{Guard, Instruction, Op, Pred};
+
+    /// What a weak access by lane 0 of a block does to a cell, where blocks are never ordered.
+    fn access(cell: &mut Cell, block: u32, writes: bool) -> Option<Record> {
+        let guard = Guard {
+            pred: Pred::TRUE,
+            negated: false,
+        };
+        let strengths = Strengths::new(&[Instruction { guard, op: Op::Nop }]);
+        let clocks = Clocks::new(1);
+        let record = Record {
+            block,
+            epoch: clocks.epoch(0),
+            lanes: 1,
+            place: Place::new(0, 0, writes),
+        };
+        cell.access(&Actor {
+            record,
+            strength: Strength::Weak,
+            strengths: &strengths,
+            clocks: &clocks,
+            row: clocks.row(0),
+            blocks_meet: false,
+        })
+    }
+
+    #[test]
+    fn two_readers_of_different_blocks_stand_for_all_others() {
+        for readers in 2..6 {
+            let mut cell = Cell::UNTOUCHED;
+            for reader in 0..readers {
+                assert_eq!(access(&mut cell, reader, false), None);
+            }
+            assert!(matches!(cell, Cell::Few(_)), "readers need no more room");
+            for writer in 0..=readers {
+                let racing = access(&mut cell.clone(), writer, true);
+                assert!(racing.is_some_and(|record| record.block != writer));
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_is_in_order_with_itself_until_another_one_comes() {
+        let mut cell = Cell::UNTOUCHED;
+        for writes in [false, true, true, false, true] {
+            assert_eq!(access(&mut cell, 7, writes), None);
+        }
+        assert!(access(&mut cell.clone(), 8, false).is_some());
+        assert!(access(&mut cell, 8, true).is_some());
     }
 }

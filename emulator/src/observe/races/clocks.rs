@@ -162,7 +162,7 @@ impl Clocks {
         }
     }
 
-    /// `bar.warp.sync` among `lanes`, which may be all that the warp ever had.
+    /// `bar.warp.sync` among `lanes`, which may be all that are left of the warp.
     pub fn sync_lanes(&mut self, warp: u32, lanes: u32, is_whole: bool) {
         let clock = &mut self.warps[warp as usize];
         clock.epoch += 1;

@@ -10,7 +10,6 @@ use crate::observe::Landing;
 /// One lane's copy that has not been waited for.
 #[derive(Clone, Copy)]
 pub(super) struct Copy {
-    pub lane: u8,
     /// Bytes that it reads.
     pub source_bytes: u8,
     /// Where it writes in shared memory: tells the copies of a block apart, because no two of them

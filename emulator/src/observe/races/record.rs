@@ -3,19 +3,18 @@
 use crate::ir::{Consistency, Instruction, Op, Scope};
 use crate::observe::access::atomic_bytes;
 
-/// What an access puts up with from others that nothing orders with it (PTX ISA, "Morally strong
-/// operations").
+/// Which unordered accesses to its bytes an access tolerates (PTX ISA, "Morally strong operations").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strength {
-    /// Nothing, and not even a write that is ordered: `ld.global.nc`.
+    /// None, and no write even when it is ordered: `ld.global.nc`.
     NonCoherent,
-    /// Nothing.
+    /// None.
     Weak,
-    /// Strong accesses to the same bytes, those of other blocks only when it is `wide`.
+    /// Strong ones to exactly the same bytes; those of other blocks when both are `wide`.
     Strong {
         /// Size of the scalar that is accessed in one step.
         bytes: u8,
-        /// Whether its scope includes other blocks.
+        /// Whether the scope includes other blocks.
         wide: bool,
     },
 }
@@ -46,8 +45,7 @@ impl Strength {
         Strength::Strong { bytes, wide }
     }
 
-    /// Whether whatever an access of strength `other` does not put up with is nothing that one of
-    /// this strength puts up with.
+    /// Whether an access of this strength tolerates nothing that one of strength `other` does not.
     pub fn covers(self, other: Self) -> bool {
         match (self, other) {
             (Strength::NonCoherent, _) => true,
@@ -116,8 +114,8 @@ impl Place {
 pub(super) struct Record {
     /// Number of the block in the grid; 0 in shared memory, which one block alone sees.
     pub block: u32,
-    /// Time of the warp; 0 in an empty record, [`Record::NEVER`] where nothing comes after the
-    /// access in the sense that a write would need.
+    /// Time of the warp, which others have to know of; [`Record::NEVER`] when no knowledge helps.
+    /// 0 in an empty record.
     pub epoch: u32,
     pub lanes: u32,
     pub place: Place,

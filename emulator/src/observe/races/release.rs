@@ -98,6 +98,14 @@ struct Fence {
     snapshot: Arc<Snapshot>,
 }
 
+/// What a lane's `.release` accesses of one location hand on: the last one of block scope since the last
+/// wide one, and that.
+#[derive(Default)]
+struct Bound {
+    narrow: Option<Arc<Snapshot>>,
+    wide: Option<Arc<Snapshot>>,
+}
+
 /// What lanes have read that a fence may let them take up.
 struct Observation {
     lanes: u32,
@@ -113,7 +121,7 @@ struct Unfinished {
     halves: Vec<Fence>,
     /// By lane and location: the halves of earlier `.release` accesses, which hold for later strong
     /// writes to the same location too.
-    bound: HashMap<(u32, Location), (bool, Arc<Snapshot>)>,
+    bound: HashMap<(u32, Location), Bound>,
     observations: Vec<Observation>,
     /// The location of each lane's last strong read.
     last_read: [Option<Location>; LANES],
@@ -141,6 +149,9 @@ impl Unfinished {
             if fence.is_half() {
                 let location = Some(observation.location);
                 lanes &= ballot(|lane| last_read[lane] == location);
+            }
+            if lanes == 0 {
+                return true;
             }
             let mut is_done = true;
             for release in &observation.head.releases {
@@ -185,8 +196,13 @@ impl Unfinished {
             .filter(|half| half.lanes >> lane & 1 != 0)
         {
             half.lanes &= !(1 << lane);
-            let bound = (half.is_wide, half.snapshot.clone());
-            self.bound.insert((lane, location), bound);
+            let bound = self.bound.entry((lane, location)).or_default();
+            let snapshot = Some(half.snapshot.clone());
+            if half.is_wide {
+                (bound.narrow, bound.wide) = (None, snapshot);
+            } else {
+                bound.narrow = snapshot;
+            }
         }
         self.halves.retain(|half| half.lanes != 0);
         let fences = self
@@ -194,7 +210,14 @@ impl Unfinished {
             .iter()
             .filter(|fence| fence.lanes >> lane & 1 != 0);
         let fences = fences.map(|fence| (fence.is_wide, fence.snapshot.clone()));
-        let bound = self.bound.get(&(lane, location)).cloned();
+        let bound = self.bound.get(&(lane, location)).into_iter();
+        let bound = bound.flat_map(|bound| {
+            let narrow = bound
+                .narrow
+                .iter()
+                .map(|snapshot| (false, snapshot.clone()));
+            narrow.chain(bound.wide.iter().map(|snapshot| (true, snapshot.clone())))
+        });
         let release = |(is_wide, snapshot)| Release {
             lane,
             is_wide,

@@ -7,19 +7,14 @@ use super::actor::Actor;
 use super::record::{Record, Strength};
 use super::shadow::Hit;
 
-/// The memory that an access is in, and the address of its first byte.
-#[derive(Clone, Copy)]
-pub(super) struct Memory {
-    pub space: Space,
-    pub base: u64,
-}
-
 /// What a report takes from the launch.
 pub(super) struct Reporter<'a> {
     pub kernel: &'a Kernel,
     /// Blocks along x, y, z.
     pub grid: [u32; 3],
-    pub memory: Memory,
+    /// The space of the accesses, and the address of offset 0 in it.
+    pub space: Space,
+    pub base: u64,
 }
 
 impl Reporter<'_> {
@@ -38,8 +33,8 @@ impl Reporter<'_> {
             }
         };
         let conflict = Box::new(Conflict {
-            space: space_name(self.memory.space),
-            address: self.memory.base + hit.offset,
+            space: space_name(self.space),
+            address: self.base + hit.offset,
             first: self.party(earlier, block(earlier), earlier_lane),
             second: self.party(later, block(later), later_lane),
             missing: missing(actor, earlier),
@@ -75,7 +70,7 @@ impl Reporter<'_> {
             } => AccessKind::NonCoherentRead,
             Op::Store { .. } => AccessKind::Write,
             Op::Atom { .. } | Op::Red { .. } => AccessKind::Atomic,
-            Op::CpAsync(_) if self.memory.space == Space::Shared => AccessKind::CopyWrite,
+            Op::CpAsync(_) if self.space == Space::Shared => AccessKind::CopyWrite,
             Op::CpAsync(_) => AccessKind::CopyRead,
             _ => AccessKind::Read,
         }

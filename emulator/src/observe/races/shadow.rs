@@ -49,8 +49,8 @@ impl Page {
         }
     }
 
-    /// The cells of `bytes` bytes from `offset` on, and the binary logarithm of their size. None when
-    /// the bytes leave the page, which the machine will refuse.
+    /// The cells of `bytes` bytes from `offset` on, and the binary logarithm of their size. No cells
+    /// when the bytes leave the page, which the machine will refuse.
     #[inline(always)]
     fn cells(&mut self, offset: u64, bytes: u32) -> (&mut [Cell], u32) {
         let inside = offset % PAGE;
@@ -133,15 +133,15 @@ impl SharedShadow {
 /// they are touched.
 pub(super) struct GlobalShadow(Vec<Table>);
 
+/// A page, once it has been touched.
+type LazyPage = OnceLock<Box<Mutex<Page>>>;
+
 /// The pages of one allocation.
 struct Table {
     base: u64,
     bytes: u64,
-    pages: OnceLock<Box<[LatePage]>>,
+    pages: OnceLock<Box<[LazyPage]>>,
 }
-
-/// A page that comes into being when it is touched.
-type LatePage = OnceLock<Box<Mutex<Page>>>;
 
 impl Table {
     fn page(&self, number: usize) -> Option<&Mutex<Page>> {
