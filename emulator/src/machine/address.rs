@@ -116,21 +116,21 @@ pub(crate) fn check_alignment(
     lane_fault(lane as u32, kind)
 }
 
-/// Offsets from `base`, if every address is a multiple of `size` and `size` bytes from it lie in the `len` bytes from
-/// `base` on, which is a multiple of `size` itself: both checks at once, for the accesses that pass them.
+/// Whether every address is a multiple of `size` and `size` bytes from it lie in the `len` bytes from `base` on, which
+/// is a multiple of `size` itself: both checks at once, for the accesses that pass them.
 #[inline(always)]
-pub(crate) fn checked_offsets(
-    addresses: &Lanes<u64>,
-    size: u32,
-    base: u64,
-    len: u64,
-) -> Option<Lanes<usize>> {
-    let last = len.checked_sub(u64::from(size))?;
-    let offsets = each_lane(|i| addresses[i].wrapping_sub(base));
-    let union = offsets.iter().fold(0, |bits, offset| bits | offset);
-    let inside = union <= last || offsets.iter().all(|offset| *offset <= last);
-    let aligned = union & u64::from(size - 1) == 0;
-    (inside && aligned).then(|| each_lane(|i| offsets[i] as usize))
+pub(crate) fn passes(addresses: &Lanes<u64>, size: u32, base: u64, len: u64) -> bool {
+    let Some(last) = len.checked_sub(u64::from(size)) else {
+        return false;
+    };
+    // The top bit of `beyond` is set by an offset below 0 or above `last`. No lane branches, so that all run at once.
+    let (mut union, mut beyond) = (0, 0);
+    for address in addresses {
+        let offset = address.wrapping_sub(base);
+        union |= offset;
+        beyond |= offset | last.wrapping_sub(offset);
+    }
+    union & u64::from(size - 1) == 0 && beyond >> 63 == 0
 }
 
 /// Memory that the lanes of one access fall into.

@@ -11,6 +11,7 @@ use super::convert::{Conversion, convert, convert_pair};
 use super::integer;
 use super::matrix::{self, LdMatrix};
 use super::memory_access::{Transfer, load, store};
+use super::mma;
 use super::registers::{Destination, Mask, Registers, Scratch};
 use super::warp::Warp;
 use super::{async_copy, data_movement, float, half};
@@ -175,7 +176,7 @@ fn warp_wide<const FUSED: bool>(
             Ok(())
         }
         Op::Mma(ref op) => {
-            matrix::mma::<FUSED>(&mut warp.regs, context.numerics, op);
+            mma::mma::<FUSED>(&mut warp.regs, context.numerics, op);
             Ok(())
         }
         Op::Clock32 { d } => {

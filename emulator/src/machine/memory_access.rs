@@ -4,8 +4,7 @@ use crate::fault::{FaultKind, Outcome, lane_fault, space_name};
 use crate::ir::{Address, MemoryType, Space};
 
 use super::address::{
-    GlobalView, Region, check_alignment, check_bounds, checked_offsets, effective, fill,
-    out_of_bounds,
+    GlobalView, Region, check_alignment, check_bounds, effective, fill, out_of_bounds, passes,
 };
 use super::context::Context;
 use super::data_movement::{space_of, window_base};
@@ -124,7 +123,8 @@ fn load_global(
     let first = addresses[mask.lanes.trailing_zeros() as usize & (LANES - 1)];
     if let Some(allocation) = context.global.allocation(first) {
         let (base, len) = (allocation.base, allocation.bytes);
-        if let Some(offsets) = checked_offsets(addresses, t.bytes(), base, len) {
+        if passes(addresses, t.bytes(), base, len) {
+            let offsets = each_lane(|i| (addresses[i] - base) as usize);
             load_elements(regs, mask, t, &Words(&allocation.words), &offsets);
             return Ok(());
         }
@@ -210,14 +210,10 @@ fn load_shared(
 ) -> Outcome {
     let shared = &context.shared;
     let len = shared.bytes().len() as u64;
-    if !shared.has_in_flight()
-        && let Some(offsets) = checked_offsets(addresses, t.bytes(), 0, len)
-    {
-        load_elements(regs, mask, t, shared.bytes(), &offsets);
-        return Ok(());
+    if shared.has_in_flight() || !passes(addresses, t.bytes(), 0, len) {
+        check_alignment(mask.lanes, addresses, t.bytes(), t.space)?;
+        check_shared(context, mask, t, addresses)?;
     }
-    check_alignment(mask.lanes, addresses, t.bytes(), t.space)?;
-    check_shared(context, mask, t, addresses)?;
     let offsets = each_lane(|i| addresses[i] as usize);
     load_elements(regs, mask, t, context.shared.bytes(), &offsets);
     Ok(())

@@ -7,7 +7,7 @@
 //! step        the instruction loop; execute dispatches to the families below
 //! integer carry bits compare float approx half convert data_movement        one file per ISA chapter
 //! memory_access address elements storage shared atomics async_copy    memory
-//! warp_ops matrix fused_dot control_flow                              warp-wide instructions
+//! warp_ops matrix mma fused_dot control_flow                          warp-wide instructions
 //! ```
 //!
 //! Divergence: the live lanes of a warp are partitioned into groups with a program counter each. The
@@ -37,6 +37,7 @@ mod integer;
 mod launch;
 mod matrix;
 mod memory_access;
+mod mma;
 mod plan;
 mod reconverge;
 pub(crate) mod registers;
