@@ -100,10 +100,14 @@ pub(crate) struct Arrival {
 /// One lane's `cp.async` that its wait has just landed.
 pub(crate) struct Landing {
     pub warp: u32,
+    pub lane: u8,
     /// First byte in shared memory.
     pub dst: u32,
-    /// Bytes of the destination.
+    /// Bytes of the destination, and how many of them came from `src`.
     pub bytes: u8,
+    pub source_bytes: u8,
+    /// Global address.
+    pub src: u64,
 }
 
 /// What one launch is watched with: the part that its blocks share.

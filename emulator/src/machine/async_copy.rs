@@ -36,8 +36,11 @@ impl Copy {
     fn landing(&self, warp: u32) -> Landing {
         Landing {
             warp,
+            lane: self.lane,
             dst: self.dst,
             bytes: self.size,
+            source_bytes: self.source_bytes,
+            src: self.src,
         }
     }
 }

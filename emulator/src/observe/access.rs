@@ -53,6 +53,8 @@ impl Action {
 pub(crate) struct Access<'a> {
     pub action: Action,
     pub region: Region,
+    /// The space that the region is in; never generic.
+    pub space: Space,
     /// Lanes that take part; not empty.
     pub lanes: u32,
     /// Byte offset in the region of each lane in `lanes`; the range is inside the region.
@@ -232,7 +234,7 @@ impl Request {
             Space::Param => (Region::ReadOnly, context.params.len() as u64),
         };
         let lanes = self.inside(lanes, addresses, 0, len);
-        self.visit(context, region, lanes, addresses, visit)
+        self.visit(context, (region, space), lanes, addresses, visit)
     }
 
     fn in_allocations(
@@ -254,7 +256,8 @@ impl Request {
             let here = self.inside(lanes, addresses, base, len);
             rest &= !here;
             let offsets = each_lane(|lane| addresses[lane].wrapping_sub(base));
-            self.visit(context, Region::Global(index), here, &offsets, visit)?;
+            let place = (Region::Global(index), Space::Global);
+            self.visit(context, place, here, &offsets, visit)?;
         }
         Ok(())
     }
@@ -273,7 +276,7 @@ impl Request {
     fn visit(
         &self,
         context: &mut Context,
-        region: Region,
+        (region, space): (Region, Space),
         lanes: u32,
         offsets: &Lanes<u64>,
         visit: &mut Visit,
@@ -284,6 +287,7 @@ impl Request {
         let access = Access {
             action: self.action,
             region,
+            space,
             lanes,
             offsets,
             bytes: self.bytes,
