@@ -219,7 +219,6 @@ fn racecheck_names_a_missing_barrier_in_the_first_run_in_order() {
     };
     for victim in VICTIMS.map(kernel) {
         let barrier = "bar.sync \t0;";
-        let mut unseen = 0;
         for nth in 0..victim.ptx.matches(barrier).count() {
             let ptx = replace_nth(victim.ptx, barrier, "", nth).unwrap();
             let module = Module::parse(&ptx).unwrap();
@@ -231,15 +230,7 @@ fn racecheck_names_a_missing_barrier_in_the_first_run_in_order() {
                 "{}, barrier {nth}: {found:?}",
                 victim.spec.entry
             );
-            let plain = run_case(
-                &victim,
-                &module,
-                &cases(victim.variant)[0],
-                &Options::default(),
-            );
-            unseen += usize::from(plain.is_ok());
         }
-        assert!(unseen > 0, "{}: numbers tell as much", victim.spec.entry);
     }
 }
 
