@@ -7,7 +7,7 @@ use super::standing::listed;
 use super::{Conflict, LanesAt, Origin, Party, Standing, Use};
 use crate::machine::data_movement::space_of;
 
-/// The rule that a [`Fault`] reports.
+/// The rule that a [`Fault`](super::Fault) reports.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FaultKind {
