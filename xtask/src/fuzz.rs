@@ -31,8 +31,11 @@ pub fn run(arguments: &[String]) -> Result<(), TaskError> {
         .args(package)
         .args(["--", "-max_len=4096", "-timeout=30"])
         .arg(format!("-artifact_prefix={}", failures.display()))
-        .args(arguments)
-        .arg(&found)
-        .arg(root().join("emulator/tests/corpus"));
+        .args(arguments);
+    // Texts that are named are run once each; without any, libFuzzer changes those of two folders, collecting in the
+    // first.
+    if arguments.iter().all(|argument| argument.starts_with('-')) {
+        command.args([found, root().join("emulator/tests/corpus")]);
+    }
     run_command(&mut command)
 }

@@ -72,7 +72,7 @@ pub(crate) fn mma<const FUSED: bool>(regs: &mut Registers, numerics: MmaNumerics
 }
 
 /// tile += A · B for k = 2T and 2T + 1. In every register of C, the four lanes of a row need the same element of A, and
-/// lane t of each row needs the element of B in column 2t or 2t + 1: nothing but C is ever moved between lanes.
+/// lane t of each row needs the element of B in column 2t or 2t + 1. C itself never moves between lanes.
 #[inline(always)]
 fn multiply<const FUSED: bool, const T: usize>(
     tile: &mut Tile,
@@ -276,10 +276,10 @@ mod tests {
         }
     }
 
-    fn check_product(k: usize, input: HalfKind, numerics: MmaNumerics, f32_accumulate: bool) {
+    /// Registers with A, B and C.
+    fn operands(k: usize, input: HalfKind, f32_accumulate: bool) -> Registers {
         let mut regs = registers();
-        let format = Format::of(input);
-        let bits = |x: f32| crate::machine::half::from_f32(format, x);
+        let bits = |x: f32| crate::machine::half::from_f32(Format::of(input), x);
         for lane in 0..LANES {
             for i in 0..k / 2 {
                 let (row, col) = isa_a(lane, i);
@@ -317,22 +317,29 @@ mod tests {
                 }
             }
         }
-        mma::<true>(&mut regs, numerics, &op(k as u8, input, f32_accumulate));
-        for lane in 0..LANES {
-            for i in 0..4 {
+        regs
+    }
+
+    fn check_product(k: usize, input: HalfKind, numerics: MmaNumerics, f32_accumulate: bool) {
+        let mut regs = operands(k, input, f32_accumulate);
+        let op = op(k as u8, input, f32_accumulate);
+        let element = |regs: &Registers, lane: usize, i: usize| {
+            if f32_accumulate {
+                f32::from_bits(regs.get32(R32(i as u16))[lane])
+            } else {
+                f16_to_f32(regs.get32(R32(i as u16 / 2))[lane] >> (16 * (i % 2)) & 0xffff)
+            }
+        };
+        for run in [mma::<true>, mma::<false>] {
+            run(&mut regs, numerics, &op);
+            for (lane, i) in (0..LANES).flat_map(|lane| (0..4).map(move |i| (lane, i))) {
                 let (row, col) = isa_c(lane, i);
                 let dot: f32 = (0..k).map(|k| a_value(row, k) * b_value(k, col)).sum();
-                let got = if f32_accumulate {
-                    f32::from_bits(regs.get32(R32(i as u16))[lane])
-                } else {
-                    f16_to_f32(regs.get32(R32(i as u16 / 2))[lane] >> (16 * (i % 2)) & 0xffff)
-                };
-                assert_eq!(
-                    got,
-                    dot + c_value(row, col),
-                    "{input:?} k{k} ({row}, {col})"
-                );
+                let expected = dot + c_value(row, col);
+                let got = element(&regs, lane, i);
+                assert_eq!(got, expected, "{input:?} k{k} ({row}, {col})");
             }
+            regs.get32_mut(R32(0)).fill(0);
         }
     }
 }
