@@ -18,6 +18,7 @@
 //! `mad.cc`, `lop3` with a predicate, acquire and release accesses = access plus [`Op::Fence`]).
 
 mod address;
+mod compound;
 mod kernel;
 mod number;
 mod op;
@@ -25,6 +26,7 @@ mod operations;
 mod source;
 
 pub use address::*;
+pub use compound::*;
 pub use kernel::*;
 pub use number::*;
 pub use op::*;

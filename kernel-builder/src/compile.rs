@@ -18,7 +18,7 @@ pub(crate) fn compile(
     work_dir: &Path,
 ) -> Result<String, BuildError> {
     let assembly = work_dir.join(format!("{arch}.s"));
-    let file_names = flags::file_names(&compiler.library_source, manifest);
+    let file_names = flags::file_names(&compiler.std_source, manifest);
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(&cargo);
     for (name, _) in env::vars_os() {

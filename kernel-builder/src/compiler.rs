@@ -48,7 +48,7 @@ pub struct Compiler {
     /// All of `rustc -vV`; two compilers with the same text generate the same code.
     pub verbose_version: String,
     /// Folder of the standard library's source, with `core/` in it.
-    pub library_source: PathBuf,
+    pub std_source: PathBuf,
 }
 
 /// Why a compiler cannot be used.
@@ -152,11 +152,11 @@ fn judge_answers(
     if release(&verbose_version).is_none_or(|release| release < OLDEST_RELEASE) {
         return Err(Rejection::TooOld { version });
     }
-    let library_source = sysroot.join("lib/rustlib/src/rust/library");
-    if !library_source.join("core/src/lib.rs").is_file() {
+    let std_source = sysroot.join("lib/rustlib/src/rust/library");
+    if !std_source.join("core/src/lib.rs").is_file() {
         return Err(Rejection::NoLibrarySource {
             version,
-            expected: library_source,
+            expected: std_source,
         });
     }
     // A rustup proxy chooses again at every call, by the folder it is called in; the real executable does not.
@@ -170,7 +170,7 @@ fn judge_answers(
         rustc,
         version,
         verbose_version,
-        library_source,
+        std_source,
     })
 }
 
@@ -312,6 +312,6 @@ mod tests {
         let compiler = judge_answers(Path::new("my-rustc"), answer, &sysroot).unwrap();
         assert_eq!(compiler.rustc, Path::new("my-rustc"));
         assert_eq!(compiler.version, "rustc 1.99.0");
-        assert!(compiler.library_source.join("core/src/lib.rs").is_file());
+        assert!(compiler.std_source.join("core/src/lib.rs").is_file());
     }
 }

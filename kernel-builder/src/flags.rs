@@ -70,9 +70,9 @@ pub(crate) fn rustc(arch: &str) -> Result<Vec<String>, BuildError> {
 /// and, in the folder of the crate that `manifest` belongs to, `CRATE/src/lib.rs`.
 ///
 /// rustc compares with the path of its working directory, which has no symbolic links in it; cargo keeps them.
-pub(crate) fn file_names(library_source: &Path, manifest: &Path) -> Vec<String> {
+pub(crate) fn file_names(std_source: &Path, manifest: &Path) -> Vec<String> {
     let surroundings = |manifest: &Path| manifest.ancestors().take(3).last().map(Path::to_owned);
-    let mut prefixes = vec![library_source.to_owned()];
+    let mut prefixes = vec![std_source.to_owned()];
     let manifests = [std::path::absolute(manifest), manifest.canonicalize()];
     prefixes.extend(
         manifests
