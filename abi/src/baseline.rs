@@ -43,7 +43,7 @@ pub struct Flash1Params {
 
 const _: () = assert!(size_of::<StandardParams>() == size_of::<FwdParams>() + 2 * 8 + 2 * 4);
 const _: () = assert!(size_of::<Flash1Params>() == size_of::<FwdParams>() + 3 * 8);
-crate::params_as_bytes!(StandardParams, Flash1Params);
+crate::params::params_as_bytes!(StandardParams, Flash1Params);
 
 /// What a baseline kernel computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,8 +70,8 @@ impl BaselineStep {
     }
 }
 
-/// One row of the table of baselines. All of them take either mask, told by [`FwdParams::is_causal`] at run time, and
-/// contiguous tensors aligned to 16 bytes.
+/// One row of the table of baselines. All of them take either no mask or the causal one, told by
+/// [`FwdParams::window_right`] at run time, and contiguous tensors aligned to 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BaselineVariant {
     /// PTX symbol of the kernel, and name of its file when it is written out.

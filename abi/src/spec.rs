@@ -1,6 +1,8 @@
 //! What a launch must know of a kernel, whatever table of the manifest its row is in.
 
-use crate::{Arch, BASELINE_VARIANTS, BaselineVariant, FWD_VARIANTS, FwdVariant};
+use crate::{
+    Arch, BASELINE_VARIANTS, BWD_VARIANTS, BaselineVariant, BwdVariant, FWD_VARIANTS, FwdVariant,
+};
 
 /// A compiled kernel as the build, a device and an assembler see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +32,8 @@ impl KernelSpec {
 pub enum KernelVariant {
     /// A row of [`FWD_VARIANTS`].
     Forward(&'static FwdVariant),
+    /// A row of [`BWD_VARIANTS`].
+    Backward(&'static BwdVariant),
     /// A row of [`BASELINE_VARIANTS`].
     Baseline(&'static BaselineVariant),
 }
@@ -39,13 +43,15 @@ impl KernelVariant {
     pub fn all() -> impl Iterator<Item = KernelVariant> {
         let forward = FWD_VARIANTS.iter().map(KernelVariant::Forward);
         let baselines = BASELINE_VARIANTS.iter().map(KernelVariant::Baseline);
-        forward.chain(baselines)
+        let backward = BWD_VARIANTS.iter().map(KernelVariant::Backward);
+        forward.chain(backward).chain(baselines)
     }
 
     /// What a launch must know of it.
     pub const fn spec(&self) -> KernelSpec {
         match self {
             KernelVariant::Forward(variant) => variant.spec(),
+            KernelVariant::Backward(variant) => variant.spec(),
             KernelVariant::Baseline(variant) => variant.spec(),
         }
     }

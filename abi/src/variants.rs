@@ -49,15 +49,13 @@ impl Dtype {
     }
 }
 
-/// Which keys a kernel lets a query see.
+/// What a kernel can do to scores. All kernels take every mask and packed sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MaskKind {
-    /// Every key.
-    Full,
-    /// Keys j <= i + seqlen_k - seqlen_q (bottom-right aligned).
-    Causal,
-    /// `Full` or `Causal`, told by [`FwdParams::is_causal`](crate::FwdParams::is_causal) at run time.
-    Either,
+pub enum ScoreKind {
+    /// Scores are softmax_scale · Q·Kᵀ, and nothing is dropped.
+    Plain,
+    /// Also softcap, ALiBi, bias and dropout, told by [`ScoreParams`](crate::ScoreParams) at run time.
+    Any,
 }
 
 /// How tiles travel between global and shared memory.
@@ -78,8 +76,8 @@ pub struct FwdVariant {
     pub arch: Arch,
     /// Type of Q, K, V and O.
     pub dtype: Dtype,
-    /// Visible keys.
-    pub mask: MaskKind,
+    /// What it can do to scores.
+    pub scores: ScoreKind,
     /// Alignment it asks for.
     pub copy: CopyKind,
     /// Head-dimension class: serves every head_dim up to it.
@@ -128,56 +126,56 @@ impl FwdVariant {
 macro_rules! for_each_fwd_variant {
     ($consumer:ident) => {
         $consumer! {
-            // entry: arch, dtype, mask, copy, head_dim, block_m x block_n, warps, blocks_per_sm;
-            flash_fwd_sm80_f16_hdim32: Sm80, F16, Full, Vector, 32, 128 x 96, 4, 2;
-            flash_fwd_sm80_f16_hdim64: Sm80, F16, Full, Vector, 64, 128 x 64, 4, 2;
-            flash_fwd_sm80_f16_hdim96: Sm80, F16, Full, Vector, 96, 128 x 64, 4, 2;
-            flash_fwd_sm80_f16_hdim128: Sm80, F16, Full, Vector, 128, 128 x 128, 8, 1;
-            flash_fwd_sm80_f16_hdim192: Sm80, F16, Full, Vector, 192, 128 x 64, 8, 1;
-            flash_fwd_sm80_f16_hdim256: Sm80, F16, Full, Vector, 256, 64 x 64, 4, 2;
-            flash_fwd_sm80_f16_hdim32_causal: Sm80, F16, Causal, Vector, 32, 128 x 96, 4, 2;
-            flash_fwd_sm80_f16_hdim64_causal: Sm80, F16, Causal, Vector, 64, 128 x 64, 4, 2;
-            flash_fwd_sm80_f16_hdim96_causal: Sm80, F16, Causal, Vector, 96, 128 x 64, 4, 2;
-            flash_fwd_sm80_f16_hdim128_causal: Sm80, F16, Causal, Vector, 128, 128 x 128, 8, 1;
-            flash_fwd_sm80_f16_hdim192_causal: Sm80, F16, Causal, Vector, 192, 128 x 64, 8, 1;
-            flash_fwd_sm80_f16_hdim256_causal: Sm80, F16, Causal, Vector, 256, 64 x 64, 4, 2;
-            flash_fwd_sm80_f16_hdim32_unaligned: Sm80, F16, Either, Element, 32, 128 x 96, 4, 2;
-            flash_fwd_sm80_f16_hdim64_unaligned: Sm80, F16, Either, Element, 64, 128 x 64, 4, 2;
-            flash_fwd_sm80_f16_hdim96_unaligned: Sm80, F16, Either, Element, 96, 128 x 64, 4, 2;
-            flash_fwd_sm80_f16_hdim128_unaligned: Sm80, F16, Either, Element, 128, 128 x 128, 8, 1;
-            flash_fwd_sm80_f16_hdim192_unaligned: Sm80, F16, Either, Element, 192, 128 x 64, 8, 1;
-            flash_fwd_sm80_f16_hdim256_unaligned: Sm80, F16, Either, Element, 256, 64 x 64, 4, 2;
-            flash_fwd_sm80_bf16_hdim32: Sm80, Bf16, Full, Vector, 32, 128 x 96, 4, 2;
-            flash_fwd_sm80_bf16_hdim64: Sm80, Bf16, Full, Vector, 64, 128 x 64, 4, 2;
-            flash_fwd_sm80_bf16_hdim96: Sm80, Bf16, Full, Vector, 96, 128 x 64, 4, 2;
-            flash_fwd_sm80_bf16_hdim128: Sm80, Bf16, Full, Vector, 128, 128 x 128, 8, 1;
-            flash_fwd_sm80_bf16_hdim192: Sm80, Bf16, Full, Vector, 192, 128 x 64, 8, 1;
-            flash_fwd_sm80_bf16_hdim256: Sm80, Bf16, Full, Vector, 256, 64 x 64, 4, 2;
-            flash_fwd_sm80_bf16_hdim32_causal: Sm80, Bf16, Causal, Vector, 32, 128 x 96, 4, 2;
-            flash_fwd_sm80_bf16_hdim64_causal: Sm80, Bf16, Causal, Vector, 64, 128 x 64, 4, 2;
-            flash_fwd_sm80_bf16_hdim96_causal: Sm80, Bf16, Causal, Vector, 96, 128 x 64, 4, 2;
-            flash_fwd_sm80_bf16_hdim128_causal: Sm80, Bf16, Causal, Vector, 128, 128 x 128, 8, 1;
-            flash_fwd_sm80_bf16_hdim192_causal: Sm80, Bf16, Causal, Vector, 192, 128 x 64, 8, 1;
-            flash_fwd_sm80_bf16_hdim256_causal: Sm80, Bf16, Causal, Vector, 256, 64 x 64, 4, 2;
-            flash_fwd_sm80_bf16_hdim32_unaligned: Sm80, Bf16, Either, Element, 32, 128 x 96, 4, 2;
-            flash_fwd_sm80_bf16_hdim64_unaligned: Sm80, Bf16, Either, Element, 64, 128 x 64, 4, 2;
-            flash_fwd_sm80_bf16_hdim96_unaligned: Sm80, Bf16, Either, Element, 96, 128 x 64, 4, 2;
-            flash_fwd_sm80_bf16_hdim128_unaligned: Sm80, Bf16, Either, Element, 128, 128 x 128, 8, 1;
-            flash_fwd_sm80_bf16_hdim192_unaligned: Sm80, Bf16, Either, Element, 192, 128 x 64, 8, 1;
-            flash_fwd_sm80_bf16_hdim256_unaligned: Sm80, Bf16, Either, Element, 256, 64 x 64, 4, 2;
+            // entry: arch, dtype, scores, copy, head_dim, block_m x block_n, warps, blocks_per_sm;
+            flash_fwd_sm80_f16_hdim32: Sm80, F16, Plain, Vector, 32, 128 x 96, 4, 2;
+            flash_fwd_sm80_f16_hdim64: Sm80, F16, Plain, Vector, 64, 128 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim96: Sm80, F16, Plain, Vector, 96, 128 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim128: Sm80, F16, Plain, Vector, 128, 128 x 128, 8, 1;
+            flash_fwd_sm80_f16_hdim192: Sm80, F16, Plain, Vector, 192, 128 x 64, 8, 1;
+            flash_fwd_sm80_f16_hdim256: Sm80, F16, Plain, Vector, 256, 64 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim32_scores: Sm80, F16, Any, Vector, 32, 128 x 96, 4, 2;
+            flash_fwd_sm80_f16_hdim64_scores: Sm80, F16, Any, Vector, 64, 128 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim96_scores: Sm80, F16, Any, Vector, 96, 128 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim128_scores: Sm80, F16, Any, Vector, 128, 128 x 128, 8, 1;
+            flash_fwd_sm80_f16_hdim192_scores: Sm80, F16, Any, Vector, 192, 128 x 64, 8, 1;
+            flash_fwd_sm80_f16_hdim256_scores: Sm80, F16, Any, Vector, 256, 64 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim32_unaligned: Sm80, F16, Any, Element, 32, 128 x 96, 4, 2;
+            flash_fwd_sm80_f16_hdim64_unaligned: Sm80, F16, Any, Element, 64, 128 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim96_unaligned: Sm80, F16, Any, Element, 96, 128 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim128_unaligned: Sm80, F16, Any, Element, 128, 128 x 128, 8, 1;
+            flash_fwd_sm80_f16_hdim192_unaligned: Sm80, F16, Any, Element, 192, 128 x 64, 8, 1;
+            flash_fwd_sm80_f16_hdim256_unaligned: Sm80, F16, Any, Element, 256, 64 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim32: Sm80, Bf16, Plain, Vector, 32, 128 x 96, 4, 2;
+            flash_fwd_sm80_bf16_hdim64: Sm80, Bf16, Plain, Vector, 64, 128 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim96: Sm80, Bf16, Plain, Vector, 96, 128 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim128: Sm80, Bf16, Plain, Vector, 128, 128 x 128, 8, 1;
+            flash_fwd_sm80_bf16_hdim192: Sm80, Bf16, Plain, Vector, 192, 128 x 64, 8, 1;
+            flash_fwd_sm80_bf16_hdim256: Sm80, Bf16, Plain, Vector, 256, 64 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim32_scores: Sm80, Bf16, Any, Vector, 32, 128 x 96, 4, 2;
+            flash_fwd_sm80_bf16_hdim64_scores: Sm80, Bf16, Any, Vector, 64, 128 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim96_scores: Sm80, Bf16, Any, Vector, 96, 128 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim128_scores: Sm80, Bf16, Any, Vector, 128, 128 x 128, 8, 1;
+            flash_fwd_sm80_bf16_hdim192_scores: Sm80, Bf16, Any, Vector, 192, 128 x 64, 8, 1;
+            flash_fwd_sm80_bf16_hdim256_scores: Sm80, Bf16, Any, Vector, 256, 64 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim32_unaligned: Sm80, Bf16, Any, Element, 32, 128 x 96, 4, 2;
+            flash_fwd_sm80_bf16_hdim64_unaligned: Sm80, Bf16, Any, Element, 64, 128 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim96_unaligned: Sm80, Bf16, Any, Element, 96, 128 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim128_unaligned: Sm80, Bf16, Any, Element, 128, 128 x 128, 8, 1;
+            flash_fwd_sm80_bf16_hdim192_unaligned: Sm80, Bf16, Any, Element, 192, 128 x 64, 8, 1;
+            flash_fwd_sm80_bf16_hdim256_unaligned: Sm80, Bf16, Any, Element, 256, 64 x 64, 4, 2;
         }
     };
 }
 
 macro_rules! fwd_table {
-    ($($entry:ident: $arch:ident, $dtype:ident, $mask:ident, $copy:ident,
+    ($($entry:ident: $arch:ident, $dtype:ident, $scores:ident, $copy:ident,
        $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal, $blocks_per_sm:literal;)*) => {
         /// Every forward kernel, in manifest order.
         pub const FWD_VARIANTS: &[FwdVariant] = &[$(FwdVariant {
             entry: stringify!($entry),
             arch: Arch::$arch,
             dtype: Dtype::$dtype,
-            mask: MaskKind::$mask,
+            scores: ScoreKind::$scores,
             copy: CopyKind::$copy,
             head_dim: $head_dim,
             block_m: $block_m,

@@ -35,6 +35,7 @@
 pub mod block_info;
 pub mod fragment;
 pub mod mask;
+pub mod sequence;
 pub mod tile;
 pub mod tiling;
 

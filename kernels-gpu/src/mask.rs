@@ -1,103 +1,116 @@
-//! Which keys a query row sees. Both masks are a prefix of the keys: row i sees keys `0 .. end(i)`.
+//! Which keys a query row sees. Every mask is a band along a diagonal: row i sees keys `begin(i) .. end(i)`.
 //!
 //! ```text
-//! Full            Causal, seqlen_q 3, seqlen_k 5     Causal, seqlen_q 5, seqlen_k 3
-//! 1 1 1 1 1       1 1 1 0 0                          0 0 0
-//! 1 1 1 1 1       1 1 1 1 0                          0 0 0
-//! 1 1 1 1 1       1 1 1 1 1                          1 0 0
-//!                                                    1 1 0
-//!                                                    1 1 1
+//! no window       causal, 3 x 5     causal, 5 x 3     window 1,1, 4 x 4     causal, top left, 3 x 5
+//! 1 1 1 1 1       1 1 1 0 0         0 0 0             1 1 0 0               1 0 0 0 0
+//! 1 1 1 1 1       1 1 1 1 0         0 0 0             1 1 1 0               1 1 0 0 0
+//! 1 1 1 1 1       1 1 1 1 1         1 0 0             0 1 1 1               1 1 1 0 0
+//!                                   1 1 0             0 0 1 1
+//!                                   1 1 1
 //! ```
 //!
-//! The causal mask is aligned to the bottom right corner: the last query sees the last key.
+//! The diagonal is aligned to the bottom right corner (the last query sees the last key) unless the launch says
+//! otherwise.
 
 use crate::fragment::{Acc, acc_col};
 use abi::FwdParams;
 
-/// The mask of a kernel, a type so that what is known at compile time costs nothing.
-pub trait Mask {
-    /// Whether the causal mask applies to this launch.
-    fn is_causal(params: &FwdParams) -> bool;
-}
-
-/// Every key is visible.
-pub struct Full;
-
-impl Mask for Full {
-    #[inline(always)]
-    fn is_causal(_: &FwdParams) -> bool {
-        false
-    }
-}
-
-/// Keys j <= i + seqlen_k - seqlen_q are visible.
-pub struct Causal;
-
-impl Mask for Causal {
-    #[inline(always)]
-    fn is_causal(_: &FwdParams) -> bool {
-        true
-    }
-}
-
-/// [`Full`] or [`Causal`], as the launch says.
-pub struct Either;
-
-impl Mask for Either {
-    #[inline(always)]
-    fn is_causal(params: &FwdParams) -> bool {
-        params.is_causal != 0
-    }
-}
-
-/// The visible prefix of the keys as a function of the query row.
+/// The visible keys as a function of the query row, and the rows that see a key.
 #[derive(Clone, Copy)]
 pub struct VisibleKeys {
-    /// Query rows, 1 ..= 2^31 - 1.
+    /// Query rows, 0 ..= 2^31 - 1.
     pub seqlen_q: u32,
     /// Keys, 0 ..= 2^31 - 1.
     pub seqlen_k: u32,
-    /// Whether rows before the last one see fewer keys.
-    pub is_causal: bool,
+    /// Row i sees keys from `i + begin_offset` on. 64 bits, so that an unlimited window needs no case of its own.
+    begin_offset: i64,
+    /// Row i sees keys before `i + end_offset`.
+    end_offset: i64,
 }
 
 impl VisibleKeys {
-    /// One past the last key that `row` sees; 0 when it sees none. Rows past seqlen_q see what the last row sees.
+    /// Of a sequence of `seqlen_q` queries and `seqlen_k` keys under the window of `params`.
     #[inline(always)]
-    pub const fn end(&self, row: u32) -> u32 {
-        if !self.is_causal {
-            return self.seqlen_k;
+    pub const fn new(params: &FwdParams, seqlen_q: u32, seqlen_k: u32) -> Self {
+        let diagonal = diagonal(params, seqlen_q, seqlen_k);
+        VisibleKeys {
+            seqlen_q,
+            seqlen_k,
+            begin_offset: diagonal - params.window_left as i64,
+            end_offset: diagonal + params.window_right as i64 + 1,
         }
-        let rows_after = (self.seqlen_q - 1).saturating_sub(row);
-        self.seqlen_k.saturating_sub(rows_after)
     }
 
-    /// The first row that sees `key`, which is less than seqlen_k.
+    /// The first key that `row` sees, `seqlen_k` at most; `row` may lie beyond the last one.
+    #[inline(always)]
+    pub const fn begin(&self, row: u32) -> u32 {
+        clamp(row as i64 + self.begin_offset, self.seqlen_k)
+    }
+
+    /// The key after the last one that `row` sees; not above `begin(row)` when it sees none.
+    #[inline(always)]
+    pub const fn end(&self, row: u32) -> u32 {
+        clamp(row as i64 + self.end_offset, self.seqlen_k)
+    }
+
+    /// The first row that sees `key`, `seqlen_q` at most; `key` may lie beyond the last one.
     #[inline(always)]
     pub const fn first_row(&self, key: u32) -> u32 {
-        if !self.is_causal {
-            return 0;
-        }
-        (self.seqlen_q + key).saturating_sub(self.seqlen_k)
+        clamp(key as i64 - self.end_offset + 1, self.seqlen_q)
+    }
+
+    /// The row after the last one that sees `key`; not above `first_row(key)` when none does.
+    #[inline(always)]
+    pub const fn end_row(&self, key: u32) -> u32 {
+        clamp(key as i64 - self.begin_offset + 1, self.seqlen_q)
     }
 }
 
-/// Sets the scores of invisible keys to -inf.
-///
-/// `acc_s` holds the scores of one strip against keys `first_key ..`; `end` is [`VisibleKeys::end`] of the lane's two
-/// rows, g and g + 8.
+/// What is added to a row to get the key on its diagonal.
 #[inline(always)]
-pub fn hide_keys<const N: usize>(acc_s: &mut Acc<N>, lane: u32, first_key: u32, end: [u32; 2]) {
+pub const fn diagonal(params: &FwdParams, seqlen_q: u32, seqlen_k: u32) -> i64 {
+    if params.is_top_left != 0 {
+        0
+    } else {
+        seqlen_k as i64 - seqlen_q as i64
+    }
+}
+
+/// `x` moved into 0 ..= `limit`.
+#[inline(always)]
+const fn clamp(x: i64, limit: u32) -> u32 {
+    if x < 0 {
+        0
+    } else if x > limit as i64 {
+        limit
+    } else {
+        x as u32
+    }
+}
+
+/// Sets to -inf what lies outside `begin[half] .. end[half]` along the columns.
+///
+/// `acc` holds scores against columns `first_column ..`, which are keys when its rows are queries and queries when
+/// its rows are keys; the bounds are those of the lane's two rows, g and g + 8.
+#[inline(always)]
+pub fn hide_outside<const N: usize>(
+    acc: &mut Acc<N>,
+    lane: u32,
+    first_column: u32,
+    begin: [u32; 2],
+    end: [u32; 2],
+) {
     let width = 8 * N as u32;
-    // At most `width`, so the subtraction cannot overflow; relative to the lane's first column, so every comparison
-    // below is with a constant.
-    let visible = end.map(|end| {
-        let in_tile = end.saturating_sub(first_key);
+    // Relative to the lane's first column, so that every comparison below is with a constant.
+    let relative = |bound: u32| {
+        let in_tile = bound.saturating_sub(first_column);
         let in_tile = if in_tile < width { in_tile } else { width };
         in_tile as i32 - acc_col(lane, 0) as i32
-    });
-    acc_s.map(|score, half, column| {
-        if (column as i32) < visible[half] {
+    };
+    let (begin, end) = (begin.map(relative), end.map(relative));
+    acc.map(|score, half, column| {
+        let column = column as i32;
+        if (column >= begin[half]) & (column < end[half]) {
             score
         } else {
             f32::NEG_INFINITY
@@ -106,89 +119,139 @@ pub fn hide_keys<const N: usize>(acc_s: &mut Acc<N>, lane: u32, first_key: u32, 
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::fragment::acc_row;
+    use abi::{RowValues, ScoreParams, Sequences, Strided};
 
-    #[test]
-    fn causal_mask_is_bottom_right_aligned() {
-        for (seqlen_q, seqlen_k) in [(3, 5), (5, 3), (4, 4), (1, 7), (7, 1), (5, 0)] {
-            let keys = VisibleKeys {
-                seqlen_q,
-                seqlen_k,
-                is_causal: true,
-            };
-            for i in 0..seqlen_q {
-                let visible = (0..seqlen_k)
-                    .filter(|&j| j as i64 <= i as i64 + seqlen_k as i64 - seqlen_q as i64);
+    const UNLIMITED: u32 = u32::MAX;
+
+    /// The parameters of a launch that touches no memory.
+    pub(crate) fn params(seqlen_q: u32, seqlen_k: u32, window: (u32, u32)) -> FwdParams {
+        let nowhere = Strided {
+            ptr: 0,
+            batch_stride: 0,
+            row_stride: 0,
+            head_stride: 0,
+        };
+        FwdParams {
+            q: nowhere,
+            k: nowhere,
+            v: nowhere,
+            out: nowhere,
+            lse: RowValues {
+                ptr: 0,
+                batch_stride: 0,
+                head_stride: 0,
+            },
+            sequences: Sequences {
+                cu_seqlens_q: 0,
+                cu_seqlens_k: 0,
+                seqused_q: 0,
+                seqused_k: 0,
+            },
+            scores: ScoreParams {
+                alibi_slopes: 0,
+                alibi_batch_stride: 0,
+                bias: nowhere,
+                dropout_seed: 0,
+                dropout_offset: 0,
+                dropout_threshold: 65536,
+                dropout_scale: 1.0,
+                softcap: 0.0,
+                bias_is_f32: 0,
+            },
+            softmax_scale: 1.0,
+            seqlen_q,
+            seqlen_k,
+            head_dim: 64,
+            num_heads: 1,
+            heads_per_group: 1,
+            m_blocks: 0,
+            window_left: window.0,
+            window_right: window.1,
+            is_top_left: 0,
+        }
+    }
+
+    fn bounds_agree_with_the_definition(params: &FwdParams) {
+        let (seqlen_q, seqlen_k) = (params.seqlen_q, params.seqlen_k);
+        let keys = VisibleKeys::new(params, seqlen_q, seqlen_k);
+        let diagonal = match params.is_top_left {
+            0 => i64::from(seqlen_k) - i64::from(seqlen_q),
+            _ => 0,
+        };
+        let sees = |i: u32, j: u32| {
+            let distance = i64::from(j) - i64::from(i) - diagonal;
+            -i64::from(params.window_left) <= distance && distance <= i64::from(params.window_right)
+        };
+        for i in 0..seqlen_q {
+            for j in 0..seqlen_k {
+                let what = format!("{params:?}, row {i}, key {j}");
                 assert_eq!(
-                    keys.end(i),
-                    visible.count() as u32,
-                    "{seqlen_q} x {seqlen_k}, row {i}"
+                    (keys.begin(i)..keys.end(i)).contains(&j),
+                    sees(i, j),
+                    "{what}"
                 );
-            }
-            for key in 0..seqlen_k {
-                let first = (0..seqlen_q).find(|&row| key < keys.end(row));
-                assert_eq!(Some(keys.first_row(key)), first, "key {key}");
+                let rows = keys.first_row(j)..keys.end_row(j);
+                assert_eq!(rows.contains(&i), sees(i, j), "{what}");
             }
         }
     }
 
     #[test]
-    fn full_mask_shows_every_key_to_every_row() {
-        let keys = VisibleKeys {
-            seqlen_q: 9,
-            seqlen_k: 4,
-            is_causal: false,
-        };
-        assert!((0..12).all(|row| keys.end(row) == 4));
-        assert!((0..4).all(|key| keys.first_row(key) == 0));
+    fn every_window_is_the_band_of_its_definition() {
+        for (seqlen_q, seqlen_k) in [(3, 5), (5, 3), (4, 4), (1, 7), (7, 1), (5, 0)] {
+            for left in [0, 1, 3, 9, UNLIMITED] {
+                for right in [0, 1, 2, 9, UNLIMITED] {
+                    let bottom_right = params(seqlen_q, seqlen_k, (left, right));
+                    bounds_agree_with_the_definition(&bottom_right);
+                    bounds_agree_with_the_definition(&FwdParams {
+                        is_top_left: 1,
+                        ..bottom_right
+                    });
+                }
+            }
+        }
     }
 
     #[test]
     fn longest_sequences_do_not_wrap() {
         let longest = i32::MAX as u32;
-        let keys = VisibleKeys {
-            seqlen_q: longest,
-            seqlen_k: longest,
-            is_causal: true,
-        };
-        assert_eq!(keys.end(0), 1);
+        let causal = params(longest, longest, (UNLIMITED, 0));
+        let keys = VisibleKeys::new(&causal, longest, longest);
+        assert_eq!((keys.begin(0), keys.end(0)), (0, 1));
         assert_eq!(keys.end(longest - 1), longest);
         assert_eq!(keys.end(longest + 126), longest);
         assert_eq!(keys.first_row(longest - 1), longest - 1);
+        assert_eq!(keys.end_row(0), longest);
+        let wide = params(longest, 1, (longest, longest));
+        let keys = VisibleKeys::new(&wide, longest, 1);
+        assert_eq!((keys.begin(0), keys.end(longest - 1)), (0, 1));
         let mut acc = Acc::<2>::zero();
-        hide_keys(&mut acc, 3, longest - 1, [0, longest]);
-        assert!(
-            acc.0
-                .iter()
-                .all(|tile| tile[0] == f32::NEG_INFINITY && tile[1] == f32::NEG_INFINITY)
-        );
+        hide_outside(&mut acc, 3, longest - 1, [0; 2], [0, longest]);
+        let hidden = |tile: &[f32; 4]| tile[0] == f32::NEG_INFINITY && tile[1] == f32::NEG_INFINITY;
+        assert!(acc.0.iter().all(hidden));
     }
 
     #[test]
-    fn exactly_the_invisible_keys_are_hidden() {
+    fn exactly_the_elements_outside_are_hidden() {
         const N: usize = 4;
         let first_key = 96;
-        let keys = VisibleKeys {
-            seqlen_q: 40,
-            seqlen_k: 120,
-            is_causal: true,
-        };
+        let params = params(40, 120, (9, 5));
+        let keys = VisibleKeys::new(&params, 40, 120);
         for first_row in [0, 16, 32] {
             for lane in 0..32 {
                 let mut acc = Acc::<N>::zero();
-                let end = [0, 2].map(|i| keys.end(first_row + acc_row(lane, i)));
-                hide_keys(&mut acc, lane, first_key, end);
+                let rows = [0, 2].map(|i| first_row + acc_row(lane, i));
+                let (begin, end) = (rows.map(|i| keys.begin(i)), rows.map(|i| keys.end(i)));
+                hide_outside(&mut acc, lane, first_key, begin, end);
                 for (n, tile) in acc.0.iter().enumerate() {
                     for (i, &score) in tile.iter().enumerate() {
                         let row = first_row + acc_row(lane, i as u32);
                         let key = first_key + 8 * n as u32 + acc_col(lane, i as u32);
-                        let want = if key < keys.end(row) {
-                            0.0
-                        } else {
-                            f32::NEG_INFINITY
-                        };
+                        let is_visible = (keys.begin(row)..keys.end(row)).contains(&key);
+                        let want = if is_visible { 0.0 } else { f32::NEG_INFINITY };
                         assert_eq!(score, want, "row {row}, key {key}");
                     }
                 }

@@ -1,0 +1,119 @@
+//! The backward kernels: their table of the manifest. All of them are told the same, [`BwdParams`](crate::BwdParams).
+
+use crate::variants::MAX_SHARED_BYTES;
+use crate::{Arch, CopyKind, Dtype, KernelSpec, ScoreKind};
+
+/// What a backward kernel computes. They run in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BwdStep {
+    /// Row values for the main kernel, and zeros into the accumulator of dQ. One block is one query tile of one head.
+    Delta,
+    /// dK and dV of one key tile and one key head, and its part of dQ. One block is one key tile (or, in deterministic
+    /// mode, several) of one key head.
+    Main,
+    /// dQ from its accumulator. One block is one query tile of one head.
+    ConvertDq,
+    /// The gradient of the bias: one block is one tile of it, summed over the heads and batch entries that share it.
+    Bias,
+}
+
+impl BwdStep {
+    /// Lower-case name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            BwdStep::Delta => "delta",
+            BwdStep::Main => "main",
+            BwdStep::ConvertDq => "convert_dq",
+            BwdStep::Bias => "bias",
+        }
+    }
+}
+
+/// One row of the table of backward kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BwdVariant {
+    /// PTX symbol of the kernel, and name of its file when it is written out.
+    pub entry: &'static str,
+    /// Oldest architecture it runs on.
+    pub arch: Arch,
+    /// What it computes.
+    pub step: BwdStep,
+    /// Type of all matrices.
+    pub dtype: Dtype,
+    /// What it can do to scores.
+    pub scores: ScoreKind,
+    /// Alignment it asks for.
+    pub copy: CopyKind,
+    /// Head-dimension class: serves every head_dim up to it; 256 for the steps that serve all.
+    pub head_dim: u32,
+    /// Query rows of one tile; 0 for a step that is told at run time.
+    pub block_m: u32,
+    /// Keys of one tile; 0 for a step without keys.
+    pub block_n: u32,
+    /// Warps of one block.
+    pub warps: u32,
+    /// Blocks that the register budget lets share one multiprocessor (`.minnctapersm`).
+    pub blocks_per_sm: u32,
+}
+
+impl BwdVariant {
+    /// Threads of one block (`.reqntid`).
+    pub const fn threads(&self) -> u32 {
+        self.warps * 32
+    }
+
+    /// Dynamic shared memory of one block in bytes.
+    pub const fn shared_bytes(&self) -> u32 {
+        0
+    }
+
+    /// What a launch must know of it.
+    pub const fn spec(&self) -> KernelSpec {
+        KernelSpec {
+            entry: self.entry,
+            arch: self.arch,
+            threads: self.threads(),
+            shared_bytes: self.shared_bytes(),
+            blocks_per_sm: self.blocks_per_sm,
+        }
+    }
+}
+
+/// Calls `$consumer!` with all rows of the backward manifest.
+#[macro_export]
+macro_rules! for_each_bwd_variant {
+    ($consumer:ident) => {
+        $consumer! {
+            // entry: arch, step, dtype, scores, copy, head_dim, block_m x block_n, warps, blocks_per_sm;
+        }
+    };
+}
+
+macro_rules! bwd_table {
+    ($($entry:ident: $arch:ident, $step:ident, $dtype:ident, $scores:ident, $copy:ident,
+       $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal, $blocks_per_sm:literal;)*) => {
+        /// Every backward kernel, in manifest order.
+        pub const BWD_VARIANTS: &[BwdVariant] = &[$(BwdVariant {
+            entry: stringify!($entry),
+            arch: Arch::$arch,
+            step: BwdStep::$step,
+            dtype: Dtype::$dtype,
+            scores: ScoreKind::$scores,
+            copy: CopyKind::$copy,
+            head_dim: $head_dim,
+            block_m: $block_m,
+            block_n: $block_n,
+            warps: $warps,
+            blocks_per_sm: $blocks_per_sm,
+        }),*];
+    };
+}
+for_each_bwd_variant!(bwd_table);
+
+const _: () = {
+    let mut i = 0;
+    while i < BWD_VARIANTS.len() {
+        assert!(BWD_VARIANTS[i].shared_bytes() <= MAX_SHARED_BYTES);
+        i += 1;
+    }
+};
