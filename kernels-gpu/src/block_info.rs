@@ -4,76 +4,129 @@
 //! read the same keys run together, and from last to first, so that the longest causal rows start first.
 //!
 //! ```text
-//! key tiles, walked from right to left:   0 .. full_blocks        no mask code
-//!                                         full_blocks .. n_blocks  cut by the end of the keys or by the diagonal
+//! key tiles    |  cut on the left  |  full: no mask code  |  cut on the right  |   walked from right to left
+//!          tiles.begin         full.begin             full.end             tiles.end
 //! ```
 
-use crate::mask::{Mask, VisibleKeys};
+use crate::mask::VisibleKeys;
+use crate::sequence::Sequence;
+use crate::tile::GlobalTile;
 use crate::tiling::Tiling;
-use abi::FwdParams;
+use abi::{FwdParams, Strided};
 use core::marker::PhantomData;
 use core::num::NonZeroU32;
 
 /// Coordinates of one block and its key range.
 pub struct BlockInfo<T> {
     /// Batch entry.
-    pub batch: u32,
+    pub sequence: Sequence,
     /// Query head.
     pub head: u32,
     /// Key head that this query head reads.
     pub head_k: u32,
-    /// First query row.
+    /// First query row, counted from the first one of the sequence.
     pub first_row: u32,
-    /// Visible keys per row.
-    pub keys: VisibleKeys,
     tiling: PhantomData<T>,
 }
 
+/// Key tiles `begin .. end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiles {
+    /// The first one.
+    pub begin: u32,
+    /// The one after the last; not below `begin`.
+    pub end: u32,
+}
+
 impl<T: Tiling> BlockInfo<T> {
-    /// The work of block `block`, its index in the grid, under mask `M`.
+    /// The work of block `block`, its index in the grid; `read` loads an i32 from a device address.
     #[inline(always)]
-    pub fn new<M: Mask>(params: &FwdParams, block: u32) -> Self {
+    pub fn new(params: &FwdParams, block: u32, read: impl Fn(u64) -> u32) -> Self {
         let (heads, m_block) = div_rem(block, params.m_blocks);
         let (batch, head) = div_rem(heads, params.num_heads);
         let (head_k, _) = div_rem(head, params.heads_per_group);
         BlockInfo {
-            batch,
+            sequence: Sequence::new(params, batch, read),
             head,
             head_k,
             first_row: (params.m_blocks - 1 - m_block) * T::BLOCK_M,
-            keys: VisibleKeys {
-                seqlen_q: params.seqlen_q,
-                seqlen_k: params.seqlen_k,
-                is_causal: M::is_causal(params),
-            },
             tiling: PhantomData,
         }
     }
 
-    /// Query rows from the first one of this block to the end of the sequence.
+    /// Visible keys per row.
+    #[inline(always)]
+    pub const fn keys(&self) -> &VisibleKeys {
+        &self.sequence.keys
+    }
+
+    /// Whether the sequence ends before the first row of this block: it is shorter than the longest of the launch.
+    #[inline(always)]
+    pub const fn is_empty(&self) -> bool {
+        self.first_row >= self.keys().seqlen_q
+    }
+
+    /// Query rows from the first one of this block, which is not empty, to the end of the sequence.
     #[inline(always)]
     pub const fn rows_left(&self) -> u32 {
-        self.keys.seqlen_q - self.first_row
+        self.keys().seqlen_q - self.first_row
     }
 
     /// Keys from the first one of tile `n_block` to the end of the sequence.
     #[inline(always)]
     pub const fn keys_left(&self, n_block: u32) -> u32 {
-        self.keys.seqlen_k - n_block * T::BLOCK_N
+        self.keys().seqlen_k - n_block * T::BLOCK_N
     }
 
-    /// Number of key tiles with a key that some row of this block sees.
+    /// The rows of `matrix` (Q, O or their gradients) from the first one of this block on.
     #[inline(always)]
-    pub const fn n_blocks(&self) -> u32 {
-        self.keys
-            .end(self.first_row + T::BLOCK_M - 1)
-            .div_ceil(T::BLOCK_N)
+    pub const fn queries_of(&self, matrix: &Strided) -> GlobalTile {
+        let first_row = self.sequence.first_q + self.first_row;
+        GlobalTile::new(matrix, self.sequence.batch, self.head, first_row)
     }
 
-    /// Number of key tiles, from the first, whose every key is seen by every row of this block.
+    /// The rows of `matrix` (K, V or their gradients) from the first key of the sequence on.
     #[inline(always)]
-    pub const fn full_blocks(&self) -> u32 {
-        self.keys.end(self.first_row) / T::BLOCK_N
+    pub const fn keys_of(&self, matrix: &Strided) -> GlobalTile {
+        let Sequence { batch, first_k, .. } = self.sequence;
+        GlobalTile::new(matrix, batch, self.head_k, first_k)
+    }
+
+    /// The last row of this block, which is not empty.
+    #[inline(always)]
+    const fn last_row(&self) -> u32 {
+        let rows = self.rows_left();
+        self.first_row + if rows < T::BLOCK_M { rows } else { T::BLOCK_M } - 1
+    }
+
+    /// The key tiles with a key that some row of this block sees.
+    #[inline(always)]
+    pub const fn tiles(&self) -> Tiles {
+        let begin = self.keys().begin(self.first_row);
+        let end = self.keys().end(self.last_row());
+        Tiles {
+            begin: begin / T::BLOCK_N,
+            end: if begin < end {
+                end.div_ceil(T::BLOCK_N)
+            } else {
+                begin / T::BLOCK_N
+            },
+        }
+    }
+
+    /// Those of `tiles` whose every key is seen by every row of this block.
+    #[inline(always)]
+    pub const fn full_tiles(&self, tiles: Tiles) -> Tiles {
+        let begin = self.keys().begin(self.last_row()).div_ceil(T::BLOCK_N);
+        let end = self.keys().end(self.first_row) / T::BLOCK_N;
+        if begin < end {
+            Tiles { begin, end }
+        } else {
+            Tiles {
+                begin: tiles.begin,
+                end: tiles.begin,
+            }
+        }
     }
 }
 
@@ -87,9 +140,10 @@ pub fn div_rem(dividend: u32, divisor: u32) -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mask::{Causal, Either, Full};
-    use abi::Strided;
+    use crate::mask::tests::params as launch;
     use std::collections::HashSet;
+
+    const UNLIMITED: u32 = u32::MAX;
 
     struct Small;
     impl Tiling for Small {
@@ -100,27 +154,16 @@ mod tests {
     }
 
     fn params(seqlen_q: u32, seqlen_k: u32, num_heads: u32, heads_per_group: u32) -> FwdParams {
-        let nowhere = Strided {
-            ptr: 0,
-            batch_stride: 0,
-            row_stride: 0,
-            head_stride: 0,
-        };
         FwdParams {
-            q: nowhere,
-            k: nowhere,
-            v: nowhere,
-            out: nowhere,
-            lse: 0,
-            softmax_scale: 1.0,
-            seqlen_q,
-            seqlen_k,
-            head_dim: 64,
             num_heads,
             heads_per_group,
             m_blocks: seqlen_q.div_ceil(Small::BLOCK_M),
-            is_causal: 0,
+            ..launch(seqlen_q, seqlen_k, (UNLIMITED, UNLIMITED))
         }
+    }
+
+    fn block(params: &FwdParams, index: u32) -> BlockInfo<Small> {
+        BlockInfo::new(params, index, |_| unreachable!("nothing is packed"))
     }
 
     #[test]
@@ -129,45 +172,59 @@ mod tests {
         let (m_blocks, batches) = (3, 2);
         let mut seen = HashSet::new();
         for id in 0..m_blocks * 6 * batches {
-            let block = BlockInfo::<Small>::new::<Full>(&params, id);
-            assert!(block.batch < batches && block.head < 6);
+            let block = block(&params, id);
+            let batch = block.sequence.batch;
+            assert!(batch < batches && block.head < 6);
             assert_eq!(block.head_k, block.head / 3);
             assert_eq!(block.first_row, (m_blocks - 1 - id % m_blocks) * 32);
-            seen.insert((block.batch, block.head, block.first_row));
+            seen.insert((batch, block.head, block.first_row));
         }
         assert_eq!(seen.len() as u32, m_blocks * 6 * batches);
     }
 
     #[test]
     fn the_largest_grid_does_not_wrap() {
-        let block = BlockInfo::<Small>::new::<Full>(&params(1, 1, 46341, 1), i32::MAX as u32 - 1);
         let id = i32::MAX as u32 - 1;
-        assert_eq!((block.batch, block.head), (id / 46341, id % 46341));
+        let block = block(&params(1, 1, 46341, 1), id);
+        assert_eq!((block.sequence.batch, block.head), (id / 46341, id % 46341));
     }
 
-    /// Counts visible keys tile by tile and compares with the two bounds.
-    fn bounds_agree_with_the_mask<M: Mask>(seqlen_q: u32, seqlen_k: u32) {
-        let params = params(seqlen_q, seqlen_k, 1, 1);
+    #[test]
+    fn blocks_beyond_a_packed_sequence_are_empty() {
+        let mut params = params(70, 70, 1, 1);
+        params.sequences.seqused_q = 1000;
+        let rows = [0u32, 32, 33, 70];
+        let of = |id| {
+            BlockInfo::<Small>::new(&params, id, |address| rows[(address as usize - 1000) / 4])
+        };
+        let filled: Vec<_> = (0..12).filter(|&id| !of(id).is_empty()).collect();
+        // Three blocks an entry, those of the last rows first.
+        assert_eq!(filled, [5, 7, 8, 9, 10, 11]);
+    }
+
+    /// Counts visible keys tile by tile and compares with the two ranges.
+    fn ranges_agree_with_the_mask(params: &FwdParams) {
+        let (seqlen_q, seqlen_k) = (params.seqlen_q, params.seqlen_k);
         for id in 0..params.m_blocks {
-            let block = BlockInfo::<Small>::new::<M>(&params, id);
+            let block = block(params, id);
             let rows = block.first_row..(block.first_row + Small::BLOCK_M).min(seqlen_q);
+            let sees = |row: u32, key: u32| {
+                (block.keys().begin(row)..block.keys().end(row)).contains(&key)
+            };
+            let tiles = block.tiles();
+            let full = block.full_tiles(tiles);
+            assert!(tiles.begin <= full.begin && full.begin <= full.end && full.end <= tiles.end);
             for n_block in 0..seqlen_k.div_ceil(Small::BLOCK_N) + 1 {
-                let first = n_block * Small::BLOCK_N;
-                let mut ends = rows.clone().map(|row| block.keys.end(row));
-                let (any, all) = (
-                    ends.clone().any(|end| end > first),
-                    ends.all(|end| end >= first + Small::BLOCK_N),
-                );
-                assert_eq!(
-                    n_block < block.n_blocks(),
-                    any,
-                    "{seqlen_q} x {seqlen_k}, tile {n_block}"
-                );
-                assert_eq!(
-                    n_block < block.full_blocks(),
-                    all,
-                    "{seqlen_q} x {seqlen_k}, tile {n_block}"
-                );
+                let keys = n_block * Small::BLOCK_N..(n_block + 1) * Small::BLOCK_N;
+                let pairs = || {
+                    rows.clone()
+                        .flat_map(|row| keys.clone().map(move |key| (row, key)))
+                };
+                let any = pairs().any(|(row, key)| sees(row, key));
+                let all = pairs().all(|(row, key)| sees(row, key));
+                let what = format!("{params:?}, block {id}, tile {n_block}");
+                assert_eq!((tiles.begin..tiles.end).contains(&n_block), any, "{what}");
+                assert_eq!((full.begin..full.end).contains(&n_block), all, "{what}");
             }
         }
     }
@@ -175,23 +232,18 @@ mod tests {
     #[test]
     fn visited_tiles_are_those_with_a_visible_key_and_full_ones_need_no_mask() {
         for (seqlen_q, seqlen_k) in [(1, 1), (64, 96), (70, 200), (200, 70), (33, 48), (5, 0)] {
-            bounds_agree_with_the_mask::<Full>(seqlen_q, seqlen_k);
-            bounds_agree_with_the_mask::<Causal>(seqlen_q, seqlen_k);
-        }
-    }
-
-    #[test]
-    fn either_follows_the_launch() {
-        let full = params(70, 200, 1, 1);
-        let causal = FwdParams {
-            is_causal: 1,
-            ..full
-        };
-        for (params, is_causal) in [(full, false), (causal, true)] {
-            assert_eq!(
-                BlockInfo::<Small>::new::<Either>(&params, 0).keys.is_causal,
-                is_causal
-            );
+            for left in [UNLIMITED, 0, 31, 60, 130] {
+                for right in [UNLIMITED, 0, 20, 100] {
+                    for is_top_left in [0, 1] {
+                        ranges_agree_with_the_mask(&FwdParams {
+                            window_left: left,
+                            window_right: right,
+                            is_top_left,
+                            ..params(seqlen_q, seqlen_k, 1, 1)
+                        });
+                    }
+                }
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::flash_fwd::{Place, Variant};
 use crate::fragment::{Acc, ROW_HALF, STRIP_ROWS, acc_col, acc_row};
 use crate::mma::Element;
 use crate::ptx;
-use crate::tile::{ELEMENT_BYTES, Extent, GlobalTile, Queries, Rows, Shape, SharedTile};
+use crate::tile::{ELEMENT_BYTES, Extent, Queries, Rows, Shape, SharedTile};
 use abi::FwdParams;
 
 /// Stores the normalised `acc_o` and the rows' `lse`.
@@ -50,7 +50,7 @@ pub unsafe fn store_staged<V: Variant>(
     staging: SharedTile<Queries<V>>,
 ) {
     ptx::barrier();
-    let to = GlobalTile::new(&params.out, block.batch, block.head, block.first_row);
+    let to = block.queries_of(&params.out);
     let extent = Extent {
         rows: Rows::First(block.rows_left()),
         cols: params.head_dim,
@@ -97,14 +97,13 @@ unsafe fn store_lse<V: Variant>(
     lane: u32,
     lse: [f32; 2],
 ) {
-    let head = block.batch as u64 * params.num_heads as u64 + block.head as u64;
+    let first = block.sequence.row_values(&params.lse, block.head) + 4 * block.first_row as u64;
     let mut half = 0;
     while half < 2 {
         let row = first_row + acc_row(lane, 0) + ROW_HALF * half as u32;
         if acc_col(lane, 0) == 0 && row < block.rows_left() {
-            let index = head * params.seqlen_q as u64 + (block.first_row + row) as u64;
             // SAFETY: the row exists, and this lane alone writes it.
-            unsafe { ptx::store_global_f32(params.lse + 4 * index, lse[half]) };
+            unsafe { ptx::store_global_f32(first + 4 * row as u64, lse[half]) };
         }
         half += 1;
     }

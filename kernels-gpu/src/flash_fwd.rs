@@ -5,16 +5,16 @@
 //! every warp keeps S, P and O of its own rows in registers, so warps never exchange anything but tiles. Keys are
 //! walked from last to first: the tiles cut by the mask come first, and all others run without mask code.
 
-use crate::block_info::BlockInfo;
+use crate::block_info::{BlockInfo, Tiles};
 use crate::copy::{self, TileCopy};
 use crate::epilogue;
 use crate::fragment::{Acc, STRIP_ROWS, acc_row, chunks_first, rows_first};
-use crate::mask::{Mask, hide_keys};
+use crate::mask::hide_outside;
 use crate::mma::{Element, mma_pv, mma_qk};
 use crate::pipeline::{KvPipeline, Stage};
 use crate::ptx;
 use crate::softmax::{MASKED, OnlineSoftmax, UNMASKED};
-use crate::tile::{Extent, GlobalTile, Keys, LaneAddress, Queries, Rows, Shape, SharedTile};
+use crate::tile::{Extent, Keys, LaneAddress, Queries, Rows, Shape, SharedTile};
 use crate::tiling::Tiling;
 use abi::FwdParams;
 
@@ -22,8 +22,6 @@ use abi::FwdParams;
 pub trait Variant: Tiling + Sized {
     /// Type of Q, K, V and O.
     type Element: Element;
-    /// Which keys a query sees.
-    type Mask: Mask;
     /// How tiles travel between global and shared memory.
     type Copy: TileCopy;
 }
@@ -48,6 +46,17 @@ impl Place {
     }
 }
 
+impl<V: Variant> BlockInfo<V> {
+    /// Of the calling block.
+    #[inline(always)]
+    pub fn current(params: &FwdParams) -> Self {
+        // SAFETY: `params` says where the lengths of packed sequences are.
+        BlockInfo::new(params, ptx::block_index(), |address| unsafe {
+            ptx::load_global_u32(address)
+        })
+    }
+}
+
 /// The kernel of variant `V`: STRIPS strips of 16 rows per warp, `8 * N` keys per step, `8 * D` columns.
 ///
 /// # Safety
@@ -67,29 +76,38 @@ pub unsafe fn flash_fwd<V: Variant, const STRIPS: usize, const N: usize, const D
             "fragments count 8-column tiles"
         );
     }
-    let block = BlockInfo::<V>::new::<V::Mask>(params, ptx::block_index());
+    let block = BlockInfo::<V>::current(params);
+    if block.is_empty() {
+        return;
+    }
     let place = Place::current();
     let q = SharedTile::<Queries<V>>::at(ptx::dynamic_shared());
     let mut acc_o = [Acc::<D>::zero(); STRIPS];
     let mut softmax = OnlineSoftmax::<STRIPS>::new(positive_scale(params.softmax_scale));
 
-    let mut n_block = block.n_blocks();
-    if n_block > 0 {
+    let tiles = block.tiles();
+    if tiles.begin < tiles.end {
         // SAFETY: the launch is as promised; nothing uses shared memory yet.
-        let kv = unsafe { start_loads(params, &block, q, place, n_block - 1) };
+        let kv = unsafe { start_loads(params, &block, q, place, tiles) };
         let warp = Warp {
             block: &block,
             place,
             q: q.lane(place.warp * V::WARP_ROWS, rows_first(place.lane)),
         };
-        let full_blocks = block.full_blocks();
-        while n_block > full_blocks {
-            n_block -= 1;
-            warp.step::<MASKED, STRIPS, N, D>(n_block, &kv, &mut softmax, &mut acc_o);
-        }
-        while n_block > 0 {
-            n_block -= 1;
-            warp.step::<UNMASKED, STRIPS, N, D>(n_block, &kv, &mut softmax, &mut acc_o);
+        let full = block.full_tiles(tiles);
+        // The masked step is compiled once: the first pass takes the tiles that are cut on the right and the full ones,
+        // the second one the tiles that are cut on the left.
+        let (mut n_block, mut masked_end) = (tiles.end, full.end);
+        while n_block > tiles.begin {
+            while n_block > masked_end {
+                n_block -= 1;
+                warp.step::<MASKED, STRIPS, N, D>(n_block, &kv, &mut softmax, &mut acc_o);
+            }
+            while n_block > full.begin {
+                n_block -= 1;
+                warp.step::<UNMASKED, STRIPS, N, D>(n_block, &kv, &mut softmax, &mut acc_o);
+            }
+            masked_end = tiles.begin;
         }
     }
 
@@ -111,9 +129,9 @@ unsafe fn start_loads<V: Variant>(
     block: &BlockInfo<V>,
     q: SharedTile<Queries<V>>,
     place: Place,
-    last: u32,
+    tiles: Tiles,
 ) -> KvPipeline<V> {
-    let from = GlobalTile::new(&params.q, block.batch, block.head, block.first_row);
+    let from = block.queries_of(&params.q);
     let extent = Extent {
         rows: Rows::First(block.rows_left()),
         cols: params.head_dim,
@@ -125,7 +143,8 @@ unsafe fn start_loads<V: Variant>(
     let v_tile = SharedTile::at(ptx::dynamic_shared() + Queries::<V>::BYTES + Keys::<V>::BYTES);
     let k = Stage::new(&params.k, block, k_tile, chunks_first(place.lane));
     let v = Stage::new(&params.v, block, v_tile, rows_first(place.lane));
-    let kv = KvPipeline::start(k, v, params.head_dim, last, block.keys_left(last));
+    let last_keys = block.keys_left(tiles.end - 1);
+    let kv = KvPipeline::start(k, v, params.head_dim, tiles, last_keys);
 
     let scale = params.softmax_scale;
     if scale <= 0.0 {
@@ -187,12 +206,13 @@ impl<V: Variant> Warp<'_, V> {
         let mut strip = 0;
         while strip < STRIPS {
             let strip_row = first_row + STRIP_ROWS * strip as u32;
-            let end = [0, 2].map(|i| self.block.keys.end(strip_row + acc_row(self.place.lane, i)));
-            hide_keys(
+            let rows = [0, 2].map(|i| strip_row + acc_row(self.place.lane, i));
+            hide_outside(
                 &mut acc_s[strip],
                 self.place.lane,
                 n_block * V::BLOCK_N,
-                end,
+                rows.map(|row| self.block.keys().begin(row)),
+                rows.map(|row| self.block.keys().end(row)),
             );
             strip += 1;
         }

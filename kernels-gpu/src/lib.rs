@@ -10,6 +10,7 @@
 //! | `copy` | how a tile is copied: `cp.async` or element by element |
 //! | `epilogue` | O and log-sum-exp to global memory |
 //! | `block_info` | which rows, head and key tiles a block works on |
+//! | `sequence` | one batch entry: its lengths, where its rows are |
 //! | `mask` | which keys a row sees |
 //! | `tile` | addresses inside tiles, swizzle |
 //! | `fragment` | which lane owns which element |
@@ -17,7 +18,7 @@
 //! | `ptx` | one function per PTX instruction |
 //!
 //! Kernel entries are generated from the manifest, `abi::variants`. The modules that are pure arithmetic
-//! (`block_info`, `fragment`, `mask`, `tile`, `tiling`) also compile for the host, where their tests run; the others
+//! (`block_info`, `fragment`, `mask`, `sequence`, `tile`, `tiling`) also compile for the host, where their tests run; the others
 //! exist only for `nvptx64`.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(
@@ -28,7 +29,7 @@
     target_arch = "nvptx64",
     allow(
         internal_features,
-        reason = "warp instructions are LLVM intrinsics, see ptx.rs"
+        reason = "warp instructions are LLVM intrinsics, see `ptx`"
     )
 )]
 
@@ -61,11 +62,11 @@ mod entries {
     use crate::baseline::{flash1, standard};
     use crate::flash_fwd::{Variant, flash_fwd};
     use crate::tiling::Tiling;
-    use crate::{copy, mask, mma};
+    use crate::{copy, mma};
     use abi::{Flash1Params, FwdParams, StandardParams};
 
     macro_rules! fwd_entries {
-        ($($entry:ident: $arch:ident, $dtype:ident, $mask:ident, $copy:ident,
+        ($($entry:ident: $arch:ident, $dtype:ident, $scores:ident, $copy:ident,
            $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal, $blocks_per_sm:literal;)*) => { $(
             /// Kernel entry of one manifest row.
             ///
@@ -82,7 +83,6 @@ mod entries {
                 }
                 impl Variant for Row {
                     type Element = mma::$dtype;
-                    type Mask = mask::$mask;
                     type Copy = copy::$copy;
                 }
                 // SAFETY: the launch contract of the entry.
@@ -136,7 +136,6 @@ mod entries {
                 }
                 impl Variant for Row {
                     type Element = mma::$dtype;
-                    type Mask = mask::Either;
                     type Copy = copy::Vector;
                 }
                 // SAFETY: the launch contract of the entry.

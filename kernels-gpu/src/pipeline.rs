@@ -8,7 +8,7 @@
 //! Each bar is a wait for the copy on its left and a barrier of the block. The barrier does two things: it shows
 //! every thread's copies to the others, and it ends all reads of the tile that the next copy overwrites.
 
-use crate::block_info::BlockInfo;
+use crate::block_info::{BlockInfo, Tiles};
 use crate::copy::TileCopy;
 use crate::flash_fwd::Variant;
 use crate::fragment::LanePoint;
@@ -33,7 +33,7 @@ impl<V: Variant> Stage<V> {
         point: LanePoint,
     ) -> Self {
         Stage {
-            matrix: GlobalTile::new(matrix, block.batch, block.head_k, 0),
+            matrix: block.keys_of(matrix),
             tile,
             lane: tile.lane(0, point),
         }
@@ -51,29 +51,30 @@ impl<V: Variant> Stage<V> {
     }
 }
 
-/// The two stages. A step is `wait_k`, Q·Kᵀ, `wait_v`, P·V, in this order, for n_block = `last`, `last` - 1, ..., 0.
+/// The two stages. A step is `wait_k`, Q·Kᵀ, `wait_v`, P·V, in this order, for n_block = `last`, `last` - 1, ..., `first`.
 pub struct KvPipeline<V: Variant> {
     k: Stage<V>,
     v: Stage<V>,
     head_dim: u32,
+    first: u32,
 }
 
 impl<V: Variant> KvPipeline<V> {
-    /// Starts to load the K tile of the first step, `last`, of which `keys` keys exist.
+    /// Streams `tiles` of K and V: starts to load the last K tile, of which `keys` keys exist.
     #[inline(always)]
-    pub fn start(k: Stage<V>, v: Stage<V>, head_dim: u32, last: u32, keys: u32) -> Self {
-        let rows = Rows::First(keys);
-        // SAFETY: nobody has read the stage before.
-        unsafe {
-            k.start(
-                last,
-                Extent {
-                    rows,
-                    cols: head_dim,
-                },
-            )
+    pub fn start(k: Stage<V>, v: Stage<V>, head_dim: u32, tiles: Tiles, keys: u32) -> Self {
+        let extent = Extent {
+            rows: Rows::First(keys),
+            cols: head_dim,
         };
-        KvPipeline { k, v, head_dim }
+        // SAFETY: nobody has read the stage before.
+        unsafe { k.start(tiles.end - 1, extent) };
+        KvPipeline {
+            k,
+            v,
+            head_dim,
+            first: tiles.begin,
+        }
     }
 
     /// Waits for K of step `n_block`, of which `keys` keys exist, and starts to load V of the same step.
@@ -93,7 +94,7 @@ impl<V: Variant> KvPipeline<V> {
     pub fn wait_v(&self, n_block: u32) -> &LaneAddress<Keys<V>> {
         V::Copy::wait();
         ptx::barrier();
-        if n_block > 0 {
+        if n_block > self.first {
             // Only the last tile of the keys can be ragged, and that one was the first to be loaded.
             let (rows, cols) = (Rows::All, self.head_dim);
             // SAFETY: the reads of K by this step are before the barrier.

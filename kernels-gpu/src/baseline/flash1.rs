@@ -11,12 +11,12 @@
 mod exchange;
 mod state;
 
-use super::{exp, first_rows, origin, reciprocal_or_zero};
+use super::{exp, first_rows, not_packed, origin, reciprocal_or_zero};
 use crate::block_info::BlockInfo;
 use crate::copy::TileCopy;
 use crate::flash_fwd::{Place, Variant};
 use crate::fragment::{Acc, STRIP_ROWS, acc_col, acc_row, chunks_first, rows_first};
-use crate::mask::hide_keys;
+use crate::mask::hide_outside;
 use crate::mma::{mma_pv, mma_qk};
 use crate::ptx;
 use crate::softmax::{across_quad, row_max};
@@ -42,8 +42,8 @@ pub unsafe fn flash1<V: Variant, const N: usize, const D: usize>(params: &Flash1
             "fragments count 8-column tiles"
         );
     }
-    let block = BlockInfo::<V>::new::<V::Mask>(&params.problem, ptx::block_index());
-    let keys = &block.keys;
+    let block = BlockInfo::<V>::new(&params.problem, ptx::block_index(), not_packed);
+    let keys = block.keys();
     let head = Head::<V, N, D>::new(params, &block);
     // Line 2.
     // SAFETY: the launch is as promised.
@@ -108,10 +108,16 @@ impl<'a, V: Variant, const N: usize, const D: usize> Head<'a, V, N, D> {
     /// All warps have passed a barrier since they last read the two tiles.
     #[inline(always)]
     unsafe fn load_keys(&self, n_block: u32) {
-        let (problem, first_key) = (&self.params.problem, n_block * V::BLOCK_N);
+        let problem = &self.params.problem;
         let extent = first_rows::<V>(self.block.keys_left(n_block));
-        let k = GlobalTile::new(&problem.k, self.block.batch, self.block.head_k, first_key);
-        let v = GlobalTile::new(&problem.v, self.block.batch, self.block.head_k, first_key);
+        let k = self
+            .block
+            .keys_of(&problem.k)
+            .tile_below(n_block, V::BLOCK_N);
+        let v = self
+            .block
+            .keys_of(&problem.v)
+            .tile_below(n_block, V::BLOCK_N);
         // SAFETY: the caller's promise; the extent ends where the keys do.
         unsafe {
             V::Copy::load(self.k, &k, extent);
@@ -126,7 +132,7 @@ impl<'a, V: Variant, const N: usize, const D: usize> Head<'a, V, N, D> {
     #[inline(always)]
     unsafe fn load_queries(&self, first_row: u32) {
         let q = &self.params.problem.q;
-        let from = GlobalTile::new(q, self.block.batch, self.block.head, first_row);
+        let from = GlobalTile::new(q, self.block.sequence.batch, self.block.head, first_row);
         let extent = first_rows::<V>(self.params.problem.seqlen_q - first_row);
         // SAFETY: the caller's promise; the extent ends where the queries do.
         unsafe { V::Copy::load(self.q, &from, extent) };
@@ -204,12 +210,12 @@ impl<'a, V: Variant, const N: usize, const D: usize> Head<'a, V, N, D> {
         // SAFETY: the caller's promise.
         let [mut acc_s] = unsafe { mma_qk::<V::Element, _, _, 1, N>(&q, &k) };
         acc_s.map(|s, _, _| s * self.params.problem.softmax_scale);
-        let end = rows.map(|row| self.block.keys.end(row));
-        hide_keys(
+        hide_outside(
             &mut acc_s,
             lane,
             n_block * V::BLOCK_N + self.first_key(),
-            end,
+            [0; 2],
+            rows.map(|row| self.block.keys().end(row)),
         );
         acc_s
     }

@@ -41,6 +41,12 @@ fn log_sum_exp(max: f32, sum: f32) -> f32 {
     max + ptx::log2(sum) * core::f32::consts::LN_2
 }
 
+/// Reads a length of a packed sequence: baselines have none.
+#[inline(always)]
+fn not_packed(_: u64) -> u32 {
+    0
+}
+
 /// The first `rows` rows of a tile as wide as the head dimension.
 #[inline(always)]
 const fn first_rows<V: Variant>(rows: u32) -> Extent {

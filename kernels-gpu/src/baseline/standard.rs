@@ -4,7 +4,7 @@
 //! O = P·V (line 3). The products know nothing of masks: S has all pairs of a query and a key, and the softmax gives
 //! those that the mask hides probability 0.
 
-use super::{exp, first_rows, log_sum_exp, origin, reciprocal_or_zero};
+use super::{exp, first_rows, log_sum_exp, not_packed, origin, reciprocal_or_zero};
 use crate::block_info::{BlockInfo, div_rem};
 use crate::copy::TileCopy;
 use crate::epilogue;
@@ -13,7 +13,7 @@ use crate::fragment::{Acc, STRIP_ROWS, acc_col, acc_row, chunks_first, rows_firs
 use crate::mma::{Element, mma_qk, mma_stored_pv};
 use crate::ptx;
 use crate::softmax::across_warp;
-use crate::tile::{ELEMENT_BYTES, Extent, GlobalTile, Keys, Queries, Rows, Shape, SharedTile};
+use crate::tile::{ELEMENT_BYTES, Extent, Keys, Queries, Rows, Shape, SharedTile};
 use crate::tiling::Tiling;
 use abi::{StandardParams, Strided};
 use core::marker::PhantomData;
@@ -41,13 +41,13 @@ impl<T: Tiling> Shape for Probabilities<T> {
 pub unsafe fn scores<V: Variant, const STRIPS: usize, const N: usize>(params: &StandardParams) {
     let problem = &params.problem;
     let (block, n_block) = div_rem(ptx::block_index(), params.n_blocks);
-    let block = BlockInfo::<V>::new::<V::Mask>(problem, block);
+    let block = BlockInfo::<V>::new(problem, block, not_packed);
     let place = Place::current();
     let q = SharedTile::<Queries<V>>::at(ptx::dynamic_shared());
     let k = SharedTile::<Keys<V>>::at(ptx::dynamic_shared() + Queries::<V>::BYTES);
     let first_key = n_block * V::BLOCK_N;
-    let from_q = GlobalTile::new(&problem.q, block.batch, block.head, block.first_row);
-    let from_k = GlobalTile::new(&problem.k, block.batch, block.head_k, first_key);
+    let from_q = block.queries_of(&problem.q);
+    let from_k = block.keys_of(&problem.k).tile_below(n_block, V::BLOCK_N);
     // SAFETY: nobody has used shared memory before; the tiles end where the sequences do.
     unsafe {
         V::Copy::load(q, &from_q, first_rows::<V>(block.rows_left()));
@@ -114,7 +114,7 @@ unsafe fn store_scores<V: Variant, const N: usize>(
 #[inline(always)]
 pub unsafe fn softmax<V: Variant>(params: &StandardParams) {
     let problem = &params.problem;
-    let block = BlockInfo::<V>::new::<V::Mask>(problem, ptx::block_index());
+    let block = BlockInfo::<V>::new(problem, ptx::block_index(), not_packed);
     let Place { warp, lane } = Place::current();
     let row = block.first_row + warp;
     if row >= problem.seqlen_q {
@@ -123,7 +123,7 @@ pub unsafe fn softmax<V: Variant>(params: &StandardParams) {
     let start = row_start(params, &block, row);
     let scores = ScoreRow {
         address: params.scores + SCORE_BYTES * start,
-        visible: block.keys.end(row),
+        visible: block.keys().end(row),
     };
     // SAFETY: S is written and has this row.
     let (max, sum) = unsafe { scores.max_and_sum(lane) };
@@ -144,7 +144,7 @@ pub unsafe fn softmax<V: Variant>(params: &StandardParams) {
         // SAFETY: the row exists and this lane alone writes its log-sum-exp.
         unsafe {
             ptx::store_global_f32(
-                problem.lse + 4 * row_index(params, &block, row),
+                block.sequence.row_values(&problem.lse, block.head) + 4 * row as u64,
                 log_sum_exp(max, sum),
             )
         };
@@ -212,19 +212,14 @@ impl ScoreRow {
 #[inline(always)]
 pub unsafe fn output<V: Variant, const STRIPS: usize, const D: usize>(params: &StandardParams) {
     let problem = &params.problem;
-    let block = BlockInfo::<V>::new::<V::Mask>(problem, ptx::block_index());
+    let block = BlockInfo::<V>::new(problem, ptx::block_index(), not_packed);
     let place = Place::current();
     let p = SharedTile::<Probabilities<V>>::at(ptx::dynamic_shared());
     let v = SharedTile::<Keys<V>>::at(ptx::dynamic_shared() + Probabilities::<V>::BYTES);
     let lane_p = p.lane(place.warp * V::WARP_ROWS, rows_first(place.lane));
     let lane_v = v.lane(0, rows_first(place.lane));
-    let from_p = GlobalTile::new(
-        &probabilities(params),
-        block.batch,
-        block.head,
-        block.first_row,
-    );
-    let from_v = GlobalTile::new(&problem.v, block.batch, block.head_k, 0);
+    let from_p = block.queries_of(&probabilities(params));
+    let from_v = block.keys_of(&problem.v);
     let mut acc_o = [Acc::<D>::zero(); STRIPS];
 
     let mut n_block = 0;
@@ -280,7 +275,7 @@ fn probabilities(params: &StandardParams) -> Strided {
 /// Index of query row `row` of the block's head among the rows of all heads.
 #[inline(always)]
 fn row_index<V>(params: &StandardParams, block: &BlockInfo<V>, row: u32) -> u64 {
-    let head = block.batch as u64 * params.problem.num_heads as u64 + block.head as u64;
+    let head = block.sequence.batch as u64 * params.problem.num_heads as u64 + block.head as u64;
     head * params.problem.seqlen_q as u64 + row as u64
 }
 

@@ -6,7 +6,7 @@ use crate::copy::TileCopy;
 use crate::flash_fwd::Variant;
 use crate::mma::Element;
 use crate::ptx;
-use crate::tile::{CHUNK_BYTES, CHUNK_COLS, GlobalTile};
+use crate::tile::{CHUNK_BYTES, CHUNK_COLS};
 use abi::Flash1Params;
 
 /// What is known of two rows after some keys.
@@ -29,7 +29,8 @@ impl<'a, V: Variant> State<'a, V> {
     /// Of the head of `block`.
     #[inline(always)]
     pub fn new(params: &'a Flash1Params, block: &'a BlockInfo<V>) -> Self {
-        let head = block.batch as u64 * params.problem.num_heads as u64 + block.head as u64;
+        let head =
+            block.sequence.batch as u64 * params.problem.num_heads as u64 + block.head as u64;
         State {
             params,
             block,
@@ -122,7 +123,7 @@ impl<'a, V: Variant> State<'a, V> {
     #[inline(always)]
     pub unsafe fn store_output(&self) {
         let problem = &self.params.problem;
-        let to = GlobalTile::new(&problem.out, self.block.batch, self.block.head, 0);
+        let to = self.block.queries_of(&problem.out);
         self.for_each_chunk(|row, chunk| {
             let from = self.out(row, chunk * CHUNK_COLS);
             // SAFETY: a chunk of O, which exists.
@@ -139,8 +140,11 @@ impl<'a, V: Variant> State<'a, V> {
                 unsafe {
                     let max = ptx::load_global_f32(self.row_max(row));
                     let sum = ptx::load_global_f32(self.row_sum(row));
-                    let lse = problem.lse + 4 * (self.first_row + row as u64);
-                    ptx::store_global_f32(lse, log_sum_exp(max, sum));
+                    let lse = self
+                        .block
+                        .sequence
+                        .row_values(&problem.lse, self.block.head);
+                    ptx::store_global_f32(lse + 4 * row as u64, log_sum_exp(max, sum));
                 }
             }
         });

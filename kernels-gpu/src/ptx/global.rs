@@ -1,0 +1,141 @@
+//! Global memory: loads and stores.
+
+use core::arch::asm;
+
+/// Reads one 16-bit element of global memory: `ld.global.b16` ("ld").
+///
+/// # Safety
+/// `global` is 2-byte aligned and readable.
+#[inline(always)]
+pub unsafe fn load_global_element(global: u64) -> u16 {
+    let element;
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "ld.global.b16 {}, [{}];",
+            out(reg16) element, in(reg64) global,
+            options(readonly, nostack, preserves_flags)
+        );
+    }
+    element
+}
+
+/// Writes one 16-bit element of global memory: `st.global.b16` ("st").
+///
+/// # Safety
+/// `global` is 2-byte aligned, writable, and no other thread uses it.
+#[inline(always)]
+pub unsafe fn store_global_element(global: u64, element: u16) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("st.global.b16 [{}], {};", in(reg64) global, in(reg16) element, options(nostack, preserves_flags));
+    }
+}
+
+/// Reads one u32 of global memory: `ld.global.b32` ("ld").
+///
+/// # Safety
+/// `global` is 4-byte aligned and readable.
+#[inline(always)]
+pub unsafe fn load_global_u32(global: u64) -> u32 {
+    let x;
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("ld.global.b32 {}, [{}];", out(reg32) x, in(reg64) global, options(readonly, nostack, preserves_flags));
+    }
+    x
+}
+
+/// Reads one f32 of global memory: `ld.global.b32` ("ld").
+///
+/// # Safety
+/// `global` is 4-byte aligned and readable.
+#[inline(always)]
+pub unsafe fn load_global_f32(global: u64) -> f32 {
+    let x;
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("ld.global.b32 {}, [{}];", out(reg32) x, in(reg64) global, options(readonly, nostack, preserves_flags));
+    }
+    x
+}
+
+/// Reads two f32 of global memory: `ld.global.v2.b32` ("ld").
+///
+/// # Safety
+/// `global` is 8-byte aligned and readable.
+#[inline(always)]
+pub unsafe fn load_global_f32x2(global: u64) -> [f32; 2] {
+    let (x0, x1);
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "ld.global.v2.b32 {{{}, {}}}, [{}];",
+            out(reg32) x0, out(reg32) x1, in(reg64) global,
+            options(readonly, nostack, preserves_flags)
+        );
+    }
+    [x0, x1]
+}
+
+/// Reads four f32 of global memory: `ld.global.v4.b32` ("ld").
+///
+/// # Safety
+/// `global` is 16-byte aligned and readable.
+#[inline(always)]
+pub unsafe fn load_global_f32x4(global: u64) -> [f32; 4] {
+    let (x0, x1, x2, x3);
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "ld.global.v4.b32 {{{}, {}, {}, {}}}, [{}];",
+            out(reg32) x0, out(reg32) x1, out(reg32) x2, out(reg32) x3, in(reg64) global,
+            options(readonly, nostack, preserves_flags)
+        );
+    }
+    [x0, x1, x2, x3]
+}
+
+/// Writes 16 bytes of global memory: `st.global.v4.b32` ("st").
+///
+/// # Safety
+/// `global` is 16-byte aligned, writable, and no other thread uses it.
+#[inline(always)]
+pub unsafe fn store_global(global: u64, words: [u32; 4]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "st.global.v4.b32 [{}], {{{}, {}, {}, {}}};",
+            in(reg64) global, in(reg32) words[0], in(reg32) words[1], in(reg32) words[2], in(reg32) words[3],
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// Writes 8 bytes of global memory: `st.global.v2.b32` ("st").
+///
+/// # Safety
+/// `global` is 8-byte aligned, writable, and no other thread uses it.
+#[inline(always)]
+pub unsafe fn store_global_pair(global: u64, words: [u32; 2]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "st.global.v2.b32 [{}], {{{}, {}}};",
+            in(reg64) global, in(reg32) words[0], in(reg32) words[1],
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// Writes one f32 of global memory: `st.global.b32` ("st").
+///
+/// # Safety
+/// `global` is 4-byte aligned, writable, and no other thread uses it.
+#[inline(always)]
+pub unsafe fn store_global_f32(global: u64, x: f32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("st.global.b32 [{}], {};", in(reg64) global, in(reg32) x, options(nostack, preserves_flags));
+    }
+}

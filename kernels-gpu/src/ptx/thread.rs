@@ -1,0 +1,41 @@
+//! Where a thread is in its launch, and how threads wait for each other and exchange registers.
+
+unsafe extern "unadjusted" {
+    #[link_name = "llvm.nvvm.read.ptx.sreg.tid.x"]
+    fn sreg_tid_x() -> u32;
+    #[link_name = "llvm.nvvm.read.ptx.sreg.ctaid.x"]
+    fn sreg_ctaid_x() -> u32;
+    #[link_name = "llvm.nvvm.barrier.cta.sync.aligned.all"]
+    fn barrier_cta_sync_aligned_all(barrier: i32);
+    #[link_name = "llvm.nvvm.shfl.sync.bfly.f32"]
+    fn shfl_sync_bfly_f32(members: i32, x: f32, lane_mask: i32, clamp: i32) -> f32;
+}
+
+/// Thread in its block: `%tid.x` ("Special Registers").
+#[inline(always)]
+pub fn thread_index() -> u32 {
+    // SAFETY: reads a special register.
+    unsafe { sreg_tid_x() }
+}
+
+/// Block in its grid: `%ctaid.x` ("Special Registers").
+#[inline(always)]
+pub fn block_index() -> u32 {
+    // SAFETY: reads a special register.
+    unsafe { sreg_ctaid_x() }
+}
+
+/// All threads of the block wait for each other; shared memory written before is visible after: `bar.sync 0`
+/// ("Parallel Synchronization and Communication Instructions: bar").
+#[inline(always)]
+pub fn barrier() {
+    // SAFETY: barrier 0 is the only one in use; callers are in uniform control flow.
+    unsafe { barrier_cta_sync_aligned_all(0) }
+}
+
+/// The value of `x` in the lane whose index differs by `lane_mask`: `shfl.sync.bfly.b32` ("shfl.sync").
+#[inline(always)]
+pub fn shuffle_xor(x: f32, lane_mask: i32) -> f32 {
+    // SAFETY: every lane takes part (full member mask); callers are in uniform control flow.
+    unsafe { shfl_sync_bfly_f32(-1, x, lane_mask, 31) }
+}
