@@ -236,6 +236,22 @@ impl Attention {
             .map(|slopes| slopes.as_raw(batch))
     }
 
+    /// Whether there is no option but the scale and the causal mask, aligned to the bottom right corner.
+    pub(crate) fn is_plain(&self) -> bool {
+        let Options {
+            mask,
+            softcap,
+            dropout,
+            ..
+        } = &self.options;
+        let is_plain_mask = mask.window == Window::default() && !mask.is_top_left;
+        is_plain_mask
+            && *softcap == 0.0
+            && dropout.is_none()
+            && self.alibi_slopes.is_none()
+            && self.bias.is_none()
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Options)) -> Attention {
         change(&mut self.options);
         self

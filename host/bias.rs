@@ -5,7 +5,6 @@ use half::{bf16, f16};
 
 use crate::backend::BackendError;
 use crate::device::Device;
-use crate::element::AttentionElement;
 use crate::raw::{RawBias, RawTensor};
 use crate::tensor::{Tensor, TensorError};
 

@@ -178,7 +178,7 @@ impl Attention {
         sequences: &CuSeqlens,
     ) -> Result<ForwardVarlen<T>, Error> {
         sequences.check(inputs)?;
-        let [q, k, v] = inputs.map(Tensor::with_batch);
+        let [q, k, v] = inputs.map(|x| x.with_batch());
         self.check(q.shape(), k.shape(), v.shape())?;
         let (device, [_, total_q, num_heads, _]) = (q.device(), q.shape());
         let (out, lse) = match sequences.q.covers(total_q) {
@@ -219,7 +219,7 @@ impl Attention {
         sequences: &CuSeqlens,
     ) -> Result<GradientsVarlen<T>, Error> {
         sequences.check(inputs)?;
-        let [q, k, v] = inputs.map(Tensor::with_batch);
+        let [q, k, v] = inputs.map(|x| x.with_batch());
         self.check(q.shape(), k.shape(), v.shape())?;
         let device = q.device();
         let others = [
