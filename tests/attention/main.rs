@@ -16,3 +16,4 @@ mod profile;
 mod properties;
 mod real_data;
 mod strides;
+mod training;
