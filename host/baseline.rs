@@ -97,6 +97,11 @@ pub enum BaselineError {
         /// Strides of the contiguous layout.
         want: [i64; 4],
     },
+    /// The baselines know two masks and nothing else.
+    #[error(
+        "the baselines take softmax_scale and causal (bottom right), and no other option: use Attention::forward"
+    )]
+    Options,
     /// The tensor starts in the middle of 16 bytes.
     #[error(
         "the baselines need tensors aligned to 16 bytes, {tensor} is at {ptr:#x}: copy it, or use Attention::forward"
@@ -158,11 +163,14 @@ fn ancestor<T: AttentionElement>(
     for (tensor, input) in [("q", q), ("k", k), ("v", v)] {
         check(tensor, input)?;
     }
+    if !attention.is_plain() {
+        return Err(BaselineError::Options.into());
+    }
     let [batch, seqlen_q, num_heads, _] = q.shape();
-    let mut out = Tensor::unspecified(q.device(), q.shape())?;
-    let mut lse = Tensor::unspecified(q.device(), [batch, num_heads, seqlen_q])?;
-    let problem = Problem::new(&attention.arguments(q, k, v, &mut out, &mut lse)?)?;
-    let work = if problem.is_empty() {
+    let out = Tensor::unspecified(q.device(), q.shape())?;
+    let lse = Tensor::unspecified(q.device(), [batch, num_heads, seqlen_q])?;
+    let problem = Problem::new(&attention.arguments([q, k, v], &out, &lse)?)?;
+    let work = if problem.has_no_rows() {
         Work {
             workspace_bytes: 0,
             entries: Vec::new(),
@@ -295,7 +303,12 @@ fn variant(
     let limits = device.backend().limits();
     match dispatch::fits(&variant.spec(), limits) {
         Ok(()) => Ok(variant),
-        Err(rule) => Err(dispatch::refusal(problem, limits, variant.entry, rule)),
+        Err(rule) => Err(dispatch::refusal(
+            &problem.needs(),
+            limits,
+            variant.entry,
+            rule,
+        )),
     }
 }
 

@@ -1,11 +1,14 @@
 //! From a checked problem to a row of the manifest: [`eligible`] says which rows could compute it, [`preferred`]
 //! which one does. Pure: no device is asked, nothing is measured.
 
-use abi::{CopyKind, Dtype, FWD_VARIANTS, FwdVariant, KernelSpec, MaskKind};
+use abi::{
+    BWD_VARIANTS, BwdStep, BwdVariant, CopyKind, Dtype, FWD_VARIANTS, FwdVariant, KernelSpec,
+    ScoreKind,
+};
 use thiserror::Error;
 
 use crate::backend::DeviceLimits;
-use crate::problem::Problem;
+use crate::problem::{BackwardKernels, BackwardProblem, Problem};
 
 /// Why a variant cannot compute a problem on a device. Ordered from "never" to "not on this device", so that the
 /// largest of all rows' rules is the one worth reporting.
@@ -17,9 +20,9 @@ pub enum Rule {
     /// Compiled for narrower heads.
     #[error("its head_dim is smaller")]
     HeadDim,
-    /// Compiled for the other mask.
-    #[error("it is compiled for another mask")]
-    Mask,
+    /// Compiled without softcap, ALiBi, bias and dropout.
+    #[error("it computes plain scores only, without softcap, ALiBi, bias or dropout")]
+    Scores,
     /// Reads 16 bytes at a time.
     #[error("a pointer or stride is not a multiple of 8 elements")]
     Alignment,
@@ -53,27 +56,63 @@ pub struct DispatchError {
     pub rule: Rule,
 }
 
-/// Whether `variant` computes `problem` correctly on a device with these limits, and the first rule against it.
-pub(crate) fn eligible(
-    variant: &FwdVariant,
-    problem: &Problem,
-    device: DeviceLimits,
-) -> Result<(), Rule> {
-    let mask_fits = match variant.mask {
-        MaskKind::Full => !problem.is_causal,
-        MaskKind::Causal => problem.is_causal,
-        MaskKind::Either => true,
-    };
-    if variant.dtype != problem.dtype {
+/// What a kernel must be able to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Needs {
+    pub dtype: Dtype,
+    pub head_dim: u32,
+    /// Whether scores are anything but softmax_scale · Q·Kᵀ, or probabilities are dropped.
+    pub modifies_scores: bool,
+    /// Whether its matrices can be copied 16 bytes at a time.
+    pub is_vectorizable: bool,
+}
+
+/// What dispatch knows of a row of the manifest.
+#[derive(Clone, Copy)]
+pub(crate) struct Row {
+    dtype: Dtype,
+    scores: ScoreKind,
+    copy: CopyKind,
+    head_dim: u32,
+    spec: KernelSpec,
+}
+
+impl From<&FwdVariant> for Row {
+    fn from(variant: &FwdVariant) -> Row {
+        Row {
+            dtype: variant.dtype,
+            scores: variant.scores,
+            copy: variant.copy,
+            head_dim: variant.head_dim,
+            spec: variant.spec(),
+        }
+    }
+}
+
+impl From<&BwdVariant> for Row {
+    fn from(variant: &BwdVariant) -> Row {
+        Row {
+            dtype: variant.dtype,
+            scores: variant.scores,
+            copy: variant.copy,
+            head_dim: variant.head_dim,
+            spec: variant.spec(),
+        }
+    }
+}
+
+/// Whether the kernel of `row` does what is needed on a device with these limits, and the first rule against it.
+pub(crate) fn eligible(row: Row, needs: &Needs, device: DeviceLimits) -> Result<(), Rule> {
+    if row.dtype != needs.dtype {
         Err(Rule::Dtype)
-    } else if variant.head_dim < problem.head_dim {
+    } else if row.head_dim < needs.head_dim {
         Err(Rule::HeadDim)
-    } else if !mask_fits {
-        Err(Rule::Mask)
-    } else if variant.copy == CopyKind::Vector && !problem.is_vectorizable {
+    } else if row.scores == ScoreKind::Plain && needs.modifies_scores {
+        Err(Rule::Scores)
+    } else if row.copy == CopyKind::Vector && !needs.is_vectorizable {
         Err(Rule::Alignment)
     } else {
-        fits(&variant.spec(), device)
+        fits(&row.spec, device)
     }
 }
 
@@ -89,45 +128,79 @@ pub(crate) fn fits(kernel: &KernelSpec, device: DeviceLimits) -> Result<(), Rule
     }
 }
 
-/// The eligible variant with the narrowest heads (padding is wasted work), then vector copies, then a mask known at
-/// compile time, then the newest architecture.
-pub(crate) fn preferred(
+/// The forward kernel for a problem.
+pub(crate) fn forward(
     problem: &Problem,
     device: DeviceLimits,
 ) -> Result<&'static FwdVariant, DispatchError> {
-    let cost = |v: &FwdVariant| {
-        (
-            v.head_dim,
-            v.copy == CopyKind::Element,
-            v.mask == MaskKind::Either,
-            std::cmp::Reverse(v.arch),
+    preferred(FWD_VARIANTS, |_| true, &problem.needs(), device)
+}
+
+/// The kernels of a backward pass.
+pub(crate) fn backward(
+    problem: &BackwardProblem,
+    device: DeviceLimits,
+) -> Result<BackwardKernels, DispatchError> {
+    let kernel = |step, needs: Needs| {
+        preferred(
+            BWD_VARIANTS,
+            |v: &BwdVariant| v.step == step,
+            &needs,
+            device,
         )
     };
-    let (fitting, refused): (Vec<_>, Vec<_>) = FWD_VARIANTS
-        .iter()
-        .map(|variant| (variant, eligible(variant, problem, device)))
-        .partition(|(_, r)| r.is_ok());
-    if let Some((variant, _)) = fitting.into_iter().min_by_key(|(variant, _)| cost(variant)) {
+    Ok(BackwardKernels {
+        delta: kernel(BwdStep::Delta, problem.delta_needs())?,
+        main: kernel(BwdStep::Main, problem.main_needs())?,
+        convert_dq: kernel(BwdStep::ConvertDq, problem.convert_dq_needs())?,
+        bias: match problem.bias_needs() {
+            Some(needs) => Some(kernel(BwdStep::Bias, needs)?),
+            None => None,
+        },
+    })
+}
+
+/// The eligible row with the narrowest heads (padding is wasted work), then vector copies, then plain scores, then the
+/// newest architecture.
+fn preferred<V>(
+    rows: &'static [V],
+    is_candidate: impl Fn(&V) -> bool,
+    needs: &Needs,
+    device: DeviceLimits,
+) -> Result<&'static V, DispatchError>
+where
+    for<'a> Row: From<&'a V>,
+{
+    let cost = |row: Row| {
+        (
+            row.head_dim,
+            row.copy == CopyKind::Element,
+            row.scores == ScoreKind::Any,
+            std::cmp::Reverse(row.spec.arch),
+        )
+    };
+    let candidates = || rows.iter().filter(|v| is_candidate(v));
+    let fitting = candidates().filter(|&v| eligible(v.into(), needs, device).is_ok());
+    if let Some(variant) = fitting.min_by_key(|&v| cost(v.into())) {
         return Ok(variant);
     }
-    let nearest = refused
-        .into_iter()
-        .filter_map(|(variant, r)| Some((r.err()?, variant)))
+    let nearest = candidates()
+        .filter_map(|v| Some((eligible(v.into(), needs, device).err()?, Row::from(v))))
         .max_by_key(|(rule, _)| *rule);
-    let (rule, variant) = nearest.expect("the manifest has rows");
-    Err(refusal(problem, device, variant.entry, rule))
+    let (rule, row) = nearest.expect("the manifest has rows of every kind");
+    Err(refusal(needs, device, row.spec.entry, rule))
 }
 
 /// The error for a problem of which even the kernel `nearest` breaks `rule` on a device.
 pub(crate) fn refusal(
-    problem: &Problem,
+    needs: &Needs,
     device: DeviceLimits,
     nearest: &'static str,
     rule: Rule,
 ) -> DispatchError {
     DispatchError {
-        dtype: problem.dtype,
-        head_dim: problem.head_dim,
+        dtype: needs.dtype,
+        head_dim: needs.head_dim,
         compute_capability: device.compute_capability,
         max_shared_bytes: device.max_shared_bytes,
         nearest,
@@ -145,49 +218,42 @@ mod tests {
         max_shared_bytes: 99 * 1024,
     };
 
-    fn problem(dtype: Dtype, head_dim: usize, is_causal: bool, row_stride: i64) -> Problem {
+    fn problem(dtype: Dtype, head_dim: usize, softcap: f32, row_stride: i64) -> Problem {
         let tensor = |ptr| RawTensor {
             ptr,
             shape: [1, 5, 1, head_dim],
             strides: [0, row_stride, 0, 1],
         };
-        Problem::new(&RawForward {
-            dtype,
-            q: tensor(0x1000),
-            k: tensor(0x1000),
-            v: tensor(0x1000),
-            out: tensor(0x8000),
-            lse: RawTensor {
-                ptr: 0x10000,
-                shape: [1, 1, 5],
-                strides: [5, 5, 1],
-            },
-            is_causal,
-            softmax_scale: None,
-            stream: std::ptr::null_mut(),
-        })
-        .unwrap()
+        let lse = RawTensor {
+            ptr: 0x10000,
+            shape: [1, 1, 5],
+            strides: [5, 5, 1],
+        };
+        let mut args = RawForward::new(dtype, [tensor(0x1000); 3], tensor(0x8000), lse);
+        args.options.softcap = softcap;
+        Problem::new(&args).unwrap()
     }
 
     #[test]
     fn every_problem_has_a_kernel_and_it_is_the_narrowest() {
         for dtype in [Dtype::F16, Dtype::Bf16] {
             for head_dim in (8..=256).step_by(8) {
-                for (is_causal, row_stride) in
-                    [(false, 256), (true, 256), (false, 257), (true, 257)]
-                {
-                    let problem = problem(dtype, head_dim, is_causal, row_stride);
-                    let variant = preferred(&problem, AMPERE).unwrap();
-                    assert_eq!(eligible(variant, &problem, AMPERE), Ok(()));
+                for (softcap, row_stride) in [(0.0, 256), (9.0, 256), (0.0, 257), (9.0, 257)] {
+                    let problem = problem(dtype, head_dim, softcap, row_stride);
+                    let variant = forward(&problem, AMPERE).unwrap();
+                    let is_eligible =
+                        |v: &FwdVariant| eligible(v.into(), &problem.needs(), AMPERE).is_ok();
+                    assert!(is_eligible(variant));
                     assert_eq!(
                         variant.copy == CopyKind::Vector,
                         row_stride == 256,
                         "{}",
                         variant.entry
                     );
-                    let narrower = FWD_VARIANTS.iter().find(|v| {
-                        v.head_dim < variant.head_dim && eligible(v, &problem, AMPERE).is_ok()
-                    });
+                    let is_narrower = |v: &FwdVariant| v.head_dim < variant.head_dim;
+                    let narrower = FWD_VARIANTS
+                        .iter()
+                        .find(|v| is_narrower(v) && is_eligible(v));
                     assert_eq!(narrower, None, "{} was preferred", variant.entry);
                 }
             }
@@ -197,19 +263,17 @@ mod tests {
     #[test]
     fn every_variant_is_preferred_for_some_problem() {
         for variant in FWD_VARIANTS {
-            let row_stride = if variant.copy == CopyKind::Vector {
-                256
-            } else {
-                257
+            let row_stride = match variant.copy {
+                CopyKind::Vector => 256,
+                CopyKind::Element => 257,
             };
-            let is_causal = variant.mask == MaskKind::Causal;
-            let problem = problem(
-                variant.dtype,
-                variant.head_dim as usize,
-                is_causal,
-                row_stride,
-            );
-            assert_eq!(preferred(&problem, AMPERE).unwrap().entry, variant.entry);
+            let softcap = match variant.scores {
+                ScoreKind::Plain => 0.0,
+                ScoreKind::Any => 30.0,
+            };
+            let head_dim = variant.head_dim as usize;
+            let problem = problem(variant.dtype, head_dim, softcap, row_stride);
+            assert_eq!(forward(&problem, AMPERE).unwrap().entry, variant.entry);
         }
     }
 
@@ -219,7 +283,8 @@ mod tests {
             compute_capability: (7, 5),
             ..AMPERE
         };
-        let error = preferred(&problem(Dtype::F16, 64, false, 64), turing).unwrap_err();
+        let problem = problem(Dtype::F16, 64, 0.0, 64);
+        let error = forward(&problem, turing).unwrap_err();
         assert_eq!(error.rule, Rule::Arch(8, 0));
         assert!(
             error.to_string().contains("needs compute capability 8.0"),
@@ -229,7 +294,7 @@ mod tests {
             max_shared_bytes: 1024,
             ..AMPERE
         };
-        let error = preferred(&problem(Dtype::F16, 64, false, 64), small).unwrap_err();
+        let error = forward(&problem, small).unwrap_err();
         assert!(matches!(error.rule, Rule::SharedMemory(_)), "{error}");
     }
 }

@@ -10,14 +10,16 @@ mod sealed {
     impl Sealed for half::f16 {}
     impl Sealed for half::bf16 {}
     impl Sealed for f32 {}
+    impl Sealed for i32 {}
 }
 
-/// A number that device memory may hold: `f16`, `bf16` or `f32`. Sealed: kernels exist for these only.
+/// A number that device memory may hold: `f16`, `bf16`, `f32` or `i32`. Sealed: kernels exist for these only.
 pub trait Element: bytemuck::Pod + Debug + PartialEq + Send + Sync + sealed::Sealed {}
 
 impl Element for f16 {}
 impl Element for bf16 {}
 impl Element for f32 {}
+impl Element for i32 {}
 
 /// A type of Q, K, V and O: `f16` or `bf16`.
 pub trait AttentionElement: Element {

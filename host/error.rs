@@ -1,6 +1,7 @@
 //! Errors of a call: [`ProblemError`] for its arguments, [`Error`] for whatever stage refused it. The other stages
 //! keep their errors beside their code.
 
+use abi::Dtype;
 use thiserror::Error;
 
 use crate::backend::BackendError;
@@ -85,9 +86,11 @@ pub enum ProblemError {
         /// Its last stride in elements.
         stride: i64,
     },
-    /// The log-sum-exp is written without gaps.
-    #[error("lse must be contiguous, got strides {got:?} instead of {want:?}")]
+    /// Row values have no gaps.
+    #[error("{tensor} must be contiguous, got strides {got:?} instead of {want:?}")]
     LseStrides {
+        /// Whose.
+        tensor: &'static str,
         /// Strides passed.
         got: [i64; 3],
         /// Strides of the contiguous layout.
@@ -129,15 +132,17 @@ pub enum ProblemError {
         /// Its strides in elements.
         strides: Vec<i64>,
     },
-    /// Two elements of the output share an address.
+    /// Two elements of an output share an address.
     #[error(
-        "elements of out with shape {shape:?} and strides {strides:?} may share memory: use larger strides"
+        "elements of {tensor} with shape {shape:?} and strides {strides:?} may share memory: use larger strides"
     )]
-    OutOverlapsItself {
-        /// Shape of out.
-        shape: [usize; 4],
+    OverlapsItself {
+        /// The output.
+        tensor: &'static str,
+        /// Its shape.
+        shape: Vec<usize>,
         /// Its strides in elements.
-        strides: [i64; 4],
+        strides: Vec<i64>,
     },
     /// An output would overwrite something that is still needed.
     #[error("the memory of {output} overlaps that of {other}: give {output} memory of its own")]
@@ -152,5 +157,54 @@ pub enum ProblemError {
     Device {
         /// The tensor on the other device.
         tensor: &'static str,
+    },
+    /// Nothing is aligned to a corner.
+    #[error(
+        "top_left chooses where the diagonal of a mask or of ALiBi starts: add causal, a window or ALiBi slopes, or \
+         leave it out"
+    )]
+    TopLeftWithoutMask,
+    /// The softcap is negative or no number.
+    #[error("softcap {0} must be a positive finite number, or 0 for none")]
+    Softcap(f32),
+    /// The drop probability is outside of 0 .. 1.
+    #[error(
+        "dropout probability {0} must be at least 0 and less than 1 - 2^-17 (it is rounded to multiples of 2^-16)"
+    )]
+    DropoutProbability(f32),
+    /// The bias has another type than q.
+    #[error("{tensor} must be f32 or, as q, {}: convert it", want.name())]
+    BiasDtype {
+        /// The bias or its gradient.
+        tensor: &'static str,
+        /// Type of q.
+        want: Dtype,
+    },
+    /// The gradient of the bias has another type than the bias.
+    #[error("d_bias must have the type of bias: give it that type")]
+    BiasGradientDtype,
+    /// The gradient of a bias is wanted where there is none.
+    #[error("d_bias was asked for without a bias: pass the bias of the forward pass, or no d_bias")]
+    NoBias,
+    /// Packed sequences have no batch dimension.
+    #[error(
+        "{tensor} has batch {batch}, packed sequences must be [1, total, heads, head_dim]: put all rows in one entry"
+    )]
+    PackedBatch {
+        /// Whose.
+        tensor: &'static str,
+        /// Its batch extent.
+        batch: usize,
+    },
+    /// The workspace of a backward pass starts in the middle of a line.
+    #[error("the workspace is at {0:#x}, which must be a multiple of 256 and not null")]
+    Workspace(u64),
+    /// Offsets of packed sequences make no sense.
+    #[error("{array} is not valid: {reason}")]
+    Sequences {
+        /// cu_seqlens_q, cu_seqlens_k, seqused_q or seqused_k.
+        array: &'static str,
+        /// The rule, the value and the way out.
+        reason: String,
     },
 }

@@ -26,14 +26,16 @@ pub(crate) fn elements_are_distinct(shape: &[usize], strides: &[i64]) -> bool {
     if shape.contains(&0) {
         return true;
     }
-    let mut dimensions: Vec<(u64, usize)> = strides
-        .iter()
-        .zip(shape)
-        .filter(|&(_, &extent)| extent > 1)
-        .map(|(&stride, &extent)| (stride.unsigned_abs(), extent))
+    steps_over(strides.iter().copied().zip(shape.iter().copied()), 0)
+}
+
+/// Whether, sorted by size, each stride steps over all that the smaller ones and a run of `reached` elements reach.
+fn steps_over(dimensions: impl Iterator<Item = (i64, usize)>, mut reached: u128) -> bool {
+    let mut dimensions: Vec<(u64, usize)> = dimensions
+        .filter(|&(_, extent)| extent > 1)
+        .map(|(stride, extent)| (stride.unsigned_abs(), extent))
         .collect();
     dimensions.sort_unstable();
-    let mut reached = 0u128;
     for (stride, extent) in dimensions {
         if (stride as u128) <= reached {
             return false;
@@ -41,6 +43,46 @@ pub(crate) fn elements_are_distinct(shape: &[usize], strides: &[i64]) -> bool {
         reached = reached.saturating_add((extent as u128 - 1).saturating_mul(stride as u128));
     }
     true
+}
+
+/// Whether the elements of two views, the second starting `distance` elements after the first, provably never meet:
+/// both step alike along some outer dimensions, and within one step of those their runs lie beside each other.
+pub(crate) fn views_interleave(
+    (shape_a, strides_a): (&[usize], &[i64]),
+    (shape_b, strides_b): (&[usize], &[i64]),
+    distance: i128,
+) -> bool {
+    if shape_a.len() != shape_b.len() {
+        return false;
+    }
+    let mut order: Vec<usize> = (0..shape_a.len()).collect();
+    order.sort_by_key(|&i| std::cmp::Reverse(strides_a[i].unsigned_abs()));
+    (0..order.len()).any(|outer| {
+        let (outer, inner) = order.split_at(outer);
+        let pick = |values: &[usize]| -> Vec<usize> { inner.iter().map(|&i| values[i]).collect() };
+        let inner_strides =
+            |values: &[i64]| -> Vec<i64> { inner.iter().map(|&i| values[i]).collect() };
+        let (Some(a), Some(b)) = (
+            span(&pick(shape_a), &inner_strides(strides_a)),
+            span(&pick(shape_b), &inner_strides(strides_b)),
+        ) else {
+            return true;
+        };
+        let b = (b.0.saturating_add(distance), b.1.saturating_add(distance));
+        let is_apart = a.1 < b.0 || b.1 < a.0;
+        let reach = a.1.max(b.1).saturating_sub(a.0.min(b.0)) as u128;
+        let steps = |&i: &usize| {
+            let extent = shape_a[i].max(shape_b[i]);
+            (extent > 1).then_some((strides_a[i], strides_b[i], extent))
+        };
+        let steps: Vec<_> = outer.iter().filter_map(steps).collect();
+        is_apart
+            && steps.iter().all(|(a, b, _)| a == b)
+            && steps_over(
+                steps.iter().map(|&(stride, _, extent)| (stride, extent)),
+                reach,
+            )
+    })
 }
 
 /// Strides of a row-major tensor without gaps. Saturating: a product too large for `i64` is refused by [`span`].
@@ -99,6 +141,21 @@ mod tests {
         assert!(elements_are_distinct(&[2, 0, 3, 8], &[0, 24, 8, 1]));
         assert!(!elements_are_distinct(&[2, 5, 3, 8], &[0, 24, 8, 1]));
         assert!(!elements_are_distinct(&[2, 5, 3, 8], &[119, 24, 8, 1]));
+    }
+
+    #[test]
+    fn views_of_a_packed_buffer_interleave_and_shifted_ones_do_not() {
+        // q, k and v of [batch 2, seqlen 5, 3, heads 4, head_dim 8].
+        let (shape, strides) = ([2, 5, 4, 8], [480, 96, 8, 1]);
+        let apart = |distance| views_interleave((&shape, &strides), (&shape, &strides), distance);
+        assert!(apart(32) && apart(64) && apart(-32));
+        assert!(!apart(0) && !apart(8) && !apart(31) && !apart(65));
+        // Heads of q, then fewer heads of k, in one row.
+        let (few, row) = ([2, 5, 2, 8], [320, 64, 8, 1]);
+        let apart = |distance| views_interleave((&shape, &row), (&few, &row), distance);
+        assert!(apart(32) && apart(48));
+        assert!(!apart(24) && !apart(56));
+        assert!(!views_interleave((&shape, &strides), (&shape, &row), 32));
     }
 
     #[test]

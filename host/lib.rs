@@ -21,12 +21,14 @@
 //!
 //! | file | question it answers |
 //! |---|---|
-//! | `attention.rs` | which options are there? |
+//! | `attention.rs`, `options.rs`, `bias.rs` | which options are there? |
+//! | `gradients.rs` | how do I train? |
+//! | `varlen.rs` | how do I pack sequences of different lengths? |
 //! | `tensor.rs`, `buffer.rs`, `layout.rs` | where do elements lie, and who owns them? |
-//! | `problem.rs` | which arguments are refused, and why? |
+//! | `problem/` | which arguments are refused, and why? |
 //! | `dispatch.rs` | which kernel runs? |
 //! | `baseline.rs` | how did one compute attention before FlashAttention-2? |
-//! | `raw.rs` | how do I use memory and streams of my own? |
+//! | `raw.rs`, `raw_backward.rs` | how do I use memory and streams of my own? |
 //! | `backend.rs`, `device.rs`, `emulated.rs`, `cuda/` | what executes it? |
 //! | `kernels.rs` | where is the PTX? |
 //! | `profile.rs` | what did a kernel do, and what did that cost? |
@@ -40,6 +42,7 @@
 mod attention;
 mod backend;
 pub mod baseline;
+mod bias;
 mod buffer;
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -48,21 +51,26 @@ mod dispatch;
 mod element;
 mod emulated;
 mod error;
+mod gradients;
 mod kernels;
 mod layout;
+mod options;
 mod problem;
 pub mod profile;
 mod raw;
+mod raw_backward;
 pub mod reference;
 pub mod rule;
 mod tensor;
+mod varlen;
 
 pub use abi::{
-    Arch, BaselineStep, BaselineVariant, CopyKind, Dtype, FwdVariant, KernelSpec, KernelVariant,
-    MaskKind,
+    Arch, BaselineStep, BaselineVariant, BwdStep, BwdVariant, CopyKind, Dtype, FwdVariant,
+    KernelSpec, KernelVariant, ScoreKind,
 };
 pub use attention::{Attention, Forward};
 pub use backend::{BackendError, RawStream};
+pub use bias::Bias;
 pub use buffer::Buffer;
 #[cfg(feature = "cuda")]
 pub use cuda::{CudaError, DriverError};
@@ -71,11 +79,15 @@ pub use dispatch::{DispatchError, Rule};
 pub use element::{AttentionElement, Element};
 pub use emulated::{EmulatorOptions, Progress};
 pub use error::{Error, ProblemError};
+pub use gradients::Gradients;
 pub use half::{bf16, f16};
 pub use kernels::{KERNEL_BUILD_SECONDS, KERNEL_COMPILER, Kernel, kernels};
+pub use options::{Dropout, Mask, Options, Window};
 pub use ptx_emulator::{Fault, FaultKind, MmaNumerics, Sanitizer, Sanitizers, Schedule};
-pub use raw::{RawForward, RawTensor, forward_raw};
+pub use raw::{RawBias, RawForward, RawSequences, RawTensor, forward_raw};
+pub use raw_backward::{RawBackward, backward_raw, backward_workspace};
 pub use tensor::{Tensor, TensorError};
+pub use varlen::{CuSeqlens, ForwardVarlen, GradientsVarlen};
 
 /// The example of the README is compiled and run with the other documentation tests.
 #[cfg(doctest)]

@@ -6,6 +6,7 @@ use crate::backend::RawStream;
 use crate::device::Device;
 use crate::dispatch;
 use crate::error::Error;
+use crate::options::Options;
 use crate::problem::Problem;
 
 /// A strided tensor in device memory that this library neither owns nor frees.
@@ -19,30 +20,90 @@ pub struct RawTensor<const N: usize = 4> {
     pub strides: [i64; N],
 }
 
+/// A bias in device memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawBias {
+    /// `[batch or 1, num_heads or 1, seqlen_q, seqlen_k]`, the last dimension contiguous.
+    pub tensor: RawTensor,
+    /// Type of its elements, that of q; `None` for f32.
+    pub dtype: Option<Dtype>,
+}
+
+/// Packed sequences in device memory: rows of entry b of the batch are `cu_seqlens[b] .. cu_seqlens[b + 1]` of its
+/// tensor, of which the first `seqused[b]` take part.
+///
+/// Kernels trust what these arrays say; [`CuSeqlens`](crate::CuSeqlens) checks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawSequences {
+    /// Entries of the batch.
+    pub batch: usize,
+    /// Most query rows of any entry.
+    pub max_seqlen_q: usize,
+    /// Most keys of any entry.
+    pub max_seqlen_k: usize,
+    /// i32 `[batch + 1]`, not decreasing, at least 0 and at most the rows of q.
+    pub cu_seqlens_q: u64,
+    /// i32 `[batch + 1]`, not decreasing, at least 0 and at most the rows of k.
+    pub cu_seqlens_k: u64,
+    /// i32 `[batch]`, at most the entry's rows; `None` when all are used.
+    pub seqused_q: Option<u64>,
+    /// i32 `[batch]`, at most the entry's rows; `None` when all are used.
+    pub seqused_k: Option<u64>,
+}
+
 /// Arguments of [`forward_raw`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RawForward {
     /// Type of the elements of `q`, `k`, `v` and `out`.
     pub dtype: Dtype,
-    /// Queries, `[batch, seqlen_q, num_heads, head_dim]`.
+    /// Queries, `[batch, seqlen_q, num_heads, head_dim]`; packed sequences are `[1, total_q, num_heads, head_dim]`.
     pub q: RawTensor,
-    /// Keys, `[batch, seqlen_k, num_heads_k, head_dim]`.
+    /// Keys, `[batch, seqlen_k, num_heads_k, head_dim]`; packed sequences are `[1, total_k, num_heads_k, head_dim]`.
     pub k: RawTensor,
     /// Values, shaped as the keys.
     pub v: RawTensor,
-    /// Output, shaped as the queries; strides that keep its elements apart.
+    /// Output, shaped as the queries; strides that keep its elements apart. Rows of packed sequences that belong to
+    /// no entry are not written.
     pub out: RawTensor,
     /// Log-sum-exp of each row, f32 `[batch, num_heads, seqlen_q]`, without gaps.
     pub lse: RawTensor<3>,
-    /// Whether query i sees key j only if `j <= i + seqlen_k - seqlen_q`.
-    pub is_causal: bool,
-    /// Factor on Q·Kᵀ, any finite number; `None` for `1 / sqrt(head_dim)`.
-    pub softmax_scale: Option<f32>,
+    /// Masks, scale, softcap, dropout.
+    pub options: Options,
+    /// ALiBi slopes, f32 `[batch, num_heads]`, the heads contiguous; stride 0 along a batch that shares them.
+    pub alibi_slopes: Option<RawTensor<2>>,
+    /// Bias of the scores.
+    pub bias: Option<RawBias>,
+    /// How q and k are cut into sequences; `None` when all have one length.
+    pub sequences: Option<RawSequences>,
     /// Stream to enqueue on; null for the default one. The emulated device accepts null only.
     pub stream: RawStream,
 }
 
-/// Enqueues `out = softmax(softmax_scale · q·kᵀ) · v` on memory that the caller owns, and returns the kernel that was
+impl RawForward {
+    /// Plain attention of contiguous or strided tensors on the default stream.
+    pub fn new(
+        dtype: Dtype,
+        [q, k, v]: [RawTensor; 3],
+        out: RawTensor,
+        lse: RawTensor<3>,
+    ) -> RawForward {
+        RawForward {
+            dtype,
+            q,
+            k,
+            v,
+            out,
+            lse,
+            options: Options::default(),
+            alibi_slopes: None,
+            bias: None,
+            sequences: None,
+            stream: std::ptr::null_mut(),
+        }
+    }
+}
+
+/// Enqueues `out = softmax(scores of q and k) · v` on memory that the caller owns, and returns the kernel that was
 /// chosen, or `None` when there is nothing to compute. Does not wait for the stream.
 ///
 /// Everything that can be told from the arguments is checked, with the same errors as
@@ -50,8 +111,9 @@ pub struct RawForward {
 ///
 /// # Safety
 ///
-/// Every element that the five tensors describe must lie in live memory of `device`, and until the stream has
-/// finished this work nobody may write the inputs or touch `out` and `lse`. The stream must belong to `device`.
+/// Every element that the tensors describe must lie in live memory of `device`, and until the stream has
+/// finished this work nobody may write the inputs or touch `out` and `lse`. The stream must belong to `device`. What
+/// the arrays of `sequences` say must be as documented.
 ///
 /// # Errors
 ///
@@ -66,17 +128,7 @@ pub struct RawForward {
 /// let q = Tensor::<f16>::zeros(&device, [1, 3, 2, 16])?; // stands for memory of your own
 /// let out = Tensor::<f16>::zeros(&device, [1, 3, 2, 16])?;
 /// let lse = Tensor::<f32, 3>::zeros(&device, [1, 2, 3])?;
-/// let args = RawForward {
-///     dtype: Dtype::F16,
-///     q: q.as_raw(),
-///     k: q.as_raw(),
-///     v: q.as_raw(),
-///     out: out.as_raw(),
-///     lse: lse.as_raw(),
-///     is_causal: false,
-///     softmax_scale: None,
-///     stream: std::ptr::null_mut(),
-/// };
+/// let args = RawForward::new(Dtype::F16, [q.as_raw(); 3], out.as_raw(), lse.as_raw());
 /// // SAFETY: the tensors are alive until the end, and the emulated device has finished when the call returns.
 /// unsafe { forward_raw(&device, &args)? };
 /// assert!((lse.to_vec()?[0] - 3f32.ln()).abs() < 1e-6); // three keys, all scores zero
@@ -88,11 +140,11 @@ pub unsafe fn forward_raw(
     args: &RawForward,
 ) -> Result<Option<&'static FwdVariant>, Error> {
     let problem = Problem::new(args)?;
-    if problem.is_empty() {
+    if problem.has_no_rows() {
         return Ok(None);
     }
     let backend = device.backend();
-    let variant = dispatch::preferred(&problem, backend.limits())?;
+    let variant = dispatch::forward(&problem, backend.limits())?;
     let (params, blocks) = problem.launch_params(problem.m_blocks(variant.block_m), 1)?;
     // SAFETY: the caller vouches for the memory; `params` describes no element outside `args` (Problem's invariant).
     unsafe {

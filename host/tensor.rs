@@ -59,6 +59,16 @@ pub enum TensorError {
         /// Elements in the buffer.
         len: usize,
     },
+    /// There is no such part.
+    #[error("index {index} of dimension {dimension} does not exist in shape {shape:?}")]
+    NoSuchIndex {
+        /// Dimension asked for.
+        dimension: usize,
+        /// Index asked for.
+        index: usize,
+        /// Shape of the tensor.
+        shape: Vec<usize>,
+    },
     /// The device has no room or refuses the copy.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -176,6 +186,37 @@ impl<T: Element, const N: usize> Tensor<T, N> {
         Ok(data)
     }
 
+    /// The part at `index` of `dimension`, without that dimension: `M` is `N - 1`. A view, nothing is copied; q, k and v
+    /// of a packed `[batch, seqlen, 3, heads, head_dim]` tensor are `select(2, 0)`, `select(2, 1)` and `select(2, 2)`.
+    ///
+    /// # Errors
+    ///
+    /// [`TensorError::NoSuchIndex`] when there is no such dimension or index.
+    pub fn select<const M: usize>(
+        &self,
+        dimension: usize,
+        index: usize,
+    ) -> Result<Tensor<T, M>, TensorError> {
+        const { assert!(M + 1 == N, "one dimension goes") };
+        if dimension >= N || index >= self.shape[dimension] {
+            return Err(TensorError::NoSuchIndex {
+                dimension,
+                index,
+                shape: self.shape.to_vec(),
+            });
+        }
+        let rest = |i: usize| if i < dimension { i } else { i + 1 };
+        let offset = self.offset as i64 + index as i64 * self.strides[dimension];
+        Ok(Tensor {
+            buffer: self.buffer.clone(),
+            // Not negative where it matters: the part's elements are elements of this tensor.
+            offset: usize::try_from(offset).unwrap_or(0),
+            shape: std::array::from_fn(|i| self.shape[rest(i)]),
+            strides: std::array::from_fn(|i| self.strides[rest(i)]),
+            element: PhantomData,
+        })
+    }
+
     /// Extent of each dimension.
     pub fn shape(&self) -> [usize; N] {
         self.shape
@@ -210,6 +251,38 @@ impl<T: Element, const N: usize> Tensor<T, N> {
         }
     }
 }
+
+macro_rules! batch_of_one {
+    ($($n:literal <=> $m:literal),*) => { $(
+        impl<T: Element> Tensor<T, $n> {
+            /// The same with a batch dimension of extent 1 in front.
+            pub(crate) fn with_batch(&self) -> Tensor<T, $m> {
+                let (shape, strides) = (&self.shape, &self.strides);
+                Tensor {
+                    buffer: self.buffer.clone(),
+                    offset: self.offset,
+                    shape: std::array::from_fn(|i| if i == 0 { 1 } else { shape[i - 1] }),
+                    strides: std::array::from_fn(|i| if i == 0 { 0 } else { strides[i - 1] }),
+                    element: PhantomData,
+                }
+            }
+        }
+
+        impl<T: Element> Tensor<T, $m> {
+            /// The same without its batch dimension, whose extent is 1.
+            pub(crate) fn without_batch(&self) -> Tensor<T, $n> {
+                Tensor {
+                    buffer: self.buffer.clone(),
+                    offset: self.offset,
+                    shape: std::array::from_fn(|i| self.shape[i + 1]),
+                    strides: std::array::from_fn(|i| self.strides[i + 1]),
+                    element: PhantomData,
+                }
+            }
+        }
+    )* };
+}
+batch_of_one!(3 <=> 4, 2 <=> 3);
 
 /// Elements of `shape`; their bytes fit in an allocation (of at most `isize::MAX` bytes, as everywhere in Rust).
 fn checked_len(shape: &[usize], got: usize) -> Result<usize, TensorError> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use flash_attention::reference::{self, Spec};
+use flash_attention::reference::{self, Mask, Spec};
 use flash_attention::{
     Attention, AttentionElement, BackendError, Device, Error, Schedule, Tensor, rule,
 };
@@ -242,17 +242,13 @@ fn options(args: &AttendArgs) -> Attention {
 }
 
 fn spec<T>(args: &AttendArgs, inputs: &Inputs<T>) -> Spec {
-    let [batch, seqlen_q, num_heads, head_dim] = inputs.q.shape;
-    let [_, seqlen_k, num_heads_k, _] = inputs.k.shape;
     Spec {
-        batch,
-        seqlen_q,
-        seqlen_k,
-        num_heads,
-        num_heads_k,
-        head_dim,
-        is_causal: args.causal,
+        mask: Mask {
+            is_causal: args.causal,
+            ..Mask::default()
+        },
         softmax_scale: args.softmax_scale.map(f64::from),
+        ..Spec::new(inputs.q.shape, inputs.k.shape)
     }
 }
 

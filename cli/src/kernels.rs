@@ -11,7 +11,7 @@ use crate::Outcome;
 /// What the table says of a kernel beside its [`KernelSpec`](flash_attention::KernelSpec).
 struct Row {
     dtype: Dtype,
-    mask: String,
+    scores: String,
     copy: String,
     head_dim: String,
     tile: [u32; 2],
@@ -22,14 +22,21 @@ impl Row {
         match variant {
             KernelVariant::Forward(v) => Row {
                 dtype: v.dtype,
-                mask: format!("{:?}", v.mask).to_lowercase(),
+                scores: format!("{:?}", v.scores).to_lowercase(),
+                copy: format!("{:?}", v.copy).to_lowercase(),
+                head_dim: v.head_dim.to_string(),
+                tile: [v.block_m, v.block_n],
+            },
+            KernelVariant::Backward(v) => Row {
+                dtype: v.dtype,
+                scores: format!("{:?}", v.scores).to_lowercase(),
                 copy: format!("{:?}", v.copy).to_lowercase(),
                 head_dim: v.head_dim.to_string(),
                 tile: [v.block_m, v.block_n],
             },
             KernelVariant::Baseline(v) => Row {
                 dtype: v.dtype,
-                mask: "either".to_owned(),
+                scores: "plain".to_owned(),
                 copy: "vector".to_owned(),
                 head_dim: match v.step {
                     BaselineStep::Softmax => "any".to_owned(),
@@ -49,7 +56,7 @@ pub fn run(emit_ptx: Option<&Path>, out: &mut impl Write) -> Result<Outcome> {
     writeln!(
         out,
         "{:40} {:5} {:5} {:6} {:7} {:>8} {:>9} {:>7} {:>12}",
-        "entry", "arch", "dtype", "mask", "copy", "head_dim", "tile", "threads", "shared_bytes"
+        "entry", "arch", "dtype", "scores", "copy", "head_dim", "tile", "threads", "shared_bytes"
     )?;
     for kernel in flash_attention::kernels() {
         let (spec, row) = (kernel.spec, Row::new(kernel.variant));
@@ -59,7 +66,7 @@ pub fn run(emit_ptx: Option<&Path>, out: &mut impl Write) -> Result<Outcome> {
             spec.entry,
             spec.arch.name(),
             row.dtype.name(),
-            row.mask,
+            row.scores,
             row.copy,
             row.head_dim,
             format!("{}x{}", row.tile[0], row.tile[1]),

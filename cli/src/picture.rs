@@ -77,7 +77,7 @@ fn header(svg: &mut String, spec: &Spec, head: usize, width: f64, height: f64) {
         (LEFT + width + 130.0).max(480.0),
         TOP + height.max(160.0) + 64.0,
     );
-    let mask = if spec.is_causal { ", causal" } else { "" };
+    let mask = if spec.mask.is_causal { ", causal" } else { "" };
     let _ = write!(
         svg,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {total_width:.0} {total_height:.0}\" \
@@ -98,7 +98,11 @@ fn cells(svg: &mut String, spec: &Spec, weights: &[f64], max: f64, width: f64, h
         let queries = bin(y, rows, spec.seqlen_q);
         let cell = |x: usize| {
             let keys = bin(x, columns, spec.seqlen_k);
-            if spec.is_causal && keys.start + spec.seqlen_q > queries.end - 1 + spec.seqlen_k {
+            let is_visible = |i: usize| {
+                let visible = spec.visible_keys(i);
+                visible.start < keys.end && keys.start < visible.end
+            };
+            if !queries.clone().any(is_visible) {
                 return HIDDEN.to_owned();
             }
             let pairs = queries
@@ -218,16 +222,7 @@ mod tests {
 
     #[test]
     fn pictures_end_at_2_to_the_26_weights_and_at_the_last_head() {
-        let spec = |seqlen_q, seqlen_k| Spec {
-            batch: 1,
-            seqlen_q,
-            seqlen_k,
-            num_heads: 2,
-            num_heads_k: 1,
-            head_dim: 8,
-            is_causal: false,
-            softmax_scale: None,
-        };
+        let spec = |seqlen_q, seqlen_k| Spec::new([1, seqlen_q, 2, 8], [1, seqlen_k, 1, 8]);
         assert!(check(&spec(1 << 13, 1 << 13), 1).is_ok());
         assert!(check(&spec(1, 1 << 26), 0).is_ok());
         assert!(check(&spec(1 << 13, (1 << 13) + 1), 0).is_err());

@@ -1,6 +1,6 @@
 //! What all numeric tests share: inputs by seed, cases that fit on one line, and the rule that they must hold.
 
-use flash_attention::reference::Spec;
+use flash_attention::reference::{Mask, Spec};
 use flash_attention::{
     Attention, AttentionElement, Device, Dtype, EmulatorOptions, Sanitizers, Tensor, bf16, f16,
     rule,
@@ -88,14 +88,12 @@ impl Case {
 
     pub fn spec(&self) -> Spec {
         Spec {
-            batch: self.batch,
-            seqlen_q: self.seqlen_q,
-            seqlen_k: self.seqlen_k,
-            num_heads: self.num_heads,
-            num_heads_k: self.num_heads_k,
-            head_dim: self.head_dim,
-            is_causal: self.is_causal,
+            mask: Mask {
+                is_causal: self.is_causal,
+                ..Mask::default()
+            },
             softmax_scale: self.softmax_scale.map(f64::from),
+            ..Spec::new(self.q_shape(), self.k_shape())
         }
     }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::common::device;
 use approx::assert_abs_diff_eq;
-use flash_attention::reference::{self, Reference, Spec};
+use flash_attention::reference::{self, Mask, Reference, Spec};
 use flash_attention::{Attention, Buffer, Forward, Tensor, f16, rule};
 use safetensors::SafeTensors;
 
@@ -48,14 +48,11 @@ fn lse_by_head(file: &[u8], name: &str, rows: Range<usize>) -> Vec<f64> {
 
 fn spec(seqlen: usize, is_causal: bool) -> Spec {
     Spec {
-        batch: 1,
-        seqlen_q: seqlen,
-        seqlen_k: seqlen,
-        num_heads: 12,
-        num_heads_k: 12,
-        head_dim: 32,
-        is_causal,
-        softmax_scale: None,
+        mask: Mask {
+            is_causal,
+            ..Mask::default()
+        },
+        ..Spec::new([1, seqlen, 12, 32], [1, seqlen, 12, 32])
     }
 }
 
