@@ -33,6 +33,7 @@
     )
 )]
 
+pub mod backward;
 pub mod block_info;
 pub mod fragment;
 pub mod mask;

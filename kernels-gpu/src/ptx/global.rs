@@ -96,6 +96,16 @@ pub unsafe fn load_global_f32x4(global: u64) -> [f32; 4] {
     [x0, x1, x2, x3]
 }
 
+/// Reads 16 bytes of global memory: `ld.global.v4.b32` ("ld").
+///
+/// # Safety
+/// `global` is 16-byte aligned and readable.
+#[inline(always)]
+pub unsafe fn load_global(global: u64) -> [u32; 4] {
+    // SAFETY: the caller's promise.
+    unsafe { load_global_f32x4(global) }.map(f32::to_bits)
+}
+
 /// Writes 16 bytes of global memory: `st.global.v4.b32` ("st").
 ///
 /// # Safety
@@ -137,5 +147,17 @@ pub unsafe fn store_global_f32(global: u64, x: f32) {
     // SAFETY: the caller's promise.
     unsafe {
         asm!("st.global.b32 [{}], {};", in(reg64) global, in(reg32) x, options(nostack, preserves_flags));
+    }
+}
+
+/// Adds to one f32 of global memory, in no order with other threads that do: `red.global.add.f32` ("red").
+///
+/// # Safety
+/// `global` is 4-byte aligned, writable, and other threads use it in no other way.
+#[inline(always)]
+pub unsafe fn reduce_add_f32(global: u64, x: f32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("red.global.add.f32 [{}], {};", in(reg64) global, in(reg32) x, options(nostack, preserves_flags));
     }
 }
