@@ -261,27 +261,42 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
         d_v: &mut Acc<D>,
     ) {
         // SAFETY: the delta kernel has written the tile.
-        let rows = unsafe { RowStatistics::<M>::load(self.params, step.scratch_tile, self.place.lane) };
+        let rows =
+            unsafe { RowStatistics::<M>::load(self.params, step.scratch_tile, self.place.lane) };
         self.queries.wait();
         if step.has_next {
             // SAFETY: between the two barriers of the step.
             unsafe { self.queries.start_q(head, step.m_block - 1) };
         }
         // Line 10: Sᵀ = K·Qᵀ. Line 11: P = exp(S - L).
-        let k = self.storage.k.lane(STRIP_ROWS * self.place.warp, rows_first(self.place.lane));
+        let k = self
+            .storage
+            .k
+            .lane(STRIP_ROWS * self.place.warp, rows_first(self.place.lane));
         // SAFETY: K and Q are in shared memory.
         let [mut acc_s] = unsafe { mma_qk::<V::Element, _, _, 1, M>(&k, &self.queries.q()) };
         self.exponentiate::<MASK, M>(&mut acc_s, &rows, step.m_block);
         // Lines 13 and 14: dPᵀ = V·dOᵀ, dS = P ∘ (dP - D). The accumulator starts from -D.
         let mut acc_ds = rows.neg_delta;
         // SAFETY: dO is in shared memory.
-        unsafe { mma_strip_qk::<V::Element, _, STEPS, M>(&mut acc_ds, &self.v, &self.queries.d_out()) };
+        unsafe {
+            mma_strip_qk::<V::Element, _, STEPS, M>(&mut acc_ds, &self.v, &self.queries.d_out())
+        };
         multiply(&mut acc_ds, &acc_s);
         // SAFETY: the warps have read the dS of the step before, and the rows are the warp's own.
-        unsafe { stage_strip::<V::Element, _, M>(self.storage.d_s, STRIP_ROWS * self.place.warp, self.place.lane, &acc_ds) };
+        unsafe {
+            stage_strip::<V::Element, _, M>(
+                self.storage.d_s,
+                STRIP_ROWS * self.place.warp,
+                self.place.lane,
+                &acc_ds,
+            )
+        };
         // Line 12: dV += Pᵀ·dO.
         // SAFETY: dO is in shared memory.
-        unsafe { mma_pv::<V::Element, _, 1, M, D>(from_mut(d_v), &[acc_s], &self.queries.d_out_rows()) };
+        unsafe {
+            mma_pv::<V::Element, _, 1, M, D>(from_mut(d_v), &[acc_s], &self.queries.d_out_rows())
+        };
 
         ptx::barrier();
         if step.has_next {
@@ -290,7 +305,9 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
         }
         // Line 16: dK += dSᵀ·Q.
         // SAFETY: Q is in shared memory.
-        unsafe { mma_pv::<V::Element, _, 1, M, D>(from_mut(d_k), &[acc_ds], &self.queries.q_rows()) };
+        unsafe {
+            mma_pv::<V::Element, _, 1, M, D>(from_mut(d_k), &[acc_ds], &self.queries.q_rows())
+        };
         // Line 15: dQ += dS·K.
         // SAFETY: dS and K are in shared memory.
         unsafe { self.add_dq::<C>(step.scratch_tile) };
@@ -315,7 +332,13 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
             let first_key = self.n_block * V::BLOCK_N + STRIP_ROWS * self.place.warp;
             let key = [0, 2].map(|i| first_key + acc_row(self.place.lane, i));
             let begin = key.map(|key| keys.first_row(key));
-            let end = key.map(|key| if key < keys.seqlen_k { keys.end_row(key) } else { 0 });
+            let end = key.map(|key| {
+                if key < keys.seqlen_k {
+                    keys.end_row(key)
+                } else {
+                    0
+                }
+            });
             hide_outside(acc_s, self.place.lane, m_block * V::BLOCK_M, begin, end);
         }
         acc_s.map(|exponent, _, _| ptx::exp2(exponent));
@@ -334,10 +357,21 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
         let mut acc = Acc::<C>::zero();
         let first_step = slice * (C as u32 / 2);
         // SAFETY: the caller's promise.
-        unsafe { mma_transposed_pv::<V::Element, _, _, C>(&mut acc, (&d_s, strip), (&k, first_step)) };
+        unsafe {
+            mma_transposed_pv::<V::Element, _, _, C>(&mut acc, (&d_s, strip), (&k, first_step))
+        };
         let first = strip * (V::HEAD_DIM / 8) + slice * C as u32;
         // SAFETY: the accumulator is as `params` says.
-        unsafe { dq::accumulate::<V, C>(self.params, self.block.first_tile, tile, first, self.place.lane, &acc) };
+        unsafe {
+            dq::accumulate::<V, C>(
+                self.params,
+                self.block.first_tile,
+                tile,
+                first,
+                self.place.lane,
+                &acc,
+            )
+        };
     }
 }
 

@@ -125,13 +125,7 @@ impl<V: Variant> QueryPipeline<V> {
     /// # Safety
     /// No thread reads `to` before the next [`wait`](Self::wait), nor since the last barrier.
     #[inline(always)]
-    unsafe fn load(
-        &self,
-        to: SharedTile<Queries<V>>,
-        from: &GlobalTile,
-        m_block: u32,
-        rows: Rows,
-    ) {
+    unsafe fn load(&self, to: SharedTile<Queries<V>>, from: &GlobalTile, m_block: u32, rows: Rows) {
         let from = from.tile_below(m_block, V::BLOCK_M);
         let cols = self.head_dim;
         // SAFETY: the caller's promise; the extent ends where the queries and the head dimension do.
