@@ -42,7 +42,10 @@ impl Element for F16 {
 
     #[inline(always)]
     fn unpack(word: u32) -> [f32; 2] {
-        [ptx::widen_f16(word as u16), ptx::widen_f16((word >> 16) as u16)]
+        [
+            ptx::widen_f16(word as u16),
+            ptx::widen_f16((word >> 16) as u16),
+        ]
     }
 }
 
@@ -63,7 +66,10 @@ impl Element for Bf16 {
 
     #[inline(always)]
     fn unpack(word: u32) -> [f32; 2] {
-        [f32::from_bits(word << 16), f32::from_bits(word & 0xffff_0000)]
+        [
+            f32::from_bits(word << 16),
+            f32::from_bits(word & 0xffff_0000),
+        ]
     }
 }
 
