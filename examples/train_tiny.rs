@@ -36,11 +36,11 @@ use train_tiny::report::{self, Summary};
 use train_tiny::text::Text;
 
 /// Steps when the command line names no number.
-const STEPS: usize = 400;
+const STEPS: usize = 800;
 /// Sequences per step.
-const BATCH: usize = 4;
+const BATCH: usize = 8;
 /// Sequences of held-out text that are judged.
-const JUDGED: usize = 8;
+const JUDGED: usize = 16;
 /// Characters to write at the end.
 const SAMPLE: usize = 240;
 /// Everything random follows from this number.
@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let text = Text::read(&root.join("ARCHITECTURE.md"))?;
     let extents = Extents {
         vocabulary: text.vocabulary(),
-        seqlen: 128,
+        seqlen: 64,
         width: 64,
         heads: 2,
         layers: 2,

@@ -15,10 +15,11 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Random weights.
-    pub fn new(inputs: usize, outputs: usize, random: &mut fastrand::Rng) -> Linear {
+    /// Random weights that make outputs `gain` times as large as inputs.
+    pub fn new(inputs: usize, outputs: usize, gain: f64, random: &mut fastrand::Rng) -> Linear {
+        let deviation = gain / (inputs as f64).sqrt();
         Linear {
-            weight: Parameter::random(inputs, outputs, random),
+            weight: Parameter::random([inputs, outputs], deviation, random),
         }
     }
 
@@ -86,11 +87,11 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// Random weights.
-    pub fn new(width: usize, random: &mut fastrand::Rng) -> Mlp {
+    /// Random weights; outputs are about `gain` times as large as inputs.
+    pub fn new(width: usize, gain: f64, random: &mut fastrand::Rng) -> Mlp {
         Mlp {
-            up: Linear::new(width, 4 * width, random),
-            down: Linear::new(4 * width, width, random),
+            up: Linear::new(width, 4 * width, 1.0, random),
+            down: Linear::new(4 * width, width, gain, random),
         }
     }
 
@@ -132,6 +133,9 @@ pub struct Embedding {
 }
 
 impl Embedding {
+    /// Standard deviation of elements at the beginning: small, so that training moves them soon.
+    const DEVIATION: f64 = 0.3;
+
     /// Random rows.
     pub fn new(
         vocabulary: usize,
@@ -140,8 +144,8 @@ impl Embedding {
         random: &mut fastrand::Rng,
     ) -> Embedding {
         Embedding {
-            tokens: Parameter::random(vocabulary, width, random),
-            positions: Parameter::random(seqlen, width, random),
+            tokens: Parameter::random([vocabulary, width], Embedding::DEVIATION, random),
+            positions: Parameter::random([seqlen, width], Embedding::DEVIATION, random),
         }
     }
 

@@ -16,6 +16,9 @@ use super::layers::{Embedding, Linear, Mlp, RmsNorm, cross_entropy, softmax};
 use super::parameter::Parameter;
 use super::text::Batch;
 
+/// At first, logits are this much smaller than what they are computed from: nothing is very likely yet.
+const HEAD_GAIN: f64 = 0.1;
+
 /// Sizes of a model.
 #[derive(Clone, Copy)]
 pub struct Extents {
@@ -81,13 +84,17 @@ impl<A: AttentionLayer> Model<A> {
             layers,
             ..
         } = extents;
+        // Each layer adds to x twice. Together all of them add as much as there is at first.
+        let gain = 1.0 / (2.0 * layers as f64).sqrt();
         Model {
             extents,
             attention,
             embedding: Embedding::new(vocabulary, seqlen, width, random),
-            layers: (0..layers).map(|_| Layer::new(width, random)).collect(),
+            layers: (0..layers)
+                .map(|_| Layer::new(width, gain, random))
+                .collect(),
             norm: RmsNorm::new(width),
-            head: Linear::new(width, vocabulary, random),
+            head: Linear::new(width, vocabulary, HEAD_GAIN, random),
         }
     }
 
@@ -177,13 +184,13 @@ impl<A: AttentionLayer> Model<A> {
 }
 
 impl Layer {
-    fn new(width: usize, random: &mut fastrand::Rng) -> Layer {
+    fn new(width: usize, gain: f64, random: &mut fastrand::Rng) -> Layer {
         Layer {
             attention_norm: RmsNorm::new(width),
-            qkv: Linear::new(width, 3 * width, random),
-            projection: Linear::new(width, width, random),
+            qkv: Linear::new(width, 3 * width, 1.0, random),
+            projection: Linear::new(width, width, gain, random),
             mlp_norm: RmsNorm::new(width),
-            mlp: Mlp::new(width, random),
+            mlp: Mlp::new(width, gain, random),
         }
     }
 

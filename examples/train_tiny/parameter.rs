@@ -26,9 +26,13 @@ impl Parameter {
         }
     }
 
-    /// Uniformly distributed elements of variance `1 / rows`: a row vector times this matrix keeps its size.
-    pub fn random(rows: usize, columns: usize, random: &mut fastrand::Rng) -> Parameter {
-        let bound = (3.0 / rows as f64).sqrt();
+    /// Random elements, uniformly distributed, with this standard deviation.
+    pub fn random(
+        [rows, columns]: [usize; 2],
+        deviation: f64,
+        random: &mut fastrand::Rng,
+    ) -> Parameter {
+        let bound = 3f64.sqrt() * deviation;
         let uniform = || bound * (2.0 * random.f64() - 1.0);
         Parameter::new(Array2::from_shape_simple_fn((rows, columns), uniform))
     }
@@ -43,7 +47,7 @@ pub struct Adam {
 
 impl Adam {
     /// Learning rate where it is highest.
-    const LEARNING_RATE: f64 = 4e-3;
+    const LEARNING_RATE: f64 = 1e-2;
     /// Steps over which the learning rate rises to that.
     const WARM_UP: f64 = 20.0;
     /// Decay of the means of the gradient and of its square.

@@ -68,13 +68,14 @@ pub fn plot(summary: &Summary, path: &Path) -> Result<(), Box<dyn Error>> {
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
         .margin(16)
-        .caption("Training on the emulated device", ("sans-serif", 20))
-        .x_label_area_size(40)
-        .y_label_area_size(50)
+        .caption("Training on the emulated device", ("sans-serif", 24))
+        .x_label_area_size(45)
+        .y_label_area_size(55)
         .build_cartesian_2d(0..steps.max(1), 0.0..highest * 1.05)?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
+        .label_style(("sans-serif", 15))
         .x_desc("step")
         .y_desc("loss, nats per character")
         .draw()?;
@@ -90,6 +91,7 @@ pub fn plot(summary: &Summary, path: &Path) -> Result<(), Box<dyn Error>> {
         .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], BLACK));
     chart
         .configure_series_labels()
+        .label_font(("sans-serif", 15))
         .border_style(BLACK.mix(0.3))
         .background_style(WHITE)
         .draw()?;
