@@ -67,11 +67,12 @@ pub mod softmax;
 
 #[cfg(target_arch = "nvptx64")]
 mod entries {
+    use crate::backward::{delta, dq, key_tile};
     use crate::baseline::{flash1, standard};
     use crate::flash_fwd::{Variant, flash_fwd};
     use crate::tiling::Tiling;
     use crate::{copy, mma, scores};
-    use abi::{Flash1Params, FwdParams, StandardParams};
+    use abi::{BwdParams, Flash1Params, FwdParams, StandardParams};
 
     macro_rules! fwd_entries {
         ($($entry:ident: $arch:ident, $dtype:ident, $scores:ident, $copy:ident,
@@ -100,6 +101,52 @@ mod entries {
         )* };
     }
     abi::for_each_fwd_variant!(fwd_entries);
+
+    /// The kernel of a backward step, its fragments counted: column tiles of 8, steps of 16.
+    macro_rules! bwd_kernel {
+        (Delta, $scores:ident, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
+            delta::delta::<Row>
+        };
+        (Main, Plain, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
+            key_tile::flash_bwd::<
+                Row,
+                { $block_m / 8 },
+                { $head_dim / 8 },
+                { $head_dim / 16 },
+                { $head_dim * ($block_m / 16) / $warps / 8 },
+            >
+        };
+        (ConvertDq, $scores:ident, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
+            dq::convert::<Row>
+        };
+    }
+
+    macro_rules! bwd_entries {
+        ($($entry:ident: $arch:ident, $step:ident, $dtype:ident, $scores:ident, $copy:ident,
+           $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal, $blocks_per_sm:literal;)*) => { $(
+            /// Kernel entry of one row of the table of backward kernels.
+            ///
+            /// # Safety
+            /// See [`backward`](crate::backward).
+            #[unsafe(no_mangle)]
+            pub unsafe extern "ptx-kernel" fn $entry(params: BwdParams) {
+                struct Row;
+                impl Tiling for Row {
+                    const HEAD_DIM: u32 = $head_dim;
+                    const BLOCK_M: u32 = $block_m;
+                    const BLOCK_N: u32 = $block_n;
+                    const WARPS: u32 = $warps;
+                }
+                impl key_tile::Variant for Row {
+                    type Element = mma::$dtype;
+                    type Copy = copy::$copy;
+                }
+                // SAFETY: the launch contract of the entry.
+                unsafe { bwd_kernel!($step, $scores, $head_dim, $block_m x $block_n, $warps)(&params) }
+            }
+        )* };
+    }
+    abi::for_each_bwd_variant!(bwd_entries);
 
     /// The parameter of a baseline's entry.
     macro_rules! baseline_params {

@@ -204,6 +204,12 @@ pub struct GlobalTile {
 }
 
 impl GlobalTile {
+    /// No tile: nothing is read or written.
+    pub const NOWHERE: GlobalTile = GlobalTile {
+        base: 0,
+        row_bytes: 0,
+    };
+
     /// Rows from `first_row` on of head `head` of batch entry `batch`. All offsets are 64 bits wide.
     #[inline(always)]
     pub const fn new(matrix: &Strided, batch: u32, head: u32, first_row: u32) -> Self {
@@ -224,6 +230,16 @@ impl GlobalTile {
         let offset = self.row_bytes.wrapping_mul(index as i64 * rows as i64);
         GlobalTile {
             base: self.base.wrapping_add_signed(offset),
+            row_bytes: self.row_bytes,
+        }
+    }
+
+    /// The tile of `rows` rows that ends where this one begins.
+    #[inline(always)]
+    pub const fn tile_above(&self, rows: u32) -> Self {
+        let offset = self.row_bytes.wrapping_mul(rows as i64);
+        GlobalTile {
+            base: self.base.wrapping_sub(offset as u64),
             row_bytes: self.row_bytes,
         }
     }

@@ -102,7 +102,7 @@ unsafe fn store_row(params: &BwdParams, tile: &QueryTile, row: u32, exists: bool
             }
         }
     }
-    let first = tile.scratch * params.tile_rows as u64 + row as u64;
+    let first = tile.scratch_row + row as u64;
     // Of each two rows a and b: a, b, a, b.
     let pair = params.neg_delta + 4 * (2 * first - (row % 2) as u64);
     // SAFETY: inside the scratch, and this row's own.
@@ -122,7 +122,7 @@ unsafe fn clear_dq<V: Variant>(params: &BwdParams, tile: &QueryTile) {
     let elements = params.tile_rows * params.tile_cols;
     let mut slice = 0;
     while slice < params.dq_slices {
-        let start = accumulator(params, slice, tile.scratch, elements);
+        let start = accumulator(params, slice, tile.scratch_row, params.tile_cols);
         let mut i = 4 * ptx::thread_index();
         while i < elements {
             // SAFETY: inside the tile, a multiple of 16 bytes.

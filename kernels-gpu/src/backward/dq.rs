@@ -16,34 +16,25 @@ use crate::fragment::{Acc, ROW_HALF, STRIP_ROWS};
 use crate::mma::Element;
 use crate::ptx;
 use crate::tile::CHUNK_COLS;
-use crate::tiling::Tiling;
 use abi::BwdParams;
 
 /// Elements of one fragment: 16 rows by 8 columns.
 const FRAGMENT: u64 = 128;
 
-/// Address of fragment 0 of scratch tile `tile` in slice `slice`, whose tiles have `elements` elements.
+/// Address of the tile that begins with scratch row `first_row`, in slice `slice`.
 #[inline(always)]
-pub const fn accumulator(params: &BwdParams, slice: u32, tile: u64, elements: u32) -> u64 {
-    let first = slice as u64 * params.dq_slice_stride + tile * elements as u64;
+pub const fn accumulator(params: &BwdParams, slice: u32, first_row: u64, cols: u32) -> u64 {
+    let first = slice as u64 * params.dq_slice_stride + first_row * cols as u64;
     params.dq_accum + 4 * first
 }
 
-/// Adds `acc`, fragments `first ..` of a tile, to slice `slice` of the accumulator.
+/// Adds `acc` to the fragments from number `first` on of the tile at `tile`.
 ///
 /// # Safety
-/// The accumulator is as `params` says and scratch tile `tile` exists. Called by whole warps.
+/// `tile` is an [`accumulator`] with so many fragments. Called by whole warps.
 #[inline(always)]
-pub unsafe fn accumulate<T: Tiling, const C: usize>(
-    params: &BwdParams,
-    slice: u32,
-    tile: u64,
-    first: u32,
-    lane: u32,
-    acc: &Acc<C>,
-) {
-    let start = accumulator(params, slice, tile, T::BLOCK_M * T::HEAD_DIM);
-    let own = start + 4 * (first as u64 * FRAGMENT + lane as u64);
+pub unsafe fn accumulate<const C: usize>(tile: u64, first: u32, lane: u32, acc: &Acc<C>) {
+    let own = tile + 4 * (first as u64 * FRAGMENT + lane as u64);
     let mut n = 0;
     while n < C {
         let mut i = 0;
@@ -98,11 +89,10 @@ unsafe fn convert_chunk<V: Variant>(params: &BwdParams, tile: &QueryTile, row: u
     let fragment = strip * (params.tile_cols / CHUNK_COLS) + col_tile;
     // Elements 2 * half and 2 * half + 1 of the lanes 4 * g .. 4 * g + 4.
     let first = fragment as u64 * FRAGMENT + (64 * half + 4 * g) as u64;
-    let elements = params.tile_rows * params.tile_cols;
     let mut sum = [[0.0; 4]; 2];
     let mut slice = 0;
     while slice < params.dq_slices {
-        let at = accumulator(params, slice, tile.scratch, elements) + 4 * first;
+        let at = accumulator(params, slice, tile.scratch_row, params.tile_cols) + 4 * first;
         // SAFETY: inside the tile, which the delta kernel has initialised; a multiple of 16 bytes.
         let parts = unsafe { [ptx::load_global_f32x4(at), ptx::load_global_f32x4(at + 128)] };
         let mut i = 0;

@@ -6,8 +6,8 @@
 //! slice of the columns each.
 
 use crate::backward::block::{KeyHead, QueryTiles};
-use crate::backward::queries::{Head, QueryPipeline};
-use crate::backward::rows::{RowStatistics, scratch_tile};
+use crate::backward::queries::QueryPipeline;
+use crate::backward::rows::{RowStatistics, scratch_row};
 use crate::backward::{dq, gradients};
 use crate::copy::TileCopy;
 use crate::epilogue::stage_strip;
@@ -189,10 +189,10 @@ struct Warp<'a, V: Variant, const STEPS: usize> {
 /// One query tile of one head.
 struct Step {
     m_block: u32,
-    /// Whether the tile below is the next step.
+    /// Whether the tile above is the next step.
     has_next: bool,
-    /// Number of the tile in the scratch.
-    scratch_tile: u64,
+    /// Number of its first row in the scratch.
+    scratch_row: u64,
 }
 
 impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
@@ -212,37 +212,40 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
         if tiles.begin == tiles.end {
             return;
         }
-        let matrices = Head {
-            q: self.block.queries_of(&self.params.forward.q, head),
-            d_out: self.block.queries_of(&self.params.d_out, head),
+        let tile = |matrix| {
+            self.block
+                .queries_of(matrix, head)
+                .tile_below(tiles.end - 1, V::BLOCK_M)
         };
-        let first_tile = scratch_tile(self.params, sequence, head, 0);
-        let mut m_block = tiles.end;
-        let rows = sequence.keys.seqlen_q - (m_block - 1) * V::BLOCK_M;
+        let (q, d_out) = (tile(&self.params.forward.q), tile(&self.params.d_out));
+        let rows = sequence.keys.seqlen_q - (tiles.end - 1) * V::BLOCK_M;
         // SAFETY: the last step has passed its two barriers, the second one after reading dO.
-        unsafe { self.queries.start(&matrices, m_block - 1, rows) };
-        let step_of = |m_block| Step {
-            m_block,
-            has_next: m_block > tiles.begin,
-            scratch_tile: first_tile + m_block as u64,
-        };
+        unsafe { self.queries.start(q, d_out, rows) };
+        let mut m_block = tiles.end;
+        let mut scratch_row = scratch_row(self.params, sequence, head, m_block);
         // The masked step is compiled once: the first pass takes the tiles that are cut at their end and the full
         // ones, the second pass those that are cut at their beginning.
         let mut masked_end = tiles.full_end;
         while m_block > tiles.begin {
             while m_block > masked_end {
-                m_block -= 1;
+                (m_block, scratch_row) = (m_block - 1, scratch_row - V::BLOCK_M as u64);
+                let step = Step {
+                    m_block,
+                    has_next: m_block > tiles.begin,
+                    scratch_row,
+                };
                 // SAFETY: the caller's promise; the step before, or the start, has loaded the tile.
-                unsafe {
-                    self.step::<MASKED, M, D, C>(&matrices, step_of(m_block), d_k, d_v);
-                }
+                unsafe { self.step::<MASKED, M, D, C>(step, d_k, d_v) };
             }
             while m_block > tiles.full_begin {
-                m_block -= 1;
+                (m_block, scratch_row) = (m_block - 1, scratch_row - V::BLOCK_M as u64);
+                let step = Step {
+                    m_block,
+                    has_next: m_block > tiles.begin,
+                    scratch_row,
+                };
                 // SAFETY: the caller's promise; the step before, or the start, has loaded the tile.
-                unsafe {
-                    self.step::<UNMASKED, M, D, C>(&matrices, step_of(m_block), d_k, d_v);
-                }
+                unsafe { self.step::<UNMASKED, M, D, C>(step, d_k, d_v) };
             }
             masked_end = tiles.begin;
         }
@@ -255,19 +258,14 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
     #[inline(always)]
     unsafe fn step<const MASK: bool, const M: usize, const D: usize, const C: usize>(
         &mut self,
-        head: &Head,
         step: Step,
         d_k: &mut Acc<D>,
         d_v: &mut Acc<D>,
     ) {
         // SAFETY: the delta kernel has written the tile.
         let rows =
-            unsafe { RowStatistics::<M>::load(self.params, step.scratch_tile, self.place.lane) };
+            unsafe { RowStatistics::<M>::load(self.params, step.scratch_row, self.place.lane) };
         self.queries.wait();
-        if step.has_next {
-            // SAFETY: between the two barriers of the step.
-            unsafe { self.queries.start_q(head, step.m_block - 1) };
-        }
         // Line 10: Sᵀ = K·Qᵀ. Line 11: P = exp(S - L).
         let k = self
             .storage
@@ -301,7 +299,7 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
         ptx::barrier();
         if step.has_next {
             // SAFETY: all warps have read dO before the barrier.
-            unsafe { self.queries.start_d_out(head, step.m_block - 1) };
+            unsafe { self.queries.start_next() };
         }
         // Line 16: dK += dSᵀ·Q.
         // SAFETY: Q is in shared memory.
@@ -310,7 +308,7 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
         };
         // Line 15: dQ += dS·K.
         // SAFETY: dS and K are in shared memory.
-        unsafe { self.add_dq::<C>(step.scratch_tile) };
+        unsafe { self.add_dq::<C>(step.scratch_row) };
         self.queries.advance();
     }
 
@@ -344,12 +342,12 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
         acc_s.map(|exponent, _, _| ptx::exp2(exponent));
     }
 
-    /// Adds this key tile's part of dQ / softmax_scale to the accumulator of scratch tile `tile`.
+    /// Adds this key tile's part of dQ / softmax_scale to the accumulator of the tile that begins with `scratch_row`.
     ///
     /// # Safety
     /// dSᵀ and K are in shared memory.
     #[inline(always)]
-    unsafe fn add_dq<const C: usize>(&self, tile: u64) {
+    unsafe fn add_dq<const C: usize>(&self, scratch_row: u64) {
         let strips = V::BLOCK_M / STRIP_ROWS;
         let (strip, slice) = (self.place.warp % strips, self.place.warp / strips);
         let d_s = self.storage.d_s.lane(0, chunks_first(self.place.lane));
@@ -361,17 +359,10 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
             mma_transposed_pv::<V::Element, _, _, C>(&mut acc, (&d_s, strip), (&k, first_step))
         };
         let first = strip * (V::HEAD_DIM / 8) + slice * C as u32;
+        let slice = self.block.first_tile;
+        let tile = dq::accumulator(self.params, slice, scratch_row, V::HEAD_DIM);
         // SAFETY: the accumulator is as `params` says.
-        unsafe {
-            dq::accumulate::<V, C>(
-                self.params,
-                self.block.first_tile,
-                tile,
-                first,
-                self.place.lane,
-                &acc,
-            )
-        };
+        unsafe { dq::accumulate(tile, first, self.place.lane, &acc) };
     }
 }
 

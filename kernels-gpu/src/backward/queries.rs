@@ -1,12 +1,12 @@
 //! The stream of Q and dO tiles through shared memory: two stages of Q, one of dO.
 //!
 //! ```text
-//! copies     Q2 dO2 |  Q1             | dO1          |  Q0             | dO0          |
-//! products          |  S dP dV of 2   | dK dQ of 2   |  S dP dV of 1   | dK dQ of 1   | ...
+//! copies     Q2 dO2 |               | Q1 dO1       |               | Q0 dO0       |
+//! products          | S dP dV of 2  | dK dQ of 2   | S dP dV of 1  | dK dQ of 1   | ...
 //! ```
 //!
-//! Each bar is a barrier of the block, and those before S also wait for the copies on their left. The step that
-//! starts with S reads Q to its end, so the next Q goes to the other stage; dO is free when dV has it.
+//! Each bar is a barrier of the block, and those before S also wait for the copies on their left. A step reads Q to
+//! its end, so the next Q goes to the other stage; dO is free when dV has it.
 
 use crate::backward::key_tile::Variant;
 use crate::copy::TileCopy;
@@ -14,8 +14,10 @@ use crate::fragment::{chunks_first, rows_first};
 use crate::ptx;
 use crate::tile::{Extent, GlobalTile, LaneAddress, Queries, Rows, Shape, SharedTile};
 
-/// The rows of Q and dO of one head, and where in shared memory their tiles go.
+/// Where in device memory the tiles of Q and dO of the step come from, and where in shared memory they are.
 pub struct QueryPipeline<V: Variant> {
+    from_q: GlobalTile,
+    from_d_out: GlobalTile,
     /// Stage 0 of Q; stage 1 follows.
     q: SharedTile<Queries<V>>,
     d_out: SharedTile<Queries<V>>,
@@ -25,19 +27,13 @@ pub struct QueryPipeline<V: Variant> {
     head_dim: u32,
 }
 
-/// The rows of one head that are streamed.
-pub struct Head {
-    /// Q from the first row of the sequence on.
-    pub q: GlobalTile,
-    /// dO from the first row of the sequence on.
-    pub d_out: GlobalTile,
-}
-
 impl<V: Variant> QueryPipeline<V> {
     /// Nothing in flight. Stages begin at the shared address `base`.
     #[inline(always)]
     pub fn new(base: u32, lane: u32, head_dim: u32) -> Self {
         QueryPipeline {
+            from_q: GlobalTile::NOWHERE,
+            from_d_out: GlobalTile::NOWHERE,
             q: SharedTile::at(base),
             d_out: SharedTile::at(base + 2 * Queries::<V>::BYTES),
             stage: 0,
@@ -46,17 +42,15 @@ impl<V: Variant> QueryPipeline<V> {
         }
     }
 
-    /// Starts to load the first tile of `head` that is visited, `m_block`, of which `rows` rows exist.
+    /// Starts to load the first tile of a head that is visited, of which `rows` rows exist.
     ///
     /// # Safety
     /// Every thread has passed a barrier since Q of the step before the last one was read, and since dO was.
     #[inline(always)]
-    pub unsafe fn start(&self, head: &Head, m_block: u32, rows: u32) {
+    pub unsafe fn start(&mut self, q: GlobalTile, d_out: GlobalTile, rows: u32) {
+        (self.from_q, self.from_d_out) = (q, d_out);
         // SAFETY: the caller's promise.
-        unsafe {
-            self.load(self.current_q(), &head.q, m_block, Rows::First(rows));
-            self.load(self.d_out, &head.d_out, m_block, Rows::First(rows));
-        }
+        unsafe { self.load(self.stage, Rows::First(rows)) };
     }
 
     /// Waits for Q and dO of this step.
@@ -66,25 +60,16 @@ impl<V: Variant> QueryPipeline<V> {
         ptx::barrier();
     }
 
-    /// Starts to load Q of the next step, which is that of a whole tile.
-    ///
-    /// # Safety
-    /// Called between [`wait`](Self::wait) and the barrier before [`start_d_out`](Self::start_d_out).
-    #[inline(always)]
-    pub unsafe fn start_q(&self, head: &Head, m_block: u32) {
-        let other = SharedTile::at(self.q.base() + (self.stage ^ Queries::<V>::BYTES));
-        // SAFETY: the step before was the last to read the other stage, and `wait` has passed a barrier since.
-        unsafe { self.load(other, &head.q, m_block, Rows::All) };
-    }
-
-    /// Starts to load dO of the next step, which is that of a whole tile.
+    /// Starts to load the next step, the tile above, which is a whole one.
     ///
     /// # Safety
     /// Every thread has passed a barrier since it read dO of this step.
     #[inline(always)]
-    pub unsafe fn start_d_out(&self, head: &Head, m_block: u32) {
-        // SAFETY: the caller's promise.
-        unsafe { self.load(self.d_out, &head.d_out, m_block, Rows::All) };
+    pub unsafe fn start_next(&mut self) {
+        self.from_q = self.from_q.tile_above(V::BLOCK_M);
+        self.from_d_out = self.from_d_out.tile_above(V::BLOCK_M);
+        // SAFETY: the caller's promise; the step before was the last to read the other stage.
+        unsafe { self.load(self.stage ^ Queries::<V>::BYTES, Rows::All) };
     }
 
     /// Ends the step: the other stage of Q becomes the current one.
@@ -123,12 +108,15 @@ impl<V: Variant> QueryPipeline<V> {
     }
 
     /// # Safety
-    /// No thread reads `to` before the next [`wait`](Self::wait), nor since the last barrier.
+    /// No thread reads dO or this stage of Q before the next [`wait`](Self::wait), nor since the last barrier.
     #[inline(always)]
-    unsafe fn load(&self, to: SharedTile<Queries<V>>, from: &GlobalTile, m_block: u32, rows: Rows) {
-        let from = from.tile_below(m_block, V::BLOCK_M);
+    unsafe fn load(&self, stage: u32, rows: Rows) {
         let cols = self.head_dim;
+        let q = SharedTile::<Queries<V>>::at(self.q.base() + stage);
         // SAFETY: the caller's promise; the extent ends where the queries and the head dimension do.
-        unsafe { V::Copy::load(to, &from, Extent { rows, cols }) }
+        unsafe {
+            V::Copy::load(q, &self.from_q, Extent { rows, cols });
+            V::Copy::load(self.d_out, &self.from_d_out, Extent { rows, cols });
+        }
     }
 }

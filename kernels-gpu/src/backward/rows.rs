@@ -7,18 +7,19 @@ use crate::sequence::Sequence;
 use crate::tile::GlobalTile;
 use abi::{BwdParams, RowValues, Strided};
 
-/// Number of a tile in the scratch of [`BwdParams`]: query tile `m_block` of `head`.
+/// Number of a row in the scratch of [`BwdParams`]: the first row of query tile `m_block` of `head`.
 #[inline(always)]
-pub const fn scratch_tile(params: &BwdParams, sequence: &Sequence, head: u32, m_block: u32) -> u64 {
+pub const fn scratch_row(params: &BwdParams, sequence: &Sequence, head: u32, m_block: u32) -> u64 {
     let forward = &params.forward;
     let first = sequence.first_tile(forward, forward.m_blocks, params.tile_rows);
-    head as u64 * params.scratch_tiles as u64 + first as u64 + m_block as u64
+    let tile = head as u64 * params.scratch_tiles as u64 + first as u64 + m_block as u64;
+    tile * params.tile_rows as u64
 }
 
 /// One query tile of one head: the work of a block of the delta and the dQ kernel.
 pub struct QueryTile {
-    /// Number of the tile in the scratch.
-    pub scratch: u64,
+    /// Number of its first row in the scratch.
+    pub scratch_row: u64,
     sequence: Sequence,
     head: u32,
     first_row: u32,
@@ -40,7 +41,7 @@ impl QueryTile {
             return None;
         }
         Some(QueryTile {
-            scratch: scratch_tile(params, &sequence, head, m_block),
+            scratch_row: scratch_row(params, &sequence, head, m_block),
             sequence,
             head,
             first_row,
@@ -76,13 +77,13 @@ pub struct RowStatistics<const N: usize> {
 }
 
 impl<const N: usize> RowStatistics<N> {
-    /// Of scratch tile `tile`.
+    /// Of the `8 * N` rows from scratch row `first_row` on, which is a tile's first one.
     ///
     /// # Safety
-    /// The scratch of `params` is as it says, the tile has `8 * N` rows and the delta kernel has written it.
+    /// The scratch of `params` is as it says, and the delta kernel has written the tile.
     #[inline(always)]
-    pub unsafe fn load(params: &BwdParams, tile: u64, lane: u32) -> Self {
-        let first = tile * (8 * N as u64) + acc_col(lane, 0) as u64;
+    pub unsafe fn load(params: &BwdParams, first_row: u64, lane: u32) -> Self {
+        let first = first_row + acc_col(lane, 0) as u64;
         let (lse, delta) = (params.lse_log2 + 4 * first, params.neg_delta + 8 * first);
         let mut rows = RowStatistics {
             lse_log2: [[0.0; 2]; N],
