@@ -21,7 +21,7 @@ fn run<T: AttentionElement>(
     let q = Tensor::from_slice(device, case.q_shape(), &q).unwrap();
     let k = Tensor::from_slice(device, case.k_shape(), &k).unwrap();
     let v = Tensor::from_slice(device, case.k_shape(), &v).unwrap();
-    baseline::forward(algorithm, &case.attention(), &q, &k, &v)
+    baseline::forward(algorithm, &case.attention(device), &q, &k, &v)
         .unwrap_or_else(|error| panic!("{} {case:?}: {error}", algorithm.name()))
 }
 

@@ -8,8 +8,13 @@ fn profile(case: &Case, l2: L2Cache) -> Profile {
     let [q, k, v] = case.inputs::<bf16>();
     let (q_shape, k_shape) = (case.q_shape(), case.k_shape());
     let inputs = [(q_shape, &q[..]), (k_shape, &k[..]), (k_shape, &v[..])];
-    profile::forward(&case.attention(), inputs, CounterOptions { l2 }, None)
-        .unwrap_or_else(|error| panic!("{case:?}: {error}"))
+    profile::forward(
+        &case.attention(&Device::emulated()),
+        inputs,
+        CounterOptions { l2 },
+        None,
+    )
+    .unwrap_or_else(|error| panic!("{case:?}: {error}"))
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn a_strided_output_leaves_the_gaps_alone() {
         .unwrap();
         let mut lse = Tensor::zeros(&device, [1, 2, 37]).unwrap();
         let variant = case
-            .attention()
+            .attention(&device)
             .forward_into(&q, &k, &v, &mut out, &mut lse)
             .unwrap()
             .unwrap();
@@ -245,7 +245,7 @@ fn raw_pointers_give_the_same_bits_as_tensors() {
     let lse = Tensor::<f32, 3>::zeros(&device, [1, 4, 33]).unwrap();
     let inputs = [q.as_raw(), k.as_raw(), v.as_raw()];
     let args = RawForward {
-        options: *case.attention().options(),
+        options: case.options(),
         ..RawForward::new(Bf16, inputs, out.as_raw(), lse.as_raw())
     };
     // SAFETY: the tensors live to the end of the test and the emulated device is done when the call returns.
