@@ -22,8 +22,9 @@ use std::thread;
 use crate::element::AttentionElement;
 use head::{Head, HeadGradients};
 
+pub use crate::options::{Mask, Window};
 pub(crate) use spec::check_length;
-pub use spec::{Bias, Dropout, Mask, ReferenceError, Spec, Window};
+pub use spec::{Bias, Dropout, ReferenceError, Spec};
 
 /// Heads that are computed at once; each holds a handful of `seqlen_q x seqlen_k` matrices.
 const MAX_THREADS: usize = 8;

@@ -5,6 +5,8 @@ use std::ops::Range;
 use thiserror::Error;
 
 use super::matrix::Matrix;
+use crate::error::ProblemError;
+use crate::options::{self, Mask, Window};
 
 /// Extents and options of one reference computation.
 ///
@@ -52,29 +54,6 @@ pub struct Spec {
     pub first_batch: usize,
 }
 
-/// Which keys a query row sees: those of a band along the diagonal.
-///
-/// The diagonal goes through the bottom right corner: it is at key `i + seqlen_k - seqlen_q` in row i, or at key i when
-/// it is aligned to the top left corner. The default hides nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mask {
-    /// Whether keys beyond the diagonal are hidden, whatever the window says.
-    pub is_causal: bool,
-    /// How far the band reaches.
-    pub window: Window,
-    /// Whether the diagonal is key i of row i.
-    pub is_top_left: bool,
-}
-
-/// How many keys on either side of the diagonal are visible, both ends included; `None` for all of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Window {
-    /// Keys before the diagonal.
-    pub left: Option<usize>,
-    /// Keys beyond the diagonal.
-    pub right: Option<usize>,
-}
-
 /// A tensor that is added to the scores.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bias {
@@ -93,6 +72,18 @@ pub struct Dropout {
     pub offset: u64,
     /// Entries kept of 65536, from 1 to 65536; [`abi::dropout::threshold`] gives it for a drop probability.
     pub threshold: u32,
+}
+
+impl TryFrom<options::Dropout> for Dropout {
+    type Error = ProblemError;
+
+    fn try_from(dropout: options::Dropout) -> Result<Dropout, ProblemError> {
+        Ok(Dropout {
+            seed: dropout.seed,
+            offset: dropout.offset,
+            threshold: dropout.threshold()?,
+        })
+    }
 }
 
 impl Dropout {
@@ -166,11 +157,7 @@ impl Spec {
 
     /// The keys that query row `i` sees.
     pub fn visible_keys(&self, i: usize) -> Range<usize> {
-        let Window { left, right } = self.mask.window;
-        let right = match self.mask.is_causal {
-            true => Some(0),
-            false => right,
-        };
+        let Window { left, right } = self.mask.band();
         let diagonal = self.diagonal(i);
         let key = |j: i128| j.clamp(0, self.seqlen_k as i128) as usize;
         let begin = left.map_or(0, |left| key(diagonal - left as i128));

@@ -125,7 +125,7 @@ unsafe fn load_elements(from: u64) -> [u32; 4] {
 ///
 /// The bound depends on the thread, which keeps the loop a loop: this is for code where size matters more than speed.
 #[inline(always)]
-fn for_each_chunk<S: Shape>(mut visit: impl FnMut(u32, u32)) {
+pub fn for_each_chunk<S: Shape>(mut visit: impl FnMut(u32, u32)) {
     let own = ThreadChunk::of::<S>(ptx::thread_index());
     let mut row = own.row;
     while row < S::ROWS {

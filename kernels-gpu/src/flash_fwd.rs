@@ -9,7 +9,7 @@ use crate::block_info::{BlockInfo, Tiles};
 use crate::copy::{self, TileCopy};
 use crate::epilogue;
 use crate::fragment::{Acc, STRIP_ROWS, acc_row, chunks_first, rows_first};
-use crate::mask::hide_outside;
+use crate::mask::{hide_before, hide_from};
 use crate::mma::{Element, mma_pv, mma_qk};
 use crate::pipeline::{KvPipeline, Stage};
 use crate::ptx;
@@ -39,9 +39,15 @@ impl Place {
     /// Of the calling thread.
     #[inline(always)]
     pub fn current() -> Self {
+        Place::of(ptx::thread_index())
+    }
+
+    /// Of thread `thread` of the block.
+    #[inline(always)]
+    const fn of(thread: u32) -> Self {
         Place {
-            warp: ptx::thread_index() / 32,
-            lane: ptx::thread_index() % 32,
+            warp: thread / 32,
+            lane: thread % 32,
         }
     }
 }
@@ -50,8 +56,18 @@ impl<V: Variant> BlockInfo<V> {
     /// Of the calling block.
     #[inline(always)]
     pub fn current(params: &FwdParams) -> Self {
+        let packed = &params.sequences;
+        let params = &FwdParams {
+            sequences: abi::Sequences {
+                cu_seqlens_q: ptx::opaque64(packed.cu_seqlens_q),
+                cu_seqlens_k: ptx::opaque64(packed.cu_seqlens_k),
+                seqused_q: ptx::opaque64(packed.seqused_q),
+                seqused_k: ptx::opaque64(packed.seqused_k),
+            },
+            ..*params
+        };
         // SAFETY: `params` says where the lengths of packed sequences are.
-        BlockInfo::new(params, ptx::block_index(), |address| unsafe {
+        BlockInfo::new(params, ptx::opaque(ptx::block_index()), |address| unsafe {
             ptx::load_global_u32(address)
         })
     }
@@ -81,39 +97,43 @@ pub unsafe fn flash_fwd<V: Variant, const STRIPS: usize, const N: usize, const D
         return;
     }
     let place = Place::current();
+    let tiles = block.tiles();
+    if tiles.is_empty() {
+        // SAFETY: the launch is as promised.
+        unsafe { epilogue::store_unseen(params, &block) };
+        return;
+    }
     let q = SharedTile::<Queries<V>>::at(ptx::dynamic_shared());
     let mut acc_o = [Acc::<D>::zero(); STRIPS];
     let mut softmax = OnlineSoftmax::<STRIPS>::new(positive_scale(params.softmax_scale));
-
-    let tiles = block.tiles();
-    if tiles.begin < tiles.end {
-        // SAFETY: the launch is as promised; nothing uses shared memory yet.
-        let kv = unsafe { start_loads(params, &block, q, place, tiles) };
-        let warp = Warp {
-            block: &block,
-            place,
-            q: q.lane(place.warp * V::WARP_ROWS, rows_first(place.lane)),
-        };
-        let full = block.full_tiles(tiles);
-        // The masked step is compiled once: the first pass takes the tiles that are cut on the right and the full ones,
-        // the second one the tiles that are cut on the left.
-        let (mut n_block, mut masked_end) = (tiles.end, full.end);
-        while n_block > tiles.begin {
-            while n_block > masked_end {
-                n_block -= 1;
-                warp.step::<MASKED, STRIPS, N, D>(n_block, &kv, &mut softmax, &mut acc_o);
-            }
-            while n_block > full.begin {
-                n_block -= 1;
-                warp.step::<UNMASKED, STRIPS, N, D>(n_block, &kv, &mut softmax, &mut acc_o);
-            }
-            masked_end = tiles.begin;
+    // SAFETY: the launch is as promised; nothing uses shared memory yet.
+    let kv = unsafe { start_loads(params, &block, q, place, tiles) };
+    let warp = Warp {
+        block: &block,
+        q: q.lane(place.warp * V::WARP_ROWS, rows_first(place.lane)),
+        full: block.full_tiles(),
+    };
+    // The masked step is compiled once: the first pass takes the tiles that are cut on the right and the full ones,
+    // the second one the tiles that are cut on the left only.
+    let (mut n_block, mut masked_end) = (tiles.end, warp.full.end);
+    while n_block > tiles.begin {
+        while n_block > masked_end {
+            n_block -= 1;
+            warp.step::<MASKED, STRIPS, N, D>(n_block, &kv, &mut softmax, &mut acc_o);
         }
+        while n_block > warp.full.begin {
+            n_block -= 1;
+            warp.step::<UNMASKED, STRIPS, N, D>(n_block, &kv, &mut softmax, &mut acc_o);
+        }
+        masked_end = tiles.begin;
     }
 
     // Lines 12 to 15: O = O / l, L = m + ln l.
     let lse = softmax.finish(&mut acc_o);
-    // SAFETY: the first step has waited for the copy into the Q tile; without a step there was none.
+    // Computed anew, so that the loop need not keep it in registers.
+    let block = BlockInfo::<V>::current(params);
+    let place = Place::of(ptx::opaque(ptx::thread_index()));
+    // SAFETY: the first step has waited for the copy into the Q tile.
     unsafe { epilogue::store(params, &block, place, q, &acc_o, lse) };
 }
 
@@ -169,8 +189,8 @@ fn positive_scale(scale: f32) -> f32 {
 /// What a step of the main loop knows and does not change.
 struct Warp<'a, V: Variant> {
     block: &'a BlockInfo<V>,
-    place: Place,
     q: LaneAddress<Queries<V>>,
+    full: Tiles,
 }
 
 impl<V: Variant> Warp<'_, V> {
@@ -202,18 +222,22 @@ impl<V: Variant> Warp<'_, V> {
         n_block: u32,
         acc_s: &mut [Acc<N>; STRIPS],
     ) {
-        let first_row = self.block.first_row + self.place.warp * V::WARP_ROWS;
+        let Place { warp, lane } = Place::of(ptx::opaque(ptx::thread_index()));
+        let first_key = n_block * V::BLOCK_N;
+        // What follows from it is the same in every step: it would fill registers of the steps without a mask.
+        let first_row = ptx::opaque(self.block.first_row) + warp * V::WARP_ROWS;
         let mut strip = 0;
         while strip < STRIPS {
             let strip_row = first_row + STRIP_ROWS * strip as u32;
-            let rows = [0, 2].map(|i| strip_row + acc_row(self.place.lane, i));
-            hide_outside(
-                &mut acc_s[strip],
-                self.place.lane,
-                n_block * V::BLOCK_N,
-                rows.map(|row| self.block.keys().begin(row)),
-                rows.map(|row| self.block.keys().end(row)),
-            );
+            let rows = [0, 2].map(|i| strip_row + acc_row(lane, i));
+            if n_block < self.full.begin {
+                let begin = rows.map(|row| self.block.keys().begin(row));
+                hide_before(&mut acc_s[strip], lane, first_key, begin);
+            }
+            if n_block >= self.full.end {
+                let end = rows.map(|row| self.block.keys().end(row));
+                hide_from(&mut acc_s[strip], lane, first_key, end);
+            }
             strip += 1;
         }
     }
