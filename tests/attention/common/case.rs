@@ -221,14 +221,8 @@ impl Case {
 
     /// What the reference is told.
     pub fn spec(&self) -> Spec {
-        let options = self.options();
-        let Window { left, right } = self.window;
         Spec {
-            mask: reference::Mask {
-                is_causal: self.is_causal,
-                window: reference::Window { left, right },
-                is_top_left: self.is_top_left,
-            },
+            mask: self.options().mask,
             softmax_scale: self.softmax_scale.map(f64::from),
             softcap: (self.softcap != 0.0).then_some(f64::from(self.softcap)),
             alibi_slopes: self
@@ -238,11 +232,7 @@ impl Case {
                 shape,
                 data: self.bias_values(),
             }),
-            dropout: options.dropout.map(|dropout| reference::Dropout {
-                seed: dropout.seed,
-                offset: dropout.offset,
-                threshold: abi::dropout::threshold(dropout.probability).unwrap(),
-            }),
+            dropout: self.dropout.map(|dropout| dropout.try_into().unwrap()),
             ..Spec::new(self.q_shape(), self.k_shape())
         }
     }

@@ -1,8 +1,8 @@
 //! Cases of packed sequences: each sequence is judged as attention of its own, all of them by one rule.
 
 use flash_attention::reference::{self, Gradients, Reference, Spec};
-use flash_attention::rule::{self, Tolerance};
-use flash_attention::{AttentionElement, CuSeqlens, Device, Tensor};
+use flash_attention::rule;
+use flash_attention::{AttentionElement, CuSeqlens, Device, ForwardVarlen, Tensor};
 
 use super::{Case, GradientsOnHost, Training, in_dtype};
 
@@ -109,28 +109,43 @@ impl Packed {
         sequences.seqused(Some(&q), Some(&k)).unwrap()
     }
 
+    /// q, k and v of all sequences on `device`.
+    pub fn upload<T: AttentionElement>(&self, device: &Device) -> [Tensor<T, 3>; 3] {
+        let tensors = self.rows().upload::<T>(device);
+        tensors.map(|tensor| tensor.select(0, 0).unwrap())
+    }
+
+    /// Runs the sequences forward.
+    pub fn run<T: AttentionElement>(&self, device: &Device) -> ForwardVarlen<T> {
+        let (inputs, sequences) = (self.upload(device), self.cu_seqlens(device));
+        self.case
+            .attention(device)
+            .forward_varlen(inputs.each_ref(), &sequences)
+            .unwrap_or_else(|error| panic!("{self:?}: {error}"))
+    }
+
     /// Runs the sequences forward and backward.
     pub fn train<T: AttentionElement>(&self, device: &Device) -> Training<T> {
-        let rows = self.rows();
-        let [_, total_q, num_heads, _] = rows.q_shape();
-        let unbatched = |tensor: Tensor<T>| tensor.select::<3>(0, 0).unwrap();
-        let [q, k, v] = rows.upload::<T>(device).map(unbatched);
-        let d_out = Tensor::from_slice(device, q.shape(), &rows.d_out::<T>()).unwrap();
+        let (rows, inputs) = (self.rows(), self.upload::<T>(device));
+        let d_out = Tensor::from_slice(device, inputs[0].shape(), &rows.d_out::<T>()).unwrap();
+        let shape = [rows.num_heads, rows.seqlen_q];
         let d_lse = rows
             .d_lse_values()
-            .map(|d_lse| Tensor::from_slice(device, [num_heads, total_q], &d_lse).unwrap());
-        let (attention, sequences) = (self.case.attention(device), self.cu_seqlens(device));
-        let (inputs, d_lse) = ([&q, &k, &v], d_lse.as_ref());
-        let run = || {
-            let forward = attention.forward_varlen(inputs, &sequences)?;
-            let gradients =
-                attention.backward_varlen(inputs, &forward, &d_out, d_lse, &sequences)?;
-            Ok((forward, gradients))
-        };
-        let (forward, gradients) =
-            run().unwrap_or_else(|error: flash_attention::Error| panic!("{self:?}: {error}"));
-        let [d_q, d_k, d_v] =
-            [&gradients.d_q, &gradients.d_k, &gradients.d_v].map(|tensor| tensor.to_vec().unwrap());
+            .map(|d_lse| Tensor::from_slice(device, shape, &d_lse).unwrap());
+        let forward = self.run::<T>(device);
+        let attention = self.case.attention(device);
+        let sequences = self.cu_seqlens(device);
+        let gradients = attention
+            .backward_varlen(
+                inputs.each_ref(),
+                &forward,
+                &d_out,
+                d_lse.as_ref(),
+                &sequences,
+            )
+            .unwrap_or_else(|error| panic!("{self:?}: {error}"));
+        let d = [&gradients.d_q, &gradients.d_k, &gradients.d_v];
+        let [d_q, d_k, d_v] = d.map(|tensor| tensor.to_vec().unwrap());
         let d_bias = gradients.d_bias.map(|d_bias| d_bias.to_f64().unwrap());
         Training {
             out: forward.out.to_vec().unwrap(),
@@ -145,29 +160,55 @@ impl Packed {
         }
     }
 
-    /// Panics unless output, log-sum-exp and all gradients hold the rule.
-    pub fn assert_gradients_exact(&self, device: &Device) {
+    /// Runs the sequences forward and panics unless output and log-sum-exp hold the rule.
+    pub fn assert_exact(&self, device: &Device) {
         in_dtype!(self.case.dtype, self.assert_exact_in(device));
     }
 
     fn assert_exact_in<T: AttentionElement>(&self, device: &Device) {
+        let result = self.run::<T>(device);
+        let (out, lse) = (result.out.to_vec().unwrap(), result.lse.to_vec().unwrap());
+        let [exact, low] = self.references::<T>();
+        self.assert_rule(&out, &lse, [&exact, &low]);
+    }
+
+    /// Runs the sequences forward and backward and panics unless output, log-sum-exp and all gradients hold the rule.
+    pub fn assert_gradients_exact(&self, device: &Device) {
+        in_dtype!(self.case.dtype, self.assert_gradients_exact_in(device));
+    }
+
+    fn assert_gradients_exact_in<T: AttentionElement>(&self, device: &Device) {
         let got = self.train::<T>(device);
-        let exact = self.reference::<T>(reference::forward, reference::backward);
-        let low = self.reference::<T>(
-            reference::forward_low_precision,
-            reference::backward_low_precision,
-        );
-        let spec = Spec {
+        let [exact, low] = self.references::<T>();
+        self.assert_rule(&got.out, &got.lse, [&exact, &low]);
+        let both = [&exact.backward, &low.backward];
+        let report = got.gradients.judge(&self.rows_spec(), self.case.bias, both);
+        assert!(report.passed(), "{:?} {self:?}: {report}", got.entries);
+    }
+
+    fn assert_rule<T: AttentionElement>(&self, out: &[T], lse: &[f32], [exact, low]: [&Whole; 2]) {
+        let spec = self.rows_spec();
+        let report = rule::compare(&spec, out, lse, &exact.forward, &low.forward).unwrap();
+        assert!(report.passed(), "{self:?}: {report}");
+    }
+
+    /// Extents of the tensors, and of the bias.
+    fn rows_spec(&self) -> Spec {
+        Spec {
             bias: self.case.spec().bias,
             ..Spec::new(self.rows().q_shape(), self.rows().k_shape())
-        };
-        let (out, lse) = (&got.out, &got.lse);
-        let report = rule::compare(&spec, out, lse, &exact.forward, &low.forward).unwrap();
-        assert!(report.passed(), "{:?} {self:?}: {report}", got.entries);
-        let both = [&exact.backward, &low.backward];
-        let report = got.gradients.judge(&spec, self.case.bias, both);
-        let report = report.within(Tolerance::GRADIENTS);
-        assert!(report.passed(), "{:?} {self:?}: {report}", got.entries);
+        }
+    }
+
+    /// The reference, and the plain method in low precision.
+    fn references<T: AttentionElement>(&self) -> [Whole; 2] {
+        [
+            self.reference::<T>(reference::forward, reference::backward),
+            self.reference::<T>(
+                reference::forward_low_precision,
+                reference::backward_low_precision,
+            ),
+        ]
     }
 
     /// What one sequence is, for the reference.
