@@ -3,12 +3,14 @@
 mod case;
 mod check;
 mod packed;
+mod rotation;
 
 use flash_attention::{AttentionElement, Device, Dtype, EmulatorOptions, Sanitizers};
 
 pub use case::{Alibi, BiasKind, Case};
 pub use check::{GradientsOnHost, Training};
 pub use packed::Packed;
+pub use rotation::{OPTIONS, rotated};
 
 pub const DTYPES: [Dtype; 2] = [Dtype::F16, Dtype::Bf16];
 

@@ -2,10 +2,10 @@
 //! lengths at its edges. Each sequence is judged as attention of its own.
 //!
 //! The grid draws the lengths of a batch between s - 20 and s, between s / 3 and s, or takes s for all; every third batch
-//! has sequences without queries, without keys, or without either. Batches are of 4 sequences. Options rotate as in
-//! `backward.rs`: every one meets every head_dim and both types, pairs of options alternate with the lengths.
+//! has sequences without queries, without keys, or without either. Batches are of 4 sequences, 2 where they are long.
+//! Options rotate as in `backward.rs`.
 
-use crate::common::{Alibi, BiasKind, Case, DTYPES, Packed, device, is_full_run};
+use crate::common::{Alibi, Case, DTYPES, OPTIONS, Packed, device, is_full_run, rotated};
 use flash_attention::Dtype::{Bf16, F16};
 use flash_attention::{CuSeqlens, Tensor, bf16};
 
@@ -54,45 +54,21 @@ fn lengths(seqlen_q: usize, seqlen_k: usize, number: usize) -> Vec<(usize, usize
     lengths
 }
 
-/// The options of number `i`: every one alone, then some together.
-fn option(case: Case, i: usize) -> Case {
-    let case = match i / 2 % 3 {
-        0 => case.heads(2, 2),
-        1 => case.heads(2, 1),
-        _ => case.heads(4, 2),
-    };
-    match i % 10 {
-        0 => case,
-        1 => case.causal(true),
-        2 => case.window(Some(30 + i), Some(11)),
-        3 => case.softcap(50.0),
-        4 => case.alibi(Alibi::PerBatch).causal(true),
-        5 => case.dropout(0.17),
-        6 => case.bias(BiasKind::number(i / 10)).d_lse(),
-        7 => case.deterministic().window(Some(50), None).top_left(),
-        8 => case.alibi(Alibi::Shared).dropout(0.17).causal(true),
-        _ => case
-            .softcap(15.0)
-            .bias(BiasKind::number(i / 10 + 3))
-            .top_left()
-            .causal(true),
-    }
-}
-
 fn grid(head_dim: usize) {
     let device = device();
-    for (i, (seqlen_q, seqlen_k)) in LENGTHS.into_iter().enumerate() {
+    let mut number = head_dim / 8 + 5;
+    for (seqlen_q, seqlen_k) in LENGTHS {
         let longest = seqlen_q.max(seqlen_k);
-        // Quadratic cost: the long lengths with a few of the options, unless everything was asked for.
-        let numbers = match longest {
-            0..=256 => 0..3,
-            257..=512 => 0..1,
-            _ => 0..0,
+        // Quadratic cost: two lengths of the long batches, unless everything was asked for.
+        let repetitions = match (longest, is_full_run()) {
+            (_, true) => OPTIONS,
+            (0..=256, _) => 4,
+            (257..=512, _) => 2,
+            _ => 0,
         };
-        let numbers = if is_full_run() { 0..10 } else { numbers };
-        for number in numbers {
-            let number = number * 7 + 3 * i + head_dim / 8;
-            let case = Case::new(DTYPES[(i + number) % 2], 0, 0, head_dim).seed(number as u64);
+        for _ in 0..repetitions {
+            let case = rotated(0, 0, head_dim, number);
+            number += 1;
             let lengths = lengths(seqlen_q, seqlen_k, number);
             let is_large = longest > 256 || head_dim > 128;
             let lengths = if is_large && !is_full_run() {
@@ -100,7 +76,7 @@ fn grid(head_dim: usize) {
             } else {
                 &lengths
             };
-            Packed::new(option(case, number), lengths).assert_gradients_exact(&device);
+            Packed::new(case, lengths).assert_gradients_exact(&device);
         }
     }
 }

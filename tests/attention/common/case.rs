@@ -29,8 +29,8 @@ pub struct Case {
     pub is_deterministic: bool,
     /// Whether the loss depends on the log-sum-exp.
     pub has_d_lse: bool,
-    /// Standard deviation of q and of k.
-    pub spread: [f32; 2],
+    /// Standard deviation of q, k and v.
+    pub spread: [f32; 3],
     pub seed: u64,
 }
 
@@ -86,7 +86,7 @@ impl Case {
             dropout: None,
             is_deterministic: false,
             has_d_lse: false,
-            spread: [1.0; 2],
+            spread: [1.0; 3],
             seed: 0,
         }
     }
@@ -132,7 +132,7 @@ impl Case {
     pub fn softcap(self, softcap: f32) -> Case {
         Case {
             softcap,
-            spread: [softcap, self.spread[1]],
+            spread: [softcap, self.spread[1], self.spread[2]],
             ..self
         }
     }
@@ -178,7 +178,15 @@ impl Case {
 
     pub fn spread(self, q: f32, k: f32) -> Case {
         Case {
-            spread: [q, k],
+            spread: [q, k, self.spread[2]],
+            ..self
+        }
+    }
+
+    pub fn spread_of_values(self, v: f32) -> Case {
+        let [q, k, _] = self.spread;
+        Case {
+            spread: [q, k, v],
             ..self
         }
     }
@@ -256,7 +264,7 @@ impl Case {
         [
             randn(3 * self.seed, q, self.spread[0]),
             randn(3 * self.seed + 1, k, self.spread[1]),
-            randn(3 * self.seed + 2, k, 1.0),
+            randn(3 * self.seed + 2, k, self.spread[2]),
         ]
     }
 
