@@ -112,21 +112,17 @@ pub fn hide_outside<const N: usize>(
     begin: [u32; 2],
     end: [u32; 2],
 ) {
-    hide_before(acc, lane, first_column, begin);
-    hide_from(acc, lane, first_column, end);
+    let first_column = first_column + acc_col(lane, 0);
+    hide_before(acc, first_column, begin);
+    hide_from(acc, first_column, end);
 }
 
-/// Sets to -inf what lies before column `begin[half]`; see [`hide_outside`].
+/// Sets to -inf what lies before column `begin[half]`; the lane's first column is `first_column`.
 #[inline(always)]
-pub fn hide_before<const N: usize>(
-    acc: &mut Acc<N>,
-    lane: u32,
-    first_column: u32,
-    begin: [u32; 2],
-) {
-    let begin = begin.map(|begin| in_fragment::<N>(lane, first_column, begin));
+pub fn hide_before<const N: usize>(acc: &mut Acc<N>, first_column: u32, begin: [u32; 2]) {
+    let begin = begin.map(|begin| in_fragment::<N>(begin, first_column));
     acc.map(|score, half, column| {
-        if (column as i32) < begin[half] {
+        if column < begin[half] {
             f32::NEG_INFINITY
         } else {
             score
@@ -134,12 +130,12 @@ pub fn hide_before<const N: usize>(
     });
 }
 
-/// Sets to -inf what lies at column `end[half]` or after; see [`hide_outside`].
+/// Sets to -inf what lies at column `end[half]` or after; the lane's first column is `first_column`.
 #[inline(always)]
-pub fn hide_from<const N: usize>(acc: &mut Acc<N>, lane: u32, first_column: u32, end: [u32; 2]) {
-    let end = end.map(|end| in_fragment::<N>(lane, first_column, end));
+pub fn hide_from<const N: usize>(acc: &mut Acc<N>, first_column: u32, end: [u32; 2]) {
+    let end = end.map(|end| in_fragment::<N>(end, first_column));
     acc.map(|score, half, column| {
-        if (column as i32) < end[half] {
+        if column < end[half] {
             score
         } else {
             f32::NEG_INFINITY
@@ -147,14 +143,13 @@ pub fn hide_from<const N: usize>(acc: &mut Acc<N>, lane: u32, first_column: u32,
     });
 }
 
-/// A column relative to the lane's first one, so that it is compared with constants; one outside of the fragment is
-/// moved to its edge.
+/// `column` relative to `first_column`, so that it is compared with constants; one outside of the fragment is moved to
+/// its edge.
 #[inline(always)]
-fn in_fragment<const N: usize>(lane: u32, first_column: u32, column: u32) -> i32 {
+const fn in_fragment<const N: usize>(column: u32, first_column: u32) -> u32 {
     let width = 8 * N as u32;
-    let in_tile = column.saturating_sub(first_column);
-    let in_tile = if in_tile < width { in_tile } else { width };
-    in_tile as i32 - acc_col(lane, 0) as i32
+    let relative = column.saturating_sub(first_column);
+    if relative < width { relative } else { width }
 }
 
 #[cfg(test)]
