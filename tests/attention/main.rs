@@ -4,6 +4,7 @@
 //! planted bugs and addresses always run on the emulated one.
 
 mod arguments;
+mod backward;
 mod baseline;
 mod common;
 #[cfg(feature = "cuda")]
@@ -11,8 +12,10 @@ mod cuda;
 mod determinism;
 mod edge_cases;
 mod forward;
+mod masks;
 mod planted_bugs;
 mod profile;
 mod properties;
 mod real_data;
 mod strides;
+mod varlen;
