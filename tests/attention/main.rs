@@ -10,12 +10,15 @@ mod common;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod determinism;
+mod dropout;
 mod edge_cases;
 mod forward;
+mod lse_gradient;
 mod masks;
 mod planted_bugs;
 mod profile;
 mod properties;
 mod real_data;
+mod scores;
 mod strides;
 mod varlen;
