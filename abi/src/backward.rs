@@ -64,7 +64,17 @@ impl BwdVariant {
 
     /// Dynamic shared memory of one block in bytes.
     pub const fn shared_bytes(&self) -> u32 {
-        0
+        let (queries, keys) = (
+            2 * self.block_m * self.head_dim,
+            2 * self.block_n * self.head_dim,
+        );
+        let d_s = 2 * self.block_m * self.block_n;
+        match self.step {
+            BwdStep::Delta | BwdStep::ConvertDq => 0,
+            // K; V, until it is in registers, and in its place two tiles of Q, one of dO, and dS.
+            BwdStep::Main => keys + max(keys, 3 * queries + d_s),
+            BwdStep::Bias => 2 * (queries + keys),
+        }
     }
 
     /// What a launch must know of it.
@@ -79,12 +89,32 @@ impl BwdVariant {
     }
 }
 
+const fn max(a: u32, b: u32) -> u32 {
+    if a > b { a } else { b }
+}
+
 /// Calls `$consumer!` with all rows of the backward manifest.
 #[macro_export]
 macro_rules! for_each_bwd_variant {
     ($consumer:ident) => {
         $consumer! {
             // entry: arch, step, dtype, scores, copy, head_dim, block_m x block_n, warps, blocks_per_sm;
+            flash_bwd_delta_sm80_f16: Sm80, Delta, F16, Any, Vector, 256, 0 x 0, 4, 4;
+            flash_bwd_delta_sm80_f16_unaligned: Sm80, Delta, F16, Any, Element, 256, 0 x 0, 4, 4;
+            flash_bwd_sm80_f16_hdim32: Sm80, Main, F16, Plain, Vector, 32, 128 x 128, 8, 1;
+            flash_bwd_sm80_f16_hdim64: Sm80, Main, F16, Plain, Vector, 64, 64 x 128, 8, 1;
+            flash_bwd_sm80_f16_hdim96: Sm80, Main, F16, Plain, Vector, 96, 64 x 128, 8, 1;
+            flash_bwd_sm80_f16_hdim128: Sm80, Main, F16, Plain, Vector, 128, 32 x 128, 8, 1;
+            flash_bwd_dq_sm80_f16: Sm80, ConvertDq, F16, Any, Vector, 256, 0 x 0, 4, 4;
+            flash_bwd_dq_sm80_f16_unaligned: Sm80, ConvertDq, F16, Any, Element, 256, 0 x 0, 4, 4;
+            flash_bwd_delta_sm80_bf16: Sm80, Delta, Bf16, Any, Vector, 256, 0 x 0, 4, 4;
+            flash_bwd_delta_sm80_bf16_unaligned: Sm80, Delta, Bf16, Any, Element, 256, 0 x 0, 4, 4;
+            flash_bwd_sm80_bf16_hdim32: Sm80, Main, Bf16, Plain, Vector, 32, 128 x 128, 8, 1;
+            flash_bwd_sm80_bf16_hdim64: Sm80, Main, Bf16, Plain, Vector, 64, 64 x 128, 8, 1;
+            flash_bwd_sm80_bf16_hdim96: Sm80, Main, Bf16, Plain, Vector, 96, 64 x 128, 8, 1;
+            flash_bwd_sm80_bf16_hdim128: Sm80, Main, Bf16, Plain, Vector, 128, 32 x 128, 8, 1;
+            flash_bwd_dq_sm80_bf16: Sm80, ConvertDq, Bf16, Any, Vector, 256, 0 x 0, 4, 4;
+            flash_bwd_dq_sm80_bf16_unaligned: Sm80, ConvertDq, Bf16, Any, Element, 256, 0 x 0, 4, 4;
         }
     };
 }

@@ -146,7 +146,8 @@ pub struct BwdParams {
     pub d_lse: RowValues,
     /// Scratch, f32 `[tiles][BLOCK_M]`: L · log2(e) of each row; +inf for rows without a visible key and beyond the end.
     pub lse_log2: u64,
-    /// Scratch, f32 `[tiles][BLOCK_M]`: d_lse - rowsum(d_out · out) of each row, 0 beyond the end: what is added to dP.
+    /// Scratch, f32 `[tiles][BLOCK_M / 2][2][2]`: d_lse - rowsum(d_out · out) of each row, 0 beyond the end: what is
+    /// added to dP. Of each two rows a and b it has a, b, a, b: what a lane holds of an accumulator of dPᵀ.
     pub neg_delta: u64,
     /// Scratch, f32 `[slices][tiles][BLOCK_M / 16][head_dim class / 8][4][32]`: dQ / softmax_scale as the accumulator
     /// fragments (16 x 8, element, lane) of each tile.

@@ -166,7 +166,7 @@ impl BackwardProblem {
             d_lse: self.d_lse,
             lse_log2: self.workspace,
             neg_delta: self.workspace + workspace.row_bytes,
-            dq_accum: self.workspace + 2 * workspace.row_bytes,
+            dq_accum: self.workspace + 3 * workspace.row_bytes,
             dq_slice_stride: if slices > 1 {
                 workspace.slice_bytes / 4
             } else {
@@ -226,7 +226,7 @@ impl BackwardProblem {
 
 /// Sizes of the arrays of a workspace.
 struct Workspace {
-    /// Bytes of lse_log2, and of neg_delta.
+    /// Bytes of lse_log2; neg_delta has twice as many.
     row_bytes: u64,
     /// Bytes of one slice of dQ.
     slice_bytes: u64,
@@ -239,7 +239,7 @@ impl Workspace {
         let rows = tiles * u128::from(main.block_m);
         let row_bytes = aligned(4 * rows);
         let slice_bytes = aligned(4 * rows * u128::from(main.head_dim));
-        let value = 2 * row_bytes + u128::from(slices) * slice_bytes;
+        let value = 3 * row_bytes + u128::from(slices) * slice_bytes;
         let limit = isize::MAX as u128;
         if value > limit {
             let what = "size of the workspace in bytes";
@@ -277,3 +277,6 @@ fn d_bias(
     let strided = memory::bias_strided(d_bias.tensor);
     Ok(Some((strided, shape.map(|extent| extent as u32))))
 }
+
+#[cfg(test)]
+mod tests;

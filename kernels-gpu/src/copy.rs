@@ -20,6 +20,12 @@ pub trait TileCopy {
     /// Waits for everything that this thread has started to load.
     fn wait();
 
+    /// Reads the 16 bytes of one chunk of global memory.
+    ///
+    /// # Safety
+    /// The chunk at `from` is readable and aligned as this way asks.
+    unsafe fn load_chunk(from: u64) -> [u32; 4];
+
     /// Writes the 16 bytes of one chunk to global memory.
     ///
     /// # Safety
@@ -63,6 +69,12 @@ impl TileCopy for Vector {
     }
 
     #[inline(always)]
+    unsafe fn load_chunk(from: u64) -> [u32; 4] {
+        // SAFETY: the caller's promise.
+        unsafe { ptx::load_global(from) }
+    }
+
+    #[inline(always)]
     unsafe fn store_chunk(to: u64, words: [u32; 4]) {
         // SAFETY: the caller's promise.
         unsafe { ptx::store_global(to, words) }
@@ -88,6 +100,12 @@ impl TileCopy for Element {
 
     #[inline(always)]
     fn wait() {}
+
+    #[inline(always)]
+    unsafe fn load_chunk(from: u64) -> [u32; 4] {
+        // SAFETY: the caller's promise.
+        unsafe { load_elements(from) }
+    }
 
     #[inline(always)]
     unsafe fn store_chunk(to: u64, words: [u32; 4]) {
@@ -125,7 +143,7 @@ unsafe fn load_elements(from: u64) -> [u32; 4] {
 ///
 /// The bound depends on the thread, which keeps the loop a loop: this is for code where size matters more than speed.
 #[inline(always)]
-fn for_each_chunk<S: Shape>(mut visit: impl FnMut(u32, u32)) {
+pub fn for_each_chunk<S: Shape>(mut visit: impl FnMut(u32, u32)) {
     let own = ThreadChunk::of::<S>(ptx::thread_index());
     let mut row = own.row;
     while row < S::ROWS {

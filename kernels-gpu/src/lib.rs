@@ -5,6 +5,9 @@
 //! | `flash_fwd` | the forward kernel: prologue, main loop, epilogue |
 //! | `baseline` | the kernels it is compared with: standard attention, FlashAttention-1 |
 //! | `softmax` | running maximum, running sum, log-sum-exp |
+//! | `scores` | what happens to scores between the product and the softmax |
+//! | `dropout` | which elements of P are kept |
+//! | `position` | which query and key an element of an accumulator belongs to |
 //! | `mma` | the two matrix products, element types |
 //! | `pipeline` | when K and V tiles are copied and waited for |
 //! | `copy` | how a tile is copied: `cp.async` or element by element |
@@ -18,7 +21,7 @@
 //! | `ptx` | one function per PTX instruction |
 //!
 //! Kernel entries are generated from the manifest, `abi::variants`. The modules that are pure arithmetic
-//! (`block_info`, `fragment`, `mask`, `sequence`, `tile`, `tiling`) also compile for the host, where their tests run; the others
+//! (`block_info`, `dropout`, `fragment`, `mask`, `position`, `sequence`, `tile`, `tiling`) also compile for the host, where their tests run; the others
 //! exist only for `nvptx64`.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(
@@ -33,9 +36,12 @@
     )
 )]
 
+pub mod backward;
 pub mod block_info;
+pub mod dropout;
 pub mod fragment;
 pub mod mask;
+pub mod position;
 pub mod sequence;
 pub mod tile;
 pub mod tiling;
@@ -55,15 +61,18 @@ pub mod pipeline;
 #[cfg(target_arch = "nvptx64")]
 pub mod ptx;
 #[cfg(target_arch = "nvptx64")]
+pub mod scores;
+#[cfg(target_arch = "nvptx64")]
 pub mod softmax;
 
 #[cfg(target_arch = "nvptx64")]
 mod entries {
+    use crate::backward::{delta, dq, key_tile};
     use crate::baseline::{flash1, standard};
     use crate::flash_fwd::{Variant, flash_fwd};
     use crate::tiling::Tiling;
-    use crate::{copy, mma};
-    use abi::{Flash1Params, FwdParams, StandardParams};
+    use crate::{copy, mma, scores};
+    use abi::{BwdParams, Flash1Params, FwdParams, StandardParams};
 
     macro_rules! fwd_entries {
         ($($entry:ident: $arch:ident, $dtype:ident, $scores:ident, $copy:ident,
@@ -83,6 +92,7 @@ mod entries {
                 }
                 impl Variant for Row {
                     type Element = mma::$dtype;
+                    type Scores = scores::$scores;
                     type Copy = copy::$copy;
                 }
                 // SAFETY: the launch contract of the entry.
@@ -91,6 +101,52 @@ mod entries {
         )* };
     }
     abi::for_each_fwd_variant!(fwd_entries);
+
+    /// The kernel of a backward step, its fragments counted: column tiles of 8, steps of 16.
+    macro_rules! bwd_kernel {
+        (Delta, $scores:ident, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
+            delta::delta::<Row>
+        };
+        (Main, Plain, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
+            key_tile::flash_bwd::<
+                Row,
+                { $block_m / 8 },
+                { $head_dim / 8 },
+                { $head_dim / 16 },
+                { $head_dim * ($block_m / 16) / $warps / 8 },
+            >
+        };
+        (ConvertDq, $scores:ident, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
+            dq::convert::<Row>
+        };
+    }
+
+    macro_rules! bwd_entries {
+        ($($entry:ident: $arch:ident, $step:ident, $dtype:ident, $scores:ident, $copy:ident,
+           $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal, $blocks_per_sm:literal;)*) => { $(
+            /// Kernel entry of one row of the table of backward kernels.
+            ///
+            /// # Safety
+            /// See [`backward`](crate::backward).
+            #[unsafe(no_mangle)]
+            pub unsafe extern "ptx-kernel" fn $entry(params: BwdParams) {
+                struct Row;
+                impl Tiling for Row {
+                    const HEAD_DIM: u32 = $head_dim;
+                    const BLOCK_M: u32 = $block_m;
+                    const BLOCK_N: u32 = $block_n;
+                    const WARPS: u32 = $warps;
+                }
+                impl key_tile::Variant for Row {
+                    type Element = mma::$dtype;
+                    type Copy = copy::$copy;
+                }
+                // SAFETY: the launch contract of the entry.
+                unsafe { bwd_kernel!($step, $scores, $head_dim, $block_m x $block_n, $warps)(&params) }
+            }
+        )* };
+    }
+    abi::for_each_bwd_variant!(bwd_entries);
 
     /// The parameter of a baseline's entry.
     macro_rules! baseline_params {
@@ -136,6 +192,7 @@ mod entries {
                 }
                 impl Variant for Row {
                     type Element = mma::$dtype;
+                    type Scores = scores::Plain;
                     type Copy = copy::Vector;
                 }
                 // SAFETY: the launch contract of the entry.

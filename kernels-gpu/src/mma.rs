@@ -5,6 +5,7 @@
 use crate::fragment::Acc;
 use crate::ptx;
 use crate::tile::{LaneAddress, Shape};
+use core::array::from_mut;
 
 /// A 16-bit element type with a tensor-core product into f32.
 pub trait Element {
@@ -19,6 +20,9 @@ pub trait Element {
 
     /// Two values rounded to nearest even, `low` in the low half.
     fn pack(low: f32, high: f32) -> u32;
+
+    /// The two values of a word, low half first.
+    fn unpack(word: u32) -> [f32; 2];
 }
 
 /// IEEE binary16.
@@ -35,6 +39,14 @@ impl Element for F16 {
     fn pack(low: f32, high: f32) -> u32 {
         ptx::pack_f16(low, high)
     }
+
+    #[inline(always)]
+    fn unpack(word: u32) -> [f32; 2] {
+        [
+            ptx::widen_f16(word as u16),
+            ptx::widen_f16((word >> 16) as u16),
+        ]
+    }
 }
 
 /// bfloat16.
@@ -50,6 +62,14 @@ impl Element for Bf16 {
     #[inline(always)]
     fn pack(low: f32, high: f32) -> u32 {
         ptx::pack_bf16(low, high)
+    }
+
+    #[inline(always)]
+    fn unpack(word: u32) -> [f32; 2] {
+        [
+            f32::from_bits(word << 16),
+            f32::from_bits(word & 0xffff_0000),
+        ]
     }
 }
 
@@ -85,6 +105,48 @@ pub unsafe fn mma_qk<E: Element, Q: Shape, K: Shape, const STRIPS: usize, const 
         step += 1;
     }
     acc_s
+}
+
+/// One strip as first operand of products over all its columns: a fragment for each 16 of them.
+///
+/// `q` points the lane at the strip (`rows_first`).
+///
+/// # Safety
+/// Called by whole warps; the tile is written and a barrier has passed since.
+#[inline(always)]
+pub unsafe fn load_strip<Q: Shape, const STEPS: usize>(q: &LaneAddress<Q>) -> [[u32; 4]; STEPS] {
+    let mut fragments = [[0; 4]; STEPS];
+    let mut step = 0;
+    while step < STEPS {
+        // SAFETY: the caller's promise: a piece of the tile.
+        fragments[step] = unsafe { ptx::ldmatrix(q.piece(0, step as u32)) };
+        step += 1;
+    }
+    fragments
+}
+
+/// S += Q·Kᵀ as [`mma_qk`], for one strip of Q that is in registers, from [`load_strip`].
+///
+/// # Safety
+/// Called by whole warps; the K tile is written and a barrier has passed since.
+#[inline(always)]
+pub unsafe fn mma_strip_qk<E: Element, K: Shape, const STEPS: usize, const N: usize>(
+    acc_s: &mut Acc<N>,
+    q: &[[u32; 4]; STEPS],
+    k: &LaneAddress<K>,
+) {
+    let mut step = 0;
+    while step < STEPS {
+        let mut pair = 0;
+        while pair < N / 2 {
+            // SAFETY: the caller's promise: a piece of the K tile.
+            let b = unsafe { ptx::ldmatrix(k.piece(pair as u32, step as u32)) };
+            // SAFETY: the caller's promise.
+            unsafe { mma_pair::<E, 1, N>(from_mut(acc_s), &[q[step]], b, pair) };
+            pair += 1;
+        }
+        step += 1;
+    }
 }
 
 /// O += P·V for the warp's strips; P is `acc_s`, rounded to 16 bits here, V a tile of `8 * N` keys by `8 * D` columns.
@@ -146,6 +208,35 @@ pub unsafe fn mma_stored_pv<E: Element, P: Shape, V: Shape, const STRIPS: usize,
             let b = unsafe { ptx::ldmatrix_trans(v.piece(step, pair as u32)) };
             // SAFETY: the caller's promise.
             unsafe { mma_pair::<E, STRIPS, D>(acc_o, &a, b, pair) };
+            pair += 1;
+        }
+        step += 1;
+    }
+}
+
+/// O += P·V for one strip of P and `8 * D` columns of V, with P stored transposed, keys along its rows.
+///
+/// `p` points the lane at the tile of Pᵀ (`chunks_first`), whose columns `16 * p_step ..` are the strip; `v` at the V
+/// tile (`rows_first`), whose columns `16 * v_step ..` are used.
+///
+/// # Safety
+/// Called by whole warps; both tiles are written and a barrier has passed since.
+#[inline(always)]
+pub unsafe fn mma_transposed_pv<E: Element, P: Shape, V: Shape, const D: usize>(
+    acc_o: &mut Acc<D>,
+    (p, p_step): (&LaneAddress<P>, u32),
+    (v, v_step): (&LaneAddress<V>, u32),
+) {
+    let mut step = 0;
+    while step < P::ROWS / 16 {
+        // SAFETY: the caller's promise: a piece of the tile of Pᵀ.
+        let a = unsafe { ptx::ldmatrix_trans(p.piece(step, p_step)) };
+        let mut pair = 0;
+        while pair < D / 2 {
+            // SAFETY: the caller's promise: a piece of the V tile.
+            let b = unsafe { ptx::ldmatrix_trans(v.piece(step, v_step + pair as u32)) };
+            // SAFETY: the caller's promise.
+            unsafe { mma_pair::<E, 1, D>(from_mut(acc_o), &[a], b, pair) };
             pair += 1;
         }
         step += 1;

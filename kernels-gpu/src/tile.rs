@@ -1,6 +1,6 @@
 //! Tiles: rectangular pieces of Q, K, V and O, in global and in shared memory.
 //!
-//! A shared tile is stored as pages of 64 columns (32 when the width is not a multiple of 64); a page is row-major
+//! A shared tile is stored as pages of 64 columns (32 or 16 when the width is not a multiple of 64); a page is row-major
 //! and dense. Inside a page the index of each 16-byte chunk is XORed with the row:
 //!
 //! ```text
@@ -38,8 +38,10 @@ pub trait Shape {
     /// Columns of one page.
     const PAGE_COLS: u32 = if Self::COLS.is_multiple_of(64) {
         64
-    } else {
+    } else if Self::COLS.is_multiple_of(32) {
         32
+    } else {
+        16
     };
     /// Pages side by side.
     const PAGES: u32 = Self::COLS / Self::PAGE_COLS;
@@ -83,10 +85,19 @@ impl<T: Tiling> Shape for Keys<T> {
     const THREADS: u32 = T::THREADS;
 }
 
+/// Shape of the tiles of Pᵀ and dSᵀ: BLOCK_N keys by BLOCK_M queries.
+pub struct KeysByQueries<T>(PhantomData<T>);
+
+impl<T: Tiling> Shape for KeysByQueries<T> {
+    const ROWS: u32 = T::BLOCK_N;
+    const COLS: u32 = T::BLOCK_M;
+    const THREADS: u32 = T::THREADS;
+}
+
 /// What `row` is XORed into: the chunk index of a page row.
 #[inline(always)]
 const fn swizzle<S: Shape>(row: u32) -> u32 {
-    // A 64-byte page row fills half of the 32 banks: two rows share one value.
+    // A 64-byte page row fills half of the 32 banks: two rows share one value; of 32 bytes, four rows.
     row / (8 / S::PAGE_CHUNKS) % S::PAGE_CHUNKS
 }
 
@@ -119,6 +130,12 @@ impl<S: Shape> SharedTile<S> {
             base,
             shape: PhantomData,
         }
+    }
+
+    /// Address of its first byte.
+    #[inline(always)]
+    pub const fn base(self) -> u32 {
+        self.base
     }
 
     /// Address of the chunk at (`row`, `chunk`).
@@ -187,6 +204,12 @@ pub struct GlobalTile {
 }
 
 impl GlobalTile {
+    /// No tile: nothing is read or written.
+    pub const NOWHERE: GlobalTile = GlobalTile {
+        base: 0,
+        row_bytes: 0,
+    };
+
     /// Rows from `first_row` on of head `head` of batch entry `batch`. All offsets are 64 bits wide.
     #[inline(always)]
     pub const fn new(matrix: &Strided, batch: u32, head: u32, first_row: u32) -> Self {
@@ -207,6 +230,16 @@ impl GlobalTile {
         let offset = self.row_bytes.wrapping_mul(index as i64 * rows as i64);
         GlobalTile {
             base: self.base.wrapping_add_signed(offset),
+            row_bytes: self.row_bytes,
+        }
+    }
+
+    /// The tile of `rows` rows that ends where this one begins.
+    #[inline(always)]
+    pub const fn tile_above(&self, rows: u32) -> Self {
+        let offset = self.row_bytes.wrapping_mul(rows as i64);
+        GlobalTile {
+            base: self.base.wrapping_sub(offset as u64),
             row_bytes: self.row_bytes,
         }
     }

@@ -20,6 +20,24 @@ pub unsafe fn load_global_element(global: u64) -> u16 {
     element
 }
 
+/// As [`load_global_element`] if `condition`, 0 otherwise: a guarded `ld.global.b16`, no branch.
+///
+/// # Safety
+/// If `condition`, as [`load_global_element`].
+#[inline(always)]
+pub unsafe fn load_global_element_if(condition: bool, global: u64) -> u16 {
+    let element;
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "{{ .reg .pred %is_read; setp.ne.b32 %is_read, {}, 0; mov.b16 {}, 0; @%is_read ld.global.b16 {1}, [{}]; }}",
+            in(reg32) condition as u32, out(reg16) element, in(reg64) global,
+            options(readonly, nostack, preserves_flags)
+        );
+    }
+    element
+}
+
 /// Writes one 16-bit element of global memory: `st.global.b16` ("st").
 ///
 /// # Safety
@@ -60,6 +78,24 @@ pub unsafe fn load_global_f32(global: u64) -> f32 {
     x
 }
 
+/// As [`load_global_f32`] if `condition`, 0 otherwise: a guarded `ld.global.b32`, no branch.
+///
+/// # Safety
+/// If `condition`, as [`load_global_f32`].
+#[inline(always)]
+pub unsafe fn load_global_f32_if(condition: bool, global: u64) -> f32 {
+    let x;
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "{{ .reg .pred %is_read; setp.ne.b32 %is_read, {}, 0; mov.b32 {}, 0; @%is_read ld.global.b32 {1}, [{}]; }}",
+            in(reg32) condition as u32, out(reg32) x, in(reg64) global,
+            options(readonly, nostack, preserves_flags)
+        );
+    }
+    x
+}
+
 /// Reads two f32 of global memory: `ld.global.v2.b32` ("ld").
 ///
 /// # Safety
@@ -94,6 +130,16 @@ pub unsafe fn load_global_f32x4(global: u64) -> [f32; 4] {
         );
     }
     [x0, x1, x2, x3]
+}
+
+/// Reads 16 bytes of global memory: `ld.global.v4.b32` ("ld").
+///
+/// # Safety
+/// `global` is 16-byte aligned and readable.
+#[inline(always)]
+pub unsafe fn load_global(global: u64) -> [u32; 4] {
+    // SAFETY: the caller's promise.
+    unsafe { load_global_f32x4(global) }.map(f32::to_bits)
 }
 
 /// Writes 16 bytes of global memory: `st.global.v4.b32` ("st").
@@ -137,5 +183,17 @@ pub unsafe fn store_global_f32(global: u64, x: f32) {
     // SAFETY: the caller's promise.
     unsafe {
         asm!("st.global.b32 [{}], {};", in(reg64) global, in(reg32) x, options(nostack, preserves_flags));
+    }
+}
+
+/// Adds to one f32 of global memory, in no order with other threads that do: `red.global.add.f32` ("red").
+///
+/// # Safety
+/// `global` is 4-byte aligned, writable, and other threads use it in no other way.
+#[inline(always)]
+pub unsafe fn reduce_add_f32(global: u64, x: f32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("red.global.add.f32 [{}], {};", in(reg64) global, in(reg32) x, options(nostack, preserves_flags));
     }
 }

@@ -105,3 +105,18 @@ pub fn pack_bf16(low: f32, high: f32) -> u32 {
     }
     packed
 }
+
+/// One f16 as f32, exactly: `cvt.f32.f16` ("cvt").
+#[inline(always)]
+pub fn widen_f16(bits: u16) -> f32 {
+    let x;
+    // SAFETY: registers only.
+    unsafe {
+        asm!(
+            "cvt.f32.f16 {}, {};",
+            out(reg32) x, in(reg16) bits,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    x
+}

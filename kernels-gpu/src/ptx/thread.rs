@@ -1,5 +1,7 @@
 //! Where a thread is in its launch, and how threads wait for each other and exchange registers.
 
+use core::arch::asm;
+
 unsafe extern "unadjusted" {
     #[link_name = "llvm.nvvm.read.ptx.sreg.tid.x"]
     fn sreg_tid_x() -> u32;
@@ -23,6 +25,23 @@ pub fn thread_index() -> u32 {
 pub fn block_index() -> u32 {
     // SAFETY: reads a special register.
     unsafe { sreg_ctaid_x() }
+}
+
+/// `x`, about which the compiler knows nothing more: what is computed from it is computed here, and not kept in
+/// registers from an earlier time on. No instruction.
+#[inline(always)]
+pub fn opaque(mut x: u32) -> u32 {
+    // SAFETY: an empty text.
+    unsafe { asm!("/* {} */", inout(reg32) x, options(nomem, nostack, preserves_flags)) };
+    x
+}
+
+/// As [`opaque`].
+#[inline(always)]
+pub fn opaque64(mut x: u64) -> u64 {
+    // SAFETY: an empty text.
+    unsafe { asm!("/* {} */", inout(reg64) x, options(nomem, nostack, preserves_flags)) };
+    x
 }
 
 /// All threads of the block wait for each other; shared memory written before is visible after: `bar.sync 0`

@@ -1,0 +1,113 @@
+//! dQ: summed in f32 over the key tiles in device memory, then scaled and rounded.
+//!
+//! The accumulator of a query tile holds fragments instead of rows, so that the lanes of a warp add to 128 contiguous
+//! bytes with one instruction:
+//!
+//! ```text
+//! strip of 16 rows | column tile of 8 | element of the fragment (4) | lane (32)
+//! ```
+
+use crate::backward::key_tile::Variant;
+use crate::backward::rows::QueryTile;
+use crate::block_info::div_rem;
+use crate::copy::TileCopy;
+use crate::flash_fwd::Place;
+use crate::fragment::{Acc, ROW_HALF, STRIP_ROWS};
+use crate::mma::Element;
+use crate::ptx;
+use crate::tile::CHUNK_COLS;
+use abi::BwdParams;
+
+/// Elements of one fragment: 16 rows by 8 columns.
+const FRAGMENT: u64 = 128;
+
+/// Address of the tile that begins with scratch row `first_row`, in slice `slice`.
+#[inline(always)]
+pub const fn accumulator(params: &BwdParams, slice: u32, first_row: u64, cols: u32) -> u64 {
+    let first = slice as u64 * params.dq_slice_stride + first_row * cols as u64;
+    params.dq_accum + 4 * first
+}
+
+/// Adds `acc` to the fragments from number `first` on of the tile at `tile`.
+///
+/// # Safety
+/// `tile` is an [`accumulator`] with so many fragments. Called by whole warps.
+#[inline(always)]
+pub unsafe fn accumulate<const C: usize>(tile: u64, first: u32, lane: u32, acc: &Acc<C>) {
+    let own = tile + 4 * (first as u64 * FRAGMENT + lane as u64);
+    let mut n = 0;
+    while n < C {
+        let mut i = 0;
+        while i < 4 {
+            // SAFETY: the caller's promise: an element of the tile.
+            unsafe { ptx::reduce_add_f32(own + 128 * (4 * n + i) as u64, acc.0[n][i]) };
+            i += 1;
+        }
+        n += 1;
+    }
+}
+
+/// Lines 15 and 19 of the algorithm for one query tile of one head: the slices of dQ added in their order, scaled and
+/// rounded.
+///
+/// A warp takes 8 rows by 32 columns at a time: lane `4 * g + c` has row g of column tile c.
+///
+/// # Safety
+/// `params` is what its documentation says, d_q is accessible as `V::Copy` asks, the main kernel has run, and the launch
+/// has `V::THREADS` threads per block and `m_blocks * num_heads * batch` blocks.
+#[inline(always)]
+pub unsafe fn convert<V: Variant>(params: &BwdParams) {
+    let Some(tile) = QueryTile::current(params) else {
+        return;
+    };
+    let place = Place::current();
+    let groups = params.tile_cols / CHUNK_COLS / 4;
+    // An octet is half of a strip: 8 rows.
+    let octets = params.tile_rows / ROW_HALF;
+    let mut task = place.warp;
+    while task < octets * groups {
+        let (octet, group) = div_rem(task, groups);
+        let (row, col_tile) = (
+            ROW_HALF * octet + place.lane / 4,
+            4 * group + place.lane % 4,
+        );
+        if row < tile.rows_left() && col_tile * CHUNK_COLS < params.forward.head_dim {
+            // SAFETY: the main kernel has run; the chunk exists, and this lane alone writes it.
+            unsafe { convert_chunk::<V>(params, &tile, row, col_tile) };
+        }
+        task += V::WARPS;
+    }
+}
+
+/// 8 columns of one row of dQ.
+///
+/// # Safety
+/// As [`convert`]; the chunk exists and no other thread writes it.
+#[inline(always)]
+unsafe fn convert_chunk<V: Variant>(params: &BwdParams, tile: &QueryTile, row: u32, col_tile: u32) {
+    let (strip, half, g) = (row / STRIP_ROWS, row / ROW_HALF % 2, row % ROW_HALF);
+    let fragment = strip * (params.tile_cols / CHUNK_COLS) + col_tile;
+    // Elements 2 * half and 2 * half + 1 of the lanes 4 * g .. 4 * g + 4.
+    let first = fragment as u64 * FRAGMENT + (64 * half + 4 * g) as u64;
+    let mut sum = [[0.0; 4]; 2];
+    let mut slice = 0;
+    while slice < params.dq_slices {
+        let at = accumulator(params, slice, tile.scratch_row, params.tile_cols) + 4 * first;
+        // SAFETY: inside the tile, which the delta kernel has initialised; a multiple of 16 bytes.
+        let parts = unsafe { [ptx::load_global_f32x4(at), ptx::load_global_f32x4(at + 128)] };
+        let mut i = 0;
+        while i < 4 {
+            sum[0][i] += parts[0][i];
+            sum[1][i] += parts[1][i];
+            i += 1;
+        }
+        slice += 1;
+    }
+    let scale = params.forward.softmax_scale;
+    let words = [0, 1, 2, 3].map(|i| V::Element::pack(sum[0][i] * scale, sum[1][i] * scale));
+    let to = tile.matrix(&params.d_q).chunk(row, col_tile);
+    // SAFETY: the caller's promise.
+    unsafe { V::Copy::store_chunk(to, words) };
+}
+
+const _: () = assert!(FRAGMENT as u32 == STRIP_ROWS * CHUNK_COLS);

@@ -1,0 +1,122 @@
+//! The stream of Q and dO tiles through shared memory: two stages of Q, one of dO.
+//!
+//! ```text
+//! copies     Q2 dO2 |               | Q1 dO1       |               | Q0 dO0       |
+//! products          | S dP dV of 2  | dK dQ of 2   | S dP dV of 1  | dK dQ of 1   | ...
+//! ```
+//!
+//! Each bar is a barrier of the block, and those before S also wait for the copies on their left. A step reads Q to
+//! its end, so the next Q goes to the other stage; dO is free when dV has it.
+
+use crate::backward::key_tile::Variant;
+use crate::copy::TileCopy;
+use crate::fragment::{chunks_first, rows_first};
+use crate::ptx;
+use crate::tile::{Extent, GlobalTile, LaneAddress, Queries, Rows, Shape, SharedTile};
+
+/// Where in device memory the tiles of Q and dO of the step come from, and where in shared memory they are.
+pub struct QueryPipeline<V: Variant> {
+    from_q: GlobalTile,
+    from_d_out: GlobalTile,
+    /// Stage 0 of Q; stage 1 follows.
+    q: SharedTile<Queries<V>>,
+    d_out: SharedTile<Queries<V>>,
+    /// Bytes from stage 0 to the stage of the current step.
+    stage: u32,
+    lane: u32,
+    head_dim: u32,
+}
+
+impl<V: Variant> QueryPipeline<V> {
+    /// Nothing in flight. Stages begin at the shared address `base`.
+    #[inline(always)]
+    pub fn new(base: u32, lane: u32, head_dim: u32) -> Self {
+        QueryPipeline {
+            from_q: GlobalTile::NOWHERE,
+            from_d_out: GlobalTile::NOWHERE,
+            q: SharedTile::at(base),
+            d_out: SharedTile::at(base + 2 * Queries::<V>::BYTES),
+            stage: 0,
+            lane,
+            head_dim,
+        }
+    }
+
+    /// Starts to load the first tile of a head that is visited, of which `rows` rows exist.
+    ///
+    /// # Safety
+    /// Every thread has passed a barrier since Q of the step before the last one was read, and since dO was.
+    #[inline(always)]
+    pub unsafe fn start(&mut self, q: GlobalTile, d_out: GlobalTile, rows: u32) {
+        (self.from_q, self.from_d_out) = (q, d_out);
+        // SAFETY: the caller's promise.
+        unsafe { self.load(self.stage, Rows::First(rows)) };
+    }
+
+    /// Waits for Q and dO of this step.
+    #[inline(always)]
+    pub fn wait(&self) {
+        V::Copy::wait();
+        ptx::barrier();
+    }
+
+    /// Starts to load the next step, the tile above, which is a whole one.
+    ///
+    /// # Safety
+    /// Every thread has passed a barrier since it read dO of this step.
+    #[inline(always)]
+    pub unsafe fn start_next(&mut self) {
+        self.from_q = self.from_q.tile_above(V::BLOCK_M);
+        self.from_d_out = self.from_d_out.tile_above(V::BLOCK_M);
+        // SAFETY: the caller's promise; the step before was the last to read the other stage.
+        unsafe { self.load(self.stage ^ Queries::<V>::BYTES, Rows::All) };
+    }
+
+    /// Ends the step: the other stage of Q becomes the current one.
+    #[inline(always)]
+    pub fn advance(&mut self) {
+        self.stage ^= Queries::<V>::BYTES;
+    }
+
+    /// Q of this step as second operand of a product over head_dim.
+    #[inline(always)]
+    pub fn q(&self) -> LaneAddress<Queries<V>> {
+        self.current_q().lane(0, chunks_first(self.lane))
+    }
+
+    /// Q of this step as second operand of a product over queries.
+    #[inline(always)]
+    pub fn q_rows(&self) -> LaneAddress<Queries<V>> {
+        self.current_q().lane(0, rows_first(self.lane))
+    }
+
+    /// dO of this step as second operand of a product over head_dim.
+    #[inline(always)]
+    pub fn d_out(&self) -> LaneAddress<Queries<V>> {
+        self.d_out.lane(0, chunks_first(self.lane))
+    }
+
+    /// dO of this step as second operand of a product over queries.
+    #[inline(always)]
+    pub fn d_out_rows(&self) -> LaneAddress<Queries<V>> {
+        self.d_out.lane(0, rows_first(self.lane))
+    }
+
+    #[inline(always)]
+    fn current_q(&self) -> SharedTile<Queries<V>> {
+        SharedTile::at(self.q.base() + self.stage)
+    }
+
+    /// # Safety
+    /// No thread reads dO or this stage of Q before the next [`wait`](Self::wait), nor since the last barrier.
+    #[inline(always)]
+    unsafe fn load(&self, stage: u32, rows: Rows) {
+        let cols = self.head_dim;
+        let q = SharedTile::<Queries<V>>::at(self.q.base() + stage);
+        // SAFETY: the caller's promise; the extent ends where the queries and the head dimension do.
+        unsafe {
+            V::Copy::load(q, &self.from_q, Extent { rows, cols });
+            V::Copy::load(self.d_out, &self.from_d_out, Extent { rows, cols });
+        }
+    }
+}
