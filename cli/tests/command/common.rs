@@ -231,7 +231,11 @@ pub fn checked(folder: &Path, command: &str, input: &Tensors, options: &[&str]) 
     assert_code(&run, 0);
     let stdout = String::from_utf8(run.stdout).unwrap();
     let passes = if command == "grad" { 2 } else { 1 };
-    assert_eq!(stdout.matches("passed: ").count(), passes, "{stdout}");
+    assert_eq!(
+        stdout.matches("check    passed: ").count(),
+        passes,
+        "{stdout}"
+    );
     let output = read_tensors(&to);
     fs::remove_file(&to).unwrap();
     output

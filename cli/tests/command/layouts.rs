@@ -152,7 +152,7 @@ fn real_sentences_pass_and_the_first_one_is_drawn() {
         "{stdout}"
     );
     let svg = std::fs::read_to_string(picture).unwrap();
-    assert!(svg.contains("20 queries, 20 keys"), "{}", &svg[..600]);
+    assert!(svg.contains("25 queries, 25 keys"), "{}", &svg[..600]);
 }
 
 #[test]
