@@ -39,9 +39,20 @@ impl Place {
     /// Of the calling thread.
     #[inline(always)]
     pub fn current() -> Self {
+        Place::of(ptx::thread_index())
+    }
+
+    /// Of the calling thread, found out anew: see [`ptx::thread_index_anew`].
+    #[inline(always)]
+    pub fn current_anew() -> Self {
+        Place::of(ptx::thread_index_anew())
+    }
+
+    #[inline(always)]
+    fn of(thread: u32) -> Self {
         Place {
-            warp: ptx::thread_index() / 32,
-            lane: ptx::thread_index() % 32,
+            warp: thread / 32,
+            lane: thread % 32,
         }
     }
 }

@@ -20,13 +20,12 @@ use abi::BwdParams;
 #[inline(always)]
 pub unsafe fn store<V: Variant, const D: usize>(
     params: &BwdParams,
-    block: &KeyHead,
     storage: &Storage<V>,
     n_block: u32,
-    place: Place,
     d_k: &Acc<D>,
     d_v: &Acc<D>,
 ) {
+    let (block, place) = (KeyHead::current(params), Place::current_anew());
     let first_key = place.warp * STRIP_ROWS;
     ptx::barrier();
     // SAFETY: the barrier has ended all reads of both places; the rows are this warp's own.

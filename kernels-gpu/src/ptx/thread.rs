@@ -1,5 +1,7 @@
 //! Where a thread is in its launch, and how threads wait for each other and exchange registers.
 
+use core::arch::asm;
+
 unsafe extern "unadjusted" {
     #[link_name = "llvm.nvvm.read.ptx.sreg.tid.x"]
     fn sreg_tid_x() -> u32;
@@ -18,11 +20,33 @@ pub fn thread_index() -> u32 {
     unsafe { sreg_tid_x() }
 }
 
+/// As [`thread_index`], but read anew: what is computed from it is not kept in registers since an earlier use.
+#[inline(always)]
+pub fn thread_index_anew() -> u32 {
+    let index;
+    // SAFETY: reads a special register. Not declared pure, so that it stays where it is written.
+    unsafe {
+        asm!("mov.u32 {}, %tid.x;", out(reg32) index, options(nomem, nostack, preserves_flags));
+    }
+    index
+}
+
 /// Block in its grid: `%ctaid.x` ("Special Registers").
 #[inline(always)]
 pub fn block_index() -> u32 {
     // SAFETY: reads a special register.
     unsafe { sreg_ctaid_x() }
+}
+
+/// As [`block_index`], but read anew: what is computed from it is not kept in registers since an earlier use.
+#[inline(always)]
+pub fn block_index_anew() -> u32 {
+    let index;
+    // SAFETY: reads a special register. Not declared pure, so that it stays where it is written.
+    unsafe {
+        asm!("mov.u32 {}, %ctaid.x;", out(reg32) index, options(nomem, nostack, preserves_flags));
+    }
+    index
 }
 
 /// All threads of the block wait for each other; shared memory written before is visible after: `bar.sync 0`
@@ -38,4 +62,16 @@ pub fn barrier() {
 pub fn shuffle_xor(x: f32, lane_mask: i32) -> f32 {
     // SAFETY: every lane takes part (full member mask); callers are in uniform control flow.
     unsafe { shfl_sync_bfly_f32(-1, x, lane_mask, 31) }
+}
+
+/// `x`, of which the compiler knows nothing: what is computed from it is computed here, and not kept in registers
+/// since an earlier use or from before a loop.
+#[inline(always)]
+pub fn anew(x: i64) -> i64 {
+    let y;
+    // SAFETY: registers only. Not declared pure, so that it stays where it is written.
+    unsafe {
+        asm!("mov.b64 {}, {};", out(reg64) y, in(reg64) x, options(nomem, nostack, preserves_flags));
+    }
+    y
 }
