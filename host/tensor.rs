@@ -364,6 +364,29 @@ mod tests {
     }
 
     #[test]
+    fn select_is_the_part_at_an_index_and_copies_nothing() {
+        let data: Vec<f32> = (0..24u8).map(f32::from).collect();
+        let packed = Tensor::<f32, 3>::from_slice(&Device::emulated(), [2, 3, 4], &data).unwrap();
+        let part: Tensor<f32, 2> = packed.select(1, 2).unwrap();
+        assert_eq!((part.shape(), part.strides()), ([2, 4], [12, 1]));
+        assert_eq!(
+            part.to_vec().unwrap(),
+            [8., 9., 10., 11., 20., 21., 22., 23.]
+        );
+        assert_eq!(part.buffer().device_ptr(), packed.buffer().device_ptr());
+        assert_eq!(
+            packed.select::<2>(0, 1).unwrap().to_vec().unwrap(),
+            data[12..]
+        );
+        for (dimension, index) in [(3, 0), (1, 3)] {
+            let error = packed.select::<2>(dimension, index).unwrap_err();
+            assert!(matches!(error, TensorError::NoSuchIndex { .. }), "{error}");
+        }
+        let empty = Tensor::<f32, 3>::zeros(&Device::emulated(), [2, 3, 0]).unwrap();
+        assert_eq!(empty.select::<2>(0, 1).unwrap().shape(), [3, 0]);
+    }
+
+    #[test]
     fn a_slice_of_the_wrong_length_is_refused_with_both_numbers() {
         let error =
             Tensor::<f32, 2>::from_slice(&Device::emulated(), [3, 8], &[0.; 23]).unwrap_err();

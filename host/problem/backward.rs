@@ -276,3 +276,6 @@ fn d_bias(
     let strided = memory::bias_strided(d_bias.tensor);
     Ok(Some((strided, shape.map(|extent| extent as u32))))
 }
+
+#[cfg(test)]
+mod tests;

@@ -162,7 +162,7 @@ impl Spec {
         let key = |j: i128| j.clamp(0, self.seqlen_k as i128) as usize;
         let begin = left.map_or(0, |left| key(diagonal - left as i128));
         let end = right.map_or(self.seqlen_k, |right| key(diagonal + right as i128 + 1));
-        begin..end.max(begin)
+        begin..end
     }
 
     /// Key on the diagonal in row `i`; there need not be such a key.

@@ -12,7 +12,7 @@ use crate::mask::VisibleKeys;
 use crate::sequence::Sequence;
 use crate::tile::GlobalTile;
 use crate::tiling::Tiling;
-use abi::{FwdParams, Strided};
+use abi::{FwdParams, RowValues, Strided};
 use core::marker::PhantomData;
 use core::num::NonZeroU32;
 
@@ -34,8 +34,16 @@ pub struct BlockInfo<T> {
 pub struct Tiles {
     /// The first one.
     pub begin: u32,
-    /// The one after the last; not below `begin`.
+    /// The one after the last.
     pub end: u32,
+}
+
+impl Tiles {
+    /// Whether there is none.
+    #[inline(always)]
+    pub const fn is_empty(self) -> bool {
+        self.begin >= self.end
+    }
 }
 
 impl<T: Tiling> BlockInfo<T> {
@@ -85,6 +93,12 @@ impl<T: Tiling> BlockInfo<T> {
         GlobalTile::new(matrix, self.sequence.batch, self.head, first_row)
     }
 
+    /// Device address of the value of the first row of this block.
+    #[inline(always)]
+    pub const fn row_values(&self, values: &RowValues) -> u64 {
+        self.sequence.row_values(values, self.head) + 4 * self.first_row as u64
+    }
+
     /// The rows of `matrix` (K, V or their gradients) from the first key of the sequence on.
     #[inline(always)]
     pub const fn keys_of(&self, matrix: &Strided) -> GlobalTile {
@@ -104,28 +118,23 @@ impl<T: Tiling> BlockInfo<T> {
     pub const fn tiles(&self) -> Tiles {
         let begin = self.keys().begin(self.first_row);
         let end = self.keys().end(self.last_row());
-        Tiles {
-            begin: begin / T::BLOCK_N,
-            end: if begin < end {
-                end.div_ceil(T::BLOCK_N)
-            } else {
-                begin / T::BLOCK_N
-            },
+        if begin < end {
+            Tiles {
+                begin: begin / T::BLOCK_N,
+                end: end.div_ceil(T::BLOCK_N),
+            }
+        } else {
+            Tiles { begin: 0, end: 0 }
         }
     }
 
-    /// Those of `tiles` whose every key is seen by every row of this block.
+    /// The key tiles whose every key is seen by every row of this block: those before `begin` are cut on the left, those
+    /// from `end` on are cut on the right, and none is full when `begin` is not below `end`.
     #[inline(always)]
-    pub const fn full_tiles(&self, tiles: Tiles) -> Tiles {
-        let begin = self.keys().begin(self.last_row()).div_ceil(T::BLOCK_N);
-        let end = self.keys().end(self.first_row) / T::BLOCK_N;
-        if begin < end {
-            Tiles { begin, end }
-        } else {
-            Tiles {
-                begin: tiles.begin,
-                end: tiles.begin,
-            }
+    pub const fn full_tiles(&self) -> Tiles {
+        Tiles {
+            begin: self.keys().begin(self.last_row()).div_ceil(T::BLOCK_N),
+            end: self.keys().end(self.first_row) / T::BLOCK_N,
         }
     }
 }
@@ -212,8 +221,8 @@ mod tests {
                 (block.keys().begin(row)..block.keys().end(row)).contains(&key)
             };
             let tiles = block.tiles();
-            let full = block.full_tiles(tiles);
-            assert!(tiles.begin <= full.begin && full.begin <= full.end && full.end <= tiles.end);
+            let full = block.full_tiles();
+            assert!(tiles.is_empty() || tiles.begin <= full.end && full.end <= tiles.end);
             for n_block in 0..seqlen_k.div_ceil(Small::BLOCK_N) + 1 {
                 let keys = n_block * Small::BLOCK_N..(n_block + 1) * Small::BLOCK_N;
                 let pairs = || {

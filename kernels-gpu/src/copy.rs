@@ -109,7 +109,7 @@ pub struct Element;
 impl TileCopy for Element {
     #[inline(always)]
     unsafe fn load_as<S: Shape>(thread: u32, to: SharedTile<S>, from: &GlobalTile, extent: Extent) {
-        for_each_chunk::<S>(thread, |row, chunk| {
+        for_each_chunk_of::<S>(thread, |row, chunk| {
             let mut words = [0; 4];
             if extent.contains(row, chunk) {
                 // SAFETY: the chunk exists, so its elements are readable.
@@ -167,11 +167,17 @@ unsafe fn load_elements(from: u64) -> [u32; 4] {
     words
 }
 
+/// Calls `visit(row, chunk)` for every chunk that this thread copies.
+#[inline(always)]
+pub fn for_each_chunk<S: Shape>(visit: impl FnMut(u32, u32)) {
+    for_each_chunk_of::<S>(ptx::thread_index(), visit);
+}
+
 /// Calls `visit(row, chunk)` for every chunk that `thread` copies.
 ///
 /// The bound depends on the thread, which keeps the loop a loop: this is for code where size matters more than speed.
 #[inline(always)]
-fn for_each_chunk<S: Shape>(thread: u32, mut visit: impl FnMut(u32, u32)) {
+fn for_each_chunk_of<S: Shape>(thread: u32, mut visit: impl FnMut(u32, u32)) {
     let own = ThreadChunk::of::<S>(thread);
     let mut row = own.row;
     while row < S::ROWS {
@@ -190,7 +196,7 @@ fn for_each_chunk<S: Shape>(thread: u32, mut visit: impl FnMut(u32, u32)) {
 /// This thread has waited for its loads of `tile`, and no other thread uses the tile before the next barrier.
 #[inline(always)]
 pub unsafe fn map_loaded<S: Shape>(tile: SharedTile<S>, change: impl Fn(u32) -> u32) {
-    for_each_chunk::<S>(ptx::thread_index_anew(), |row, chunk| {
+    for_each_chunk::<S>(|row, chunk| {
         let at = tile.chunk(row, chunk);
         // SAFETY: a chunk that this thread has loaded and that is its own until the barrier.
         unsafe { ptx::store_shared(at, ptx::load_shared(at).map(&change)) };
@@ -204,7 +210,22 @@ pub unsafe fn map_loaded<S: Shape>(tile: SharedTile<S>, change: impl Fn(u32) -> 
 /// asks, and written by no other block.
 #[inline(always)]
 pub unsafe fn store<C: TileCopy, S: Shape>(to: &GlobalTile, from: SharedTile<S>, extent: Extent) {
-    for_each_chunk::<S>(ptx::thread_index_anew(), |row, chunk| {
+    // SAFETY: the caller's promise.
+    unsafe { store_as::<C, S>(ptx::thread_index(), to, from, extent) }
+}
+
+/// As [`store`] in thread `thread`, which is the calling one.
+///
+/// # Safety
+/// As [`store`].
+#[inline(always)]
+pub unsafe fn store_as<C: TileCopy, S: Shape>(
+    thread: u32,
+    to: &GlobalTile,
+    from: SharedTile<S>,
+    extent: Extent,
+) {
+    for_each_chunk_of::<S>(thread, |row, chunk| {
         if extent.contains(row, chunk) {
             // SAFETY: the chunk exists in both tiles and belongs to this thread.
             unsafe {

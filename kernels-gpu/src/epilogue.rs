@@ -4,7 +4,7 @@
 //! global row. A warp overwrites only the Q rows that it alone has read.
 
 use crate::block_info::BlockInfo;
-use crate::copy;
+use crate::copy::{self, TileCopy};
 use crate::flash_fwd::{Place, Variant};
 use crate::fragment::{Acc, ROW_HALF, STRIP_ROWS, acc_col, acc_row};
 use crate::mma::Element;
@@ -37,6 +37,30 @@ pub unsafe fn store<V: Variant, const STRIPS: usize, const D: usize>(
     }
     // SAFETY: the whole staging tile is written; this block alone writes its rows.
     unsafe { store_staged(params, block, staging) };
+}
+
+/// Stores the results of rows that see no key: zeros and -inf.
+///
+/// # Safety
+/// `params` describes the launch truthfully, and this block alone writes its rows.
+#[inline(always)]
+pub unsafe fn store_unseen<V: Variant>(params: &FwdParams, block: &BlockInfo<V>) {
+    let to = block.queries_of(&params.out);
+    let extent = Extent {
+        rows: Rows::First(block.rows_left()),
+        cols: params.head_dim,
+    };
+    let lse = block.row_values(&params.lse);
+    copy::for_each_chunk::<Queries<V>>(|row, chunk| {
+        if extent.contains(row, chunk) {
+            // SAFETY: the chunk exists and belongs to this thread.
+            unsafe { V::Copy::store_chunk(to.chunk(row, chunk), [0; 4]) };
+            if chunk == 0 {
+                // SAFETY: the row exists, and this thread alone has its first chunk.
+                unsafe { ptx::store_global_f32(lse + 4 * row as u64, f32::NEG_INFINITY) };
+            }
+        }
+    });
 }
 
 /// Waits for all warps to have staged their strips and copies the tile to global memory.
@@ -97,7 +121,7 @@ unsafe fn store_lse<V: Variant>(
     lane: u32,
     lse: [f32; 2],
 ) {
-    let first = block.sequence.row_values(&params.lse, block.head) + 4 * block.first_row as u64;
+    let first = block.row_values(&params.lse);
     let mut half = 0;
     while half < 2 {
         let row = first_row + acc_row(lane, 0) + ROW_HALF * half as u32;

@@ -5,6 +5,9 @@
 //! | `flash_fwd` | the forward kernel: prologue, main loop, epilogue |
 //! | `baseline` | the kernels it is compared with: standard attention, FlashAttention-1 |
 //! | `softmax` | running maximum, running sum, log-sum-exp |
+//! | `scores` | what happens to scores between the product and the softmax |
+//! | `dropout` | which elements of P are kept |
+//! | `position` | which query and key an element of an accumulator belongs to |
 //! | `mma` | the two matrix products, element types |
 //! | `pipeline` | when K and V tiles are copied and waited for |
 //! | `copy` | how a tile is copied: `cp.async` or element by element |
@@ -18,7 +21,7 @@
 //! | `ptx` | one function per PTX instruction |
 //!
 //! Kernel entries are generated from the manifest, `abi::variants`. The modules that are pure arithmetic
-//! (`block_info`, `fragment`, `mask`, `sequence`, `tile`, `tiling`) also compile for the host, where their tests run; the others
+//! (`block_info`, `dropout`, `fragment`, `mask`, `position`, `sequence`, `tile`, `tiling`) also compile for the host, where their tests run; the others
 //! exist only for `nvptx64`.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(
@@ -35,8 +38,10 @@
 
 pub mod backward;
 pub mod block_info;
+pub mod dropout;
 pub mod fragment;
 pub mod mask;
+pub mod position;
 pub mod sequence;
 pub mod tile;
 pub mod tiling;
@@ -56,6 +61,8 @@ pub mod pipeline;
 #[cfg(target_arch = "nvptx64")]
 pub mod ptx;
 #[cfg(target_arch = "nvptx64")]
+pub mod scores;
+#[cfg(target_arch = "nvptx64")]
 pub mod softmax;
 
 #[cfg(target_arch = "nvptx64")]
@@ -64,7 +71,7 @@ mod entries {
     use crate::baseline::{flash1, standard};
     use crate::flash_fwd::{Variant, flash_fwd};
     use crate::tiling::Tiling;
-    use crate::{copy, mma};
+    use crate::{copy, mma, scores};
     use abi::{BwdParams, Flash1Params, FwdParams, StandardParams};
 
     macro_rules! fwd_entries {
@@ -85,6 +92,7 @@ mod entries {
                 }
                 impl Variant for Row {
                     type Element = mma::$dtype;
+                    type Scores = scores::$scores;
                     type Copy = copy::$copy;
                 }
                 // SAFETY: the launch contract of the entry.
@@ -184,6 +192,7 @@ mod entries {
                 }
                 impl Variant for Row {
                     type Element = mma::$dtype;
+                    type Scores = scores::Plain;
                     type Copy = copy::Vector;
                 }
                 // SAFETY: the launch contract of the entry.

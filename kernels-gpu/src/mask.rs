@@ -22,10 +22,10 @@ pub struct VisibleKeys {
     pub seqlen_q: u32,
     /// Keys, 0 ..= 2^31 - 1.
     pub seqlen_k: u32,
-    /// Row i sees keys from `i + begin_offset` on. 64 bits, so that an unlimited window needs no case of its own.
-    begin_offset: i64,
+    /// Row i sees keys from `i + begin_offset` on.
+    begin_offset: i32,
     /// Row i sees keys before `i + end_offset`.
-    end_offset: i64,
+    end_offset: i32,
 }
 
 impl VisibleKeys {
@@ -36,33 +36,33 @@ impl VisibleKeys {
         VisibleKeys {
             seqlen_q,
             seqlen_k,
-            begin_offset: diagonal - params.window_left as i64,
-            end_offset: diagonal + params.window_right as i64 + 1,
+            begin_offset: saturate(diagonal - params.window_left as i64),
+            end_offset: saturate(diagonal + params.window_right as i64 + 1),
         }
     }
 
     /// The first key that `row` sees, `seqlen_k` at most; `row` may lie beyond the last one.
     #[inline(always)]
     pub const fn begin(&self, row: u32) -> u32 {
-        clamp(row as i64 + self.begin_offset, self.seqlen_k)
+        shift(row, self.begin_offset, self.seqlen_k)
     }
 
     /// The key after the last one that `row` sees; not above `begin(row)` when it sees none.
     #[inline(always)]
     pub const fn end(&self, row: u32) -> u32 {
-        clamp(row as i64 + self.end_offset, self.seqlen_k)
+        shift(row, self.end_offset, self.seqlen_k)
     }
 
     /// The first row that sees `key`, `seqlen_q` at most; `key` may lie beyond the last one.
     #[inline(always)]
     pub const fn first_row(&self, key: u32) -> u32 {
-        clamp(key as i64 - self.end_offset + 1, self.seqlen_q)
+        shift(key + 1, -self.end_offset, self.seqlen_q)
     }
 
     /// The row after the last one that sees `key`; not above `first_row(key)` when none does.
     #[inline(always)]
     pub const fn end_row(&self, key: u32) -> u32 {
-        clamp(key as i64 - self.begin_offset + 1, self.seqlen_q)
+        shift(key + 1, -self.begin_offset, self.seqlen_q)
     }
 }
 
@@ -76,16 +76,28 @@ pub const fn diagonal(params: &FwdParams, seqlen_q: u32, seqlen_k: u32) -> i64 {
     }
 }
 
-/// `x` moved into 0 ..= `limit`.
+/// `offset` moved into -(2^31 - 1) ..= 2^31 - 1: sequences are not longer, so one beyond means the same.
 #[inline(always)]
-const fn clamp(x: i64, limit: u32) -> u32 {
-    if x < 0 {
-        0
-    } else if x > limit as i64 {
-        limit
+const fn saturate(offset: i64) -> i32 {
+    const LONGEST: i64 = i32::MAX as i64;
+    if offset < -LONGEST {
+        -i32::MAX
+    } else if offset > LONGEST {
+        i32::MAX
     } else {
-        x as u32
+        offset as i32
     }
+}
+
+/// `position + offset` moved into 0 ..= `limit`; no position is so far beyond 2^31 that the sum wraps.
+#[inline(always)]
+const fn shift(position: u32, offset: i32, limit: u32) -> u32 {
+    let shifted = if offset < 0 {
+        position.saturating_sub(offset.unsigned_abs())
+    } else {
+        position + offset as u32
+    };
+    if shifted < limit { shifted } else { limit }
 }
 
 /// Sets to -inf what lies outside `begin[half] .. end[half]` along the columns.
@@ -100,22 +112,44 @@ pub fn hide_outside<const N: usize>(
     begin: [u32; 2],
     end: [u32; 2],
 ) {
-    let width = 8 * N as u32;
-    // Relative to the lane's first column, so that every comparison below is with a constant.
-    let relative = |bound: u32| {
-        let in_tile = bound.saturating_sub(first_column);
-        let in_tile = if in_tile < width { in_tile } else { width };
-        in_tile as i32 - acc_col(lane, 0) as i32
-    };
-    let (begin, end) = (begin.map(relative), end.map(relative));
+    let first_column = first_column + acc_col(lane, 0);
+    hide_before(acc, first_column, begin);
+    hide_from(acc, first_column, end);
+}
+
+/// Sets to -inf what lies before column `begin[half]`; the lane's first column is `first_column`.
+#[inline(always)]
+pub fn hide_before<const N: usize>(acc: &mut Acc<N>, first_column: u32, begin: [u32; 2]) {
+    let begin = begin.map(|begin| in_fragment::<N>(begin, first_column));
     acc.map(|score, half, column| {
-        let column = column as i32;
-        if (column >= begin[half]) & (column < end[half]) {
+        if column < begin[half] {
+            f32::NEG_INFINITY
+        } else {
+            score
+        }
+    });
+}
+
+/// Sets to -inf what lies at column `end[half]` or after; the lane's first column is `first_column`.
+#[inline(always)]
+pub fn hide_from<const N: usize>(acc: &mut Acc<N>, first_column: u32, end: [u32; 2]) {
+    let end = end.map(|end| in_fragment::<N>(end, first_column));
+    acc.map(|score, half, column| {
+        if column < end[half] {
             score
         } else {
             f32::NEG_INFINITY
         }
     });
+}
+
+/// `column` relative to `first_column`, so that it is compared with constants; one outside of the fragment is moved to
+/// its edge.
+#[inline(always)]
+const fn in_fragment<const N: usize>(column: u32, first_column: u32) -> u32 {
+    let width = 8 * N as u32;
+    let relative = column.saturating_sub(first_column);
+    if relative < width { relative } else { width }
 }
 
 #[cfg(test)]

@@ -71,11 +71,15 @@ impl<const STRIPS: usize> OnlineSoftmax<STRIPS> {
         }
     }
 
-    /// Normalises `acc_o` and returns the log-sum-exp of the scaled scores of the lane's rows.
+    /// Normalises `acc_o`, multiplies it by `out_scale` and returns the log-sum-exp of the scaled scores of the lane's rows.
     ///
     /// A row that has seen no key gets zeros and -inf.
     #[inline(always)]
-    pub fn finish<const D: usize>(self, acc_o: &mut [Acc<D>; STRIPS]) -> [[f32; 2]; STRIPS] {
+    pub fn finish<const D: usize>(
+        self,
+        acc_o: &mut [Acc<D>; STRIPS],
+        out_scale: f32,
+    ) -> [[f32; 2]; STRIPS] {
         let mut lse = [[f32::NEG_INFINITY; 2]; STRIPS];
         let mut strip = 0;
         while strip < STRIPS {
@@ -84,7 +88,7 @@ impl<const STRIPS: usize> OnlineSoftmax<STRIPS> {
                 if sum == 0.0 {
                     0.0
                 } else {
-                    ptx::reciprocal(sum)
+                    out_scale * ptx::reciprocal(sum)
                 }
             });
             acc_o[strip].map(|x, half, _| x * normaliser[half]);

@@ -101,9 +101,17 @@ fn the_plain_method_rounds_gradients_of_probabilities_and_scores() {
     let got = differentiate(&spec, inputs.each_ref(), None, &round).unwrap();
     // out = 0.75, delta = 0.5625; dS = 0.5 · (0.1875, -0.0625) = 0.09375, -0.03125 -> 0, 0.
     assert_eq!((got.d_q, got.d_v), (vec![0.0], vec![0.5, 0.5]));
-    // With d_lse = 1: delta = -0.4375; dS = 0.5 · (1.1875, 0.9375) = 0.59, 0.47 -> 0.5, 0.5.
-    let got = differentiate(&spec, inputs.each_ref(), Some(vec![1.0]), &round).unwrap();
+    // With d_lse = 0.875: delta = -0.3125; dS = 0.5 · (1.0625, 0.8125) = 0.53, 0.41 -> 0.5, 0.5.
+    let got = differentiate(&spec, inputs.each_ref(), Some(vec![0.875]), &round).unwrap();
     assert_eq!(got.d_q, [3.0]);
+    // Scores 1 and 0.5, capped 0.75 and 0.5: P and dS as above. dS · (1 - tanh²) = 0.21, 0.39 -> 0.25, 0.5.
+    let capped = Spec {
+        softcap: Some(1.0),
+        ..spec.clone()
+    };
+    let inputs = [vec![0.25], vec![4.0, 2.0], vec![1.0, 0.5], vec![0.75]];
+    let got = differentiate(&capped, inputs.each_ref(), Some(vec![0.875]), &round).unwrap();
+    assert_eq!(got.d_q, [2.0]);
     // Two heads that share the keys: 0.375 -> 0.5 each, before they are added.
     let spec = Spec {
         num_heads: 2,

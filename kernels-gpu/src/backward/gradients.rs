@@ -35,11 +35,12 @@ pub unsafe fn store<V: Variant, const D: usize>(
     }
     ptx::barrier();
     let extent = block.keys_extent(&params.forward, n_block * V::BLOCK_N);
+    let thread = ptx::opaque(ptx::thread_index());
     let tile = |matrix| block.keys_of(matrix).tile_below(n_block, V::BLOCK_N);
     // SAFETY: the tiles are written and a barrier has passed; this block alone writes these rows.
     unsafe {
-        copy::store::<V::Copy, _>(&tile(&params.d_k), storage.k, extent);
-        copy::store::<V::Copy, _>(&tile(&params.d_v), storage.v, extent);
+        copy::store_as::<V::Copy, _>(thread, &tile(&params.d_k), storage.k, extent);
+        copy::store_as::<V::Copy, _>(thread, &tile(&params.d_v), storage.v, extent);
     }
     ptx::barrier();
 }

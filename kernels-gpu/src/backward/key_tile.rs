@@ -72,7 +72,7 @@ impl KeyHead {
     #[inline(always)]
     pub fn current(params: &BwdParams) -> Self {
         // SAFETY: `params` says where the lengths of packed sequences are.
-        KeyHead::new(params, ptx::block_index_anew(), |address| unsafe {
+        KeyHead::new(params, ptx::opaque(ptx::block_index()), |address| unsafe {
             ptx::load_global_u32(address)
         })
     }
@@ -177,12 +177,12 @@ unsafe fn load_keys<V: Variant>(
     let tile = |matrix: &Strided| {
         // Strides in bytes would be kept in registers for the next key tile.
         let matrix = Strided {
-            row_stride: ptx::anew(matrix.row_stride),
+            row_stride: ptx::opaque_stride(matrix.row_stride),
             ..*matrix
         };
         block.keys_of(&matrix).tile_below(n_block, V::BLOCK_N)
     };
-    let thread = ptx::thread_index_anew();
+    let thread = ptx::opaque(ptx::thread_index());
     // SAFETY: the caller's promise.
     unsafe {
         V::Copy::load_as(thread, storage.k, &tile(&params.forward.k), extent);

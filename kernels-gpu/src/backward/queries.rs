@@ -57,7 +57,13 @@ impl<V: Variant> QueryPipeline<V> {
     pub unsafe fn start(&mut self, q: GlobalTile, d_out: GlobalTile, statistics: u64, rows: u32) {
         (self.from_q, self.from_d_out, self.from_rows) = (q, d_out, statistics);
         // SAFETY: the caller's promise.
-        unsafe { self.load(ptx::thread_index_anew(), self.stage, Rows::First(rows)) };
+        unsafe {
+            self.load(
+                ptx::opaque(ptx::thread_index()),
+                self.stage,
+                Rows::First(rows),
+            )
+        };
     }
 
     /// Waits for Q and dO of this step.

@@ -20,6 +20,24 @@ pub unsafe fn load_global_element(global: u64) -> u16 {
     element
 }
 
+/// As [`load_global_element`] if `condition`, 0 otherwise: a guarded `ld.global.b16`, no branch.
+///
+/// # Safety
+/// If `condition`, as [`load_global_element`].
+#[inline(always)]
+pub unsafe fn load_global_element_if(condition: bool, global: u64) -> u16 {
+    let element;
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "{{ .reg .pred %is_read; setp.ne.b32 %is_read, {}, 0; mov.b16 {}, 0; @%is_read ld.global.b16 {1}, [{}]; }}",
+            in(reg32) condition as u32, out(reg16) element, in(reg64) global,
+            options(readonly, nostack, preserves_flags)
+        );
+    }
+    element
+}
+
 /// Writes one 16-bit element of global memory: `st.global.b16` ("st").
 ///
 /// # Safety
@@ -56,6 +74,24 @@ pub unsafe fn load_global_f32(global: u64) -> f32 {
     // SAFETY: the caller's promise.
     unsafe {
         asm!("ld.global.b32 {}, [{}];", out(reg32) x, in(reg64) global, options(readonly, nostack, preserves_flags));
+    }
+    x
+}
+
+/// As [`load_global_f32`] if `condition`, 0 otherwise: a guarded `ld.global.b32`, no branch.
+///
+/// # Safety
+/// If `condition`, as [`load_global_f32`].
+#[inline(always)]
+pub unsafe fn load_global_f32_if(condition: bool, global: u64) -> f32 {
+    let x;
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "{{ .reg .pred %is_read; setp.ne.b32 %is_read, {}, 0; mov.b32 {}, 0; @%is_read ld.global.b32 {1}, [{}]; }}",
+            in(reg32) condition as u32, out(reg32) x, in(reg64) global,
+            options(readonly, nostack, preserves_flags)
+        );
     }
     x
 }

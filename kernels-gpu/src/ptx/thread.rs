@@ -20,17 +20,6 @@ pub fn thread_index() -> u32 {
     unsafe { sreg_tid_x() }
 }
 
-/// As [`thread_index`], but read anew: what is computed from it is not kept in registers since an earlier use.
-#[inline(always)]
-pub fn thread_index_anew() -> u32 {
-    let index;
-    // SAFETY: reads a special register. Not declared pure, so that it stays where it is written.
-    unsafe {
-        asm!("mov.u32 {}, %tid.x;", out(reg32) index, options(nomem, nostack, preserves_flags));
-    }
-    index
-}
-
 /// Block in its grid: `%ctaid.x` ("Special Registers").
 #[inline(always)]
 pub fn block_index() -> u32 {
@@ -38,15 +27,21 @@ pub fn block_index() -> u32 {
     unsafe { sreg_ctaid_x() }
 }
 
-/// As [`block_index`], but read anew: what is computed from it is not kept in registers since an earlier use.
+/// `x`, about which the compiler knows nothing more: what is computed from it is computed here, and not kept in
+/// registers from an earlier time on. No instruction.
 #[inline(always)]
-pub fn block_index_anew() -> u32 {
-    let index;
-    // SAFETY: reads a special register. Not declared pure, so that it stays where it is written.
-    unsafe {
-        asm!("mov.u32 {}, %ctaid.x;", out(reg32) index, options(nomem, nostack, preserves_flags));
-    }
-    index
+pub fn opaque(mut x: u32) -> u32 {
+    // SAFETY: an empty text.
+    unsafe { asm!("/* {} */", inout(reg32) x, options(nomem, nostack, preserves_flags)) };
+    x
+}
+
+/// As [`opaque`], for a stride.
+#[inline(always)]
+pub fn opaque_stride(mut x: i64) -> i64 {
+    // SAFETY: an empty text.
+    unsafe { asm!("/* {} */", inout(reg64) x, options(nomem, nostack, preserves_flags)) };
+    x
 }
 
 /// All threads of the block wait for each other; shared memory written before is visible after: `bar.sync 0`
@@ -62,16 +57,4 @@ pub fn barrier() {
 pub fn shuffle_xor(x: f32, lane_mask: i32) -> f32 {
     // SAFETY: every lane takes part (full member mask); callers are in uniform control flow.
     unsafe { shfl_sync_bfly_f32(-1, x, lane_mask, 31) }
-}
-
-/// `x`, of which the compiler knows nothing: what is computed from it is computed here, and not kept in registers
-/// since an earlier use or from before a loop.
-#[inline(always)]
-pub fn anew(x: i64) -> i64 {
-    let y;
-    // SAFETY: registers only. Not declared pure, so that it stays where it is written.
-    unsafe {
-        asm!("mov.b64 {}, {};", out(reg64) y, in(reg64) x, options(nomem, nostack, preserves_flags));
-    }
-    y
 }
