@@ -10,8 +10,10 @@ mod common;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod determinism;
+mod determinism_backward;
 mod dropout;
 mod edge_cases;
+mod edge_cases_backward;
 mod forward;
 mod lse_gradient;
 mod masks;
