@@ -4,6 +4,7 @@
 //! planted bugs and addresses always run on the emulated one.
 
 mod arguments;
+mod arguments_training;
 mod backward;
 mod baseline;
 mod common;
