@@ -10,7 +10,7 @@ use flash_attention::baseline::{self, Algorithm};
 use flash_attention::profile::{CounterOptions, Counters, InstructionClass, Recorder};
 use flash_attention::{
     Attention, AttentionElement, Buffer, CopyKind, Device, Dtype, EmulatorOptions, FwdVariant,
-    KERNEL_COMPILER, MaskKind, Tensor, bf16, f16, kernels,
+    KERNEL_COMPILER, ScoreKind, Tensor, bf16, f16, kernels,
 };
 
 /// Counts may move by this part of the blessed ones.
@@ -110,9 +110,10 @@ fn forward<T: AttentionElement>(device: &Device, variant: &FwdVariant) {
     let head_dim = variant.head_dim as usize;
     // An odd first element is what the element-copy variants are for.
     let offset = usize::from(variant.copy == CopyKind::Element);
-    let attention = match variant.mask {
-        MaskKind::Full => Attention::new(),
-        MaskKind::Causal | MaskKind::Either => Attention::new().causal(),
+    // Softcap needs nothing but the scores, and every variant for any scores has it.
+    let attention = match variant.scores {
+        ScoreKind::Plain => Attention::new().causal(),
+        ScoreKind::Any => Attention::new().causal().softcap(30.0),
     };
     let q = tensor::<T>(device, offset, [1, SEQLEN_Q, HEADS, head_dim]);
     let k = tensor(device, offset, [1, SEQLEN_K, 1, head_dim]);

@@ -120,8 +120,10 @@ impl FwdVariant {
 /// Tile sizes: those with the fewest instructions per tensor operation among the ones that keep all accumulators in
 /// registers (0 spills with ptxas 13 for sm_80, sm_86 and sm_90, checked by tests/codegen) and whose tiles fit the
 /// 99 KiB of shared memory that every GPU from sm_80 on grants one block. Where it fits, a warp owns two strips of 16
-/// rows: each K and V fragment then feeds twice as many products. For head_dim 128 two strips by 64 keys fill all 255
-/// registers and spill, so eight warps of one strip share 128 keys.
+/// rows: each K and V fragment then feeds twice as many products, and a Philox call all elements that it is for. For
+/// head_dim 96 and 128 two strips by 64 keys fill all 255 registers and spill, so eight warps of one strip share 128
+/// keys. What can happen to scores needs registers too: the kernels that take any have narrower key tiles up to
+/// head_dim 96.
 #[macro_export]
 macro_rules! for_each_fwd_variant {
     ($consumer:ident) => {
@@ -129,37 +131,37 @@ macro_rules! for_each_fwd_variant {
             // entry: arch, dtype, scores, copy, head_dim, block_m x block_n, warps, blocks_per_sm;
             flash_fwd_sm80_f16_hdim32: Sm80, F16, Plain, Vector, 32, 128 x 96, 4, 2;
             flash_fwd_sm80_f16_hdim64: Sm80, F16, Plain, Vector, 64, 128 x 64, 4, 2;
-            flash_fwd_sm80_f16_hdim96: Sm80, F16, Plain, Vector, 96, 128 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim96: Sm80, F16, Plain, Vector, 96, 128 x 128, 8, 1;
             flash_fwd_sm80_f16_hdim128: Sm80, F16, Plain, Vector, 128, 128 x 128, 8, 1;
             flash_fwd_sm80_f16_hdim192: Sm80, F16, Plain, Vector, 192, 128 x 64, 8, 1;
             flash_fwd_sm80_f16_hdim256: Sm80, F16, Plain, Vector, 256, 64 x 64, 4, 2;
-            flash_fwd_sm80_f16_hdim32_scores: Sm80, F16, Any, Vector, 32, 128 x 96, 4, 2;
-            flash_fwd_sm80_f16_hdim64_scores: Sm80, F16, Any, Vector, 64, 128 x 64, 4, 2;
-            flash_fwd_sm80_f16_hdim96_scores: Sm80, F16, Any, Vector, 96, 128 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim32_scores: Sm80, F16, Any, Vector, 32, 128 x 32, 4, 2;
+            flash_fwd_sm80_f16_hdim64_scores: Sm80, F16, Any, Vector, 64, 128 x 48, 4, 2;
+            flash_fwd_sm80_f16_hdim96_scores: Sm80, F16, Any, Vector, 96, 128 x 32, 4, 2;
             flash_fwd_sm80_f16_hdim128_scores: Sm80, F16, Any, Vector, 128, 128 x 128, 8, 1;
             flash_fwd_sm80_f16_hdim192_scores: Sm80, F16, Any, Vector, 192, 128 x 64, 8, 1;
             flash_fwd_sm80_f16_hdim256_scores: Sm80, F16, Any, Vector, 256, 64 x 64, 4, 2;
-            flash_fwd_sm80_f16_hdim32_unaligned: Sm80, F16, Any, Element, 32, 128 x 96, 4, 2;
-            flash_fwd_sm80_f16_hdim64_unaligned: Sm80, F16, Any, Element, 64, 128 x 64, 4, 2;
-            flash_fwd_sm80_f16_hdim96_unaligned: Sm80, F16, Any, Element, 96, 128 x 64, 4, 2;
+            flash_fwd_sm80_f16_hdim32_unaligned: Sm80, F16, Any, Element, 32, 128 x 32, 4, 2;
+            flash_fwd_sm80_f16_hdim64_unaligned: Sm80, F16, Any, Element, 64, 128 x 48, 4, 2;
+            flash_fwd_sm80_f16_hdim96_unaligned: Sm80, F16, Any, Element, 96, 128 x 32, 4, 2;
             flash_fwd_sm80_f16_hdim128_unaligned: Sm80, F16, Any, Element, 128, 128 x 128, 8, 1;
             flash_fwd_sm80_f16_hdim192_unaligned: Sm80, F16, Any, Element, 192, 128 x 64, 8, 1;
             flash_fwd_sm80_f16_hdim256_unaligned: Sm80, F16, Any, Element, 256, 64 x 64, 4, 2;
             flash_fwd_sm80_bf16_hdim32: Sm80, Bf16, Plain, Vector, 32, 128 x 96, 4, 2;
             flash_fwd_sm80_bf16_hdim64: Sm80, Bf16, Plain, Vector, 64, 128 x 64, 4, 2;
-            flash_fwd_sm80_bf16_hdim96: Sm80, Bf16, Plain, Vector, 96, 128 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim96: Sm80, Bf16, Plain, Vector, 96, 128 x 128, 8, 1;
             flash_fwd_sm80_bf16_hdim128: Sm80, Bf16, Plain, Vector, 128, 128 x 128, 8, 1;
             flash_fwd_sm80_bf16_hdim192: Sm80, Bf16, Plain, Vector, 192, 128 x 64, 8, 1;
             flash_fwd_sm80_bf16_hdim256: Sm80, Bf16, Plain, Vector, 256, 64 x 64, 4, 2;
-            flash_fwd_sm80_bf16_hdim32_scores: Sm80, Bf16, Any, Vector, 32, 128 x 96, 4, 2;
-            flash_fwd_sm80_bf16_hdim64_scores: Sm80, Bf16, Any, Vector, 64, 128 x 64, 4, 2;
-            flash_fwd_sm80_bf16_hdim96_scores: Sm80, Bf16, Any, Vector, 96, 128 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim32_scores: Sm80, Bf16, Any, Vector, 32, 128 x 32, 4, 2;
+            flash_fwd_sm80_bf16_hdim64_scores: Sm80, Bf16, Any, Vector, 64, 128 x 48, 4, 2;
+            flash_fwd_sm80_bf16_hdim96_scores: Sm80, Bf16, Any, Vector, 96, 128 x 32, 4, 2;
             flash_fwd_sm80_bf16_hdim128_scores: Sm80, Bf16, Any, Vector, 128, 128 x 128, 8, 1;
             flash_fwd_sm80_bf16_hdim192_scores: Sm80, Bf16, Any, Vector, 192, 128 x 64, 8, 1;
             flash_fwd_sm80_bf16_hdim256_scores: Sm80, Bf16, Any, Vector, 256, 64 x 64, 4, 2;
-            flash_fwd_sm80_bf16_hdim32_unaligned: Sm80, Bf16, Any, Element, 32, 128 x 96, 4, 2;
-            flash_fwd_sm80_bf16_hdim64_unaligned: Sm80, Bf16, Any, Element, 64, 128 x 64, 4, 2;
-            flash_fwd_sm80_bf16_hdim96_unaligned: Sm80, Bf16, Any, Element, 96, 128 x 64, 4, 2;
+            flash_fwd_sm80_bf16_hdim32_unaligned: Sm80, Bf16, Any, Element, 32, 128 x 32, 4, 2;
+            flash_fwd_sm80_bf16_hdim64_unaligned: Sm80, Bf16, Any, Element, 64, 128 x 48, 4, 2;
+            flash_fwd_sm80_bf16_hdim96_unaligned: Sm80, Bf16, Any, Element, 96, 128 x 32, 4, 2;
             flash_fwd_sm80_bf16_hdim128_unaligned: Sm80, Bf16, Any, Element, 128, 128 x 128, 8, 1;
             flash_fwd_sm80_bf16_hdim192_unaligned: Sm80, Bf16, Any, Element, 192, 128 x 64, 8, 1;
             flash_fwd_sm80_bf16_hdim256_unaligned: Sm80, Bf16, Any, Element, 256, 64 x 64, 4, 2;

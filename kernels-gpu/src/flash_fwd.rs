@@ -61,18 +61,8 @@ impl<V: Variant> BlockInfo<V> {
     /// Of the calling block.
     #[inline(always)]
     pub fn current(params: &FwdParams) -> Self {
-        let packed = &params.sequences;
-        let params = &FwdParams {
-            sequences: abi::Sequences {
-                cu_seqlens_q: ptx::opaque64(packed.cu_seqlens_q),
-                cu_seqlens_k: ptx::opaque64(packed.cu_seqlens_k),
-                seqused_q: ptx::opaque64(packed.seqused_q),
-                seqused_k: ptx::opaque64(packed.seqused_k),
-            },
-            ..*params
-        };
         // SAFETY: `params` says where the lengths of packed sequences are.
-        BlockInfo::new(params, ptx::opaque(ptx::block_index()), |address| unsafe {
+        BlockInfo::new(params, ptx::block_index(), |address| unsafe {
             ptx::load_global_u32(address)
         })
     }
@@ -121,13 +111,17 @@ pub unsafe fn flash_fwd<V: Variant, const STRIPS: usize, const N: usize, const D
     };
     // The masked step is compiled once: the first pass takes the tiles that are cut on the right and the full ones,
     // the second one the tiles that are cut on the left only.
-    let (mut n_block, mut masked_end) = (tiles.end, warp.full.end);
+    // With any scores all that is done to them is behind branches, the mask too, and the masked step takes all tiles.
+    let (mut n_block, mut masked_end) = (tiles.end, tiles.begin);
+    if V::Scores::IS_PLAIN {
+        masked_end = warp.full.end;
+    }
     while n_block > tiles.begin {
         while n_block > masked_end {
             n_block -= 1;
             warp.step::<MASKED, STRIPS, N, D>(n_block, &kv, &mut softmax, &mut acc_o);
         }
-        while n_block > warp.full.begin {
+        while V::Scores::IS_PLAIN && n_block > warp.full.begin {
             n_block -= 1;
             warp.step::<UNMASKED, STRIPS, N, D>(n_block, &kv, &mut softmax, &mut acc_o);
         }
@@ -141,9 +135,6 @@ pub unsafe fn flash_fwd<V: Variant, const STRIPS: usize, const N: usize, const D
         params.scores.dropout_scale
     };
     let lse = softmax.finish(&mut acc_o, out_scale);
-    // Computed anew, so that the loop need not keep it in registers.
-    let block = BlockInfo::<V>::current(params);
-    let place = Place::of(ptx::opaque(ptx::thread_index()));
     // SAFETY: the first step has waited for the copy into the Q tile.
     unsafe { epilogue::store(params, &block, place, q, &acc_o, lse) };
 }

@@ -176,17 +176,7 @@ fn raw_arguments(device: &Device) -> (RawForward, [Tensor<f16>; 2], Tensor<f32, 
     let q = Tensor::<f16>::zeros(device, [1, 4, 2, 8]).unwrap();
     let out = Tensor::<f16>::zeros(device, [1, 4, 2, 8]).unwrap();
     let lse = Tensor::<f32, 3>::zeros(device, [1, 2, 4]).unwrap();
-    let args = RawForward {
-        dtype: Dtype::F16,
-        q: q.as_raw(),
-        k: q.as_raw(),
-        v: q.as_raw(),
-        out: out.as_raw(),
-        lse: lse.as_raw(),
-        is_causal: false,
-        softmax_scale: None,
-        stream: std::ptr::null_mut(),
-    };
+    let args = RawForward::new(Dtype::F16, [q.as_raw(); 3], out.as_raw(), lse.as_raw());
     (args, [q, out], lse)
 }
 

@@ -4,14 +4,13 @@
 //! smaller, because the emulator and the naive reference run on few cores and the rule does not depend on them.
 //! `FLASH_ATTENTION_FULL=1` adds the lengths beyond 1024.
 
-use crate::common::{Case, device, is_full_run};
-use flash_attention::{Attention, Dtype, ProblemError};
+use crate::common::{Case, DTYPES, device, is_full_run};
+use flash_attention::{Attention, ProblemError};
 
-const DTYPES: [Dtype; 2] = [Dtype::F16, Dtype::Bf16];
 /// `(num_heads, num_heads_k)`: multi-head, multi-query, grouped-query.
 const HEADS: [(usize, usize); 3] = [(2, 2), (2, 1), (4, 2)];
 
-const OUTPUT_LENGTHS: [(usize, usize); 10] = [
+pub const OUTPUT_LENGTHS: [(usize, usize); 10] = [
     (113, 203),
     (128, 217),
     (113, 211),
@@ -24,7 +23,7 @@ const OUTPUT_LENGTHS: [(usize, usize); 10] = [
     (2048, 2048),
 ];
 
-const CAUSAL_LENGTHS: [(usize, usize); 10] = [
+pub const CAUSAL_LENGTHS: [(usize, usize); 10] = [
     (1, 239),
     (3, 799),
     (127, 512),

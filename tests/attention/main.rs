@@ -4,15 +4,21 @@
 //! planted bugs and addresses always run on the emulated one.
 
 mod arguments;
+mod backward;
 mod baseline;
 mod common;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod determinism;
+mod dropout;
 mod edge_cases;
 mod forward;
+mod lse_gradient;
+mod masks;
 mod planted_bugs;
 mod profile;
 mod properties;
 mod real_data;
+mod scores;
 mod strides;
+mod varlen;

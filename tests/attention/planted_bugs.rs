@@ -2,7 +2,7 @@
 //! or the result breaks the rule.
 
 use crate::common::Case;
-use abi::{Flash1Params, FwdParams, KernelVariant, MaskKind, Strided};
+use abi::{Flash1Params, FwdParams, KernelVariant, RowValues, ScoreParams, Sequences, Strided};
 use flash_attention::{Dtype, Kernel, f16, kernels, rule};
 use ptx_emulator::{
     Fault, FaultKind, GlobalMemory, Launch, Module, Options, Sanitizers, Schedule, for_each_seed,
@@ -22,13 +22,14 @@ fn kernel(entry: &str) -> Kernel {
 
 /// Ragged and whole tiles, with the sign flip of negative scales and without.
 fn cases(variant: KernelVariant) -> [Case; 3] {
-    let (head_dim, is_causal) = match variant {
-        KernelVariant::Forward(v) => (v.head_dim, v.mask == MaskKind::Causal),
-        KernelVariant::Baseline(v) => (v.head_dim, true),
+    let head_dim = match variant {
+        KernelVariant::Forward(v) => v.head_dim,
+        KernelVariant::Backward(v) => v.head_dim,
+        KernelVariant::Baseline(v) => v.head_dim,
     };
     let case = Case::new(Dtype::F16, 200, 301, head_dim as usize)
         .heads(1, 1)
-        .causal(is_causal);
+        .causal(head_dim == 128);
     [
         case,
         case.scale(-0.1),
@@ -100,7 +101,28 @@ fn upload(memory: &GlobalMemory, case: &Case, variant: KernelVariant) -> FwdPara
         k: strided(k),
         v: strided(v),
         out: strided(memory.alloc(case.seqlen_q * case.head_dim * 2).unwrap()),
-        lse: memory.alloc(case.seqlen_q * 4).unwrap(),
+        lse: RowValues {
+            ptr: memory.alloc(case.seqlen_q * 4).unwrap(),
+            batch_stride: 0,
+            head_stride: 0,
+        },
+        sequences: Sequences {
+            cu_seqlens_q: 0,
+            cu_seqlens_k: 0,
+            seqused_q: 0,
+            seqused_k: 0,
+        },
+        scores: ScoreParams {
+            alibi_slopes: 0,
+            alibi_batch_stride: 0,
+            bias: strided(0),
+            dropout_seed: 0,
+            dropout_offset: 0,
+            dropout_threshold: abi::dropout::RANGE,
+            dropout_scale: 1.0,
+            softcap: 0.0,
+            bias_is_f32: 0,
+        },
         softmax_scale: case
             .softmax_scale
             .unwrap_or(1.0 / (case.head_dim as f32).sqrt()),
@@ -112,9 +134,11 @@ fn upload(memory: &GlobalMemory, case: &Case, variant: KernelVariant) -> FwdPara
         m_blocks: match variant {
             KernelVariant::Forward(v) => (case.seqlen_q as u32).div_ceil(v.block_m),
             // FlashAttention-1 computes a head per block.
-            KernelVariant::Baseline(_) => 1,
+            KernelVariant::Backward(_) | KernelVariant::Baseline(_) => 1,
         },
-        is_causal: u32::from(case.is_causal),
+        window_left: u32::MAX,
+        window_right: if case.is_causal { 0 } else { u32::MAX },
+        is_top_left: 0,
     }
 }
 
@@ -126,7 +150,7 @@ fn params(
     problem: FwdParams,
 ) -> Vec<u8> {
     match variant {
-        KernelVariant::Forward(_) => problem.as_bytes().to_vec(),
+        KernelVariant::Forward(_) | KernelVariant::Backward(_) => problem.as_bytes().to_vec(),
         KernelVariant::Baseline(_) => {
             let floats = |count| memory.alloc(4 * count).unwrap();
             let params = Flash1Params {
@@ -144,7 +168,7 @@ fn holds_the_rule(memory: &GlobalMemory, case: &Case, params: &FwdParams) -> boo
     let mut out = vec![0; case.seqlen_q * case.head_dim * 2];
     let mut lse = vec![0; case.seqlen_q * 4];
     memory.read(params.out.ptr, &mut out).unwrap();
-    memory.read(params.lse, &mut lse).unwrap();
+    memory.read(params.lse.ptr, &mut lse).unwrap();
     let out: Vec<f16> = out
         .as_chunks()
         .0
@@ -171,7 +195,7 @@ fn replace_nth(text: &str, from: &str, to: &str, nth: usize) -> Option<String> {
 
 const VICTIMS: [&str; 3] = [
     "flash_fwd_sm80_f16_hdim64",
-    "flash_fwd_sm80_f16_hdim128_causal",
+    "flash_fwd_sm80_f16_hdim128",
     "flash1_sm80_f16_hdim64",
 ];
 

@@ -49,17 +49,13 @@ fn cases() -> impl Strategy<Value = Case> {
                 softmax_scale,
                 seed,
             )| Case {
-                dtype,
                 batch,
-                seqlen_q,
-                seqlen_k,
                 num_heads: num_heads_k * group,
                 num_heads_k,
-                head_dim: 8 * eighths,
                 is_causal,
                 softmax_scale,
-                spread: [1.0; 2],
                 seed,
+                ..Case::new(dtype, seqlen_q, seqlen_k, 8 * eighths)
             },
         )
 }
@@ -118,7 +114,7 @@ fn holds_the_rule<T: AttentionElement>(
     let mut out = place(&device, case.q_shape(), &unset, layouts[3]);
     let mut lse = Tensor::zeros(&device, [case.batch, case.num_heads, case.seqlen_q]).unwrap();
     let variant = case
-        .attention()
+        .attention(&device)
         .forward_into(&q, &k, &v, &mut out, &mut lse)
         .unwrap();
     let entry = variant.map_or("no kernel", |variant| variant.entry);

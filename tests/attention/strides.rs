@@ -144,7 +144,7 @@ fn a_strided_output_leaves_the_gaps_alone() {
         .unwrap();
         let mut lse = Tensor::zeros(&device, [1, 2, 37]).unwrap();
         let variant = case
-            .attention()
+            .attention(&device)
             .forward_into(&q, &k, &v, &mut out, &mut lse)
             .unwrap()
             .unwrap();
@@ -207,17 +207,8 @@ fn offsets_beyond_32_bits_reach_the_right_elements() {
             )
         };
         let lse = Tensor::<f32, 3>::zeros(&device, [2, 2, 1]).unwrap();
-        let args = RawForward {
-            dtype: Dtype::F16,
-            q: raw(&q),
-            k: raw(&k),
-            v: raw(&v),
-            out: raw(&out),
-            lse: lse.as_raw(),
-            is_causal: false,
-            softmax_scale: None,
-            stream: std::ptr::null_mut(),
-        };
+        let inputs = [&q, &k, &v].map(raw);
+        let args = RawForward::new(Dtype::F16, inputs, raw(&out), lse.as_raw());
         // SAFETY: all buffers live to the end of the loop body and the emulated device is done when the call returns.
         let variant = unsafe { forward_raw(&device, &args) }.unwrap().unwrap();
         assert_eq!(variant.copy == CopyKind::Element, gap == 1);
@@ -252,16 +243,10 @@ fn raw_pointers_give_the_same_bits_as_tensors() {
     let v = Tensor::from_slice(&device, case.k_shape(), &v).unwrap();
     let out = Tensor::<bf16>::zeros(&device, case.q_shape()).unwrap();
     let lse = Tensor::<f32, 3>::zeros(&device, [1, 4, 33]).unwrap();
+    let inputs = [q.as_raw(), k.as_raw(), v.as_raw()];
     let args = RawForward {
-        dtype: Bf16,
-        q: q.as_raw(),
-        k: k.as_raw(),
-        v: v.as_raw(),
-        out: out.as_raw(),
-        lse: lse.as_raw(),
-        is_causal: true,
-        softmax_scale: Some(0.3),
-        stream: std::ptr::null_mut(),
+        options: case.options(),
+        ..RawForward::new(Bf16, inputs, out.as_raw(), lse.as_raw())
     };
     // SAFETY: the tensors live to the end of the test and the emulated device is done when the call returns.
     unsafe { forward_raw(&device, &args) }.unwrap();

@@ -36,14 +36,6 @@ pub fn opaque(mut x: u32) -> u32 {
     x
 }
 
-/// As [`opaque`].
-#[inline(always)]
-pub fn opaque64(mut x: u64) -> u64 {
-    // SAFETY: an empty text.
-    unsafe { asm!("/* {} */", inout(reg64) x, options(nomem, nostack, preserves_flags)) };
-    x
-}
-
 /// All threads of the block wait for each other; shared memory written before is visible after: `bar.sync 0`
 /// ("Parallel Synchronization and Communication Instructions: bar").
 #[inline(always)]
