@@ -14,6 +14,9 @@
 
 /// The files of `examples/train_tiny/`.
 mod train_tiny {
+    /// Whatever goes wrong ends the program with its message.
+    pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
     pub mod attention;
     pub mod layers;
     pub mod model;
@@ -24,12 +27,12 @@ mod train_tiny {
     pub mod text;
 }
 
-use std::error::Error;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Instant;
 
 use flash_attention::Device;
+use train_tiny::Result;
 use train_tiny::attention::{AttentionLayer, KernelAttention};
 use train_tiny::model::{Extents, Model};
 use train_tiny::parameter::Adam;
@@ -47,7 +50,7 @@ const SAMPLE: usize = 240;
 /// Everything random follows from this number.
 const SEED: u64 = 1;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<()> {
     let steps = steps()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = Text::read(&root.join("ARCHITECTURE.md"))?;
@@ -84,16 +87,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The number on the command line, or [`STEPS`].
-fn steps() -> Result<usize, String> {
+fn steps() -> Result<usize> {
     let Some(argument) = std::env::args().nth(1) else {
         return Ok(STEPS);
     };
-    match argument.parse::<NonZeroUsize>() {
-        Ok(steps) => Ok(steps.get()),
-        Err(error) => Err(format!(
-            "STEPS {argument:?}: {error}; pass the number of training steps, say 100"
-        )),
-    }
+    let steps: NonZeroUsize = argument.parse().map_err(|error| {
+        format!("STEPS {argument:?}: {error}; pass the number of training steps, say 100")
+    })?;
+    Ok(steps.get())
 }
 
 /// Trains and returns the loss of every step.
@@ -102,7 +103,7 @@ fn train(
     text: &Text,
     steps: usize,
     random: &mut fastrand::Rng,
-) -> Result<Vec<f64>, Box<dyn Error>> {
+) -> Result<Vec<f64>> {
     let progress = report::progress_bar(steps);
     let mut losses = Vec::with_capacity(steps);
     for step in 0..steps {
@@ -121,6 +122,6 @@ fn train(
 }
 
 /// Loss on text that is never trained on.
-fn judge(model: &Model<impl AttentionLayer>, text: &Text) -> Result<f64, Box<dyn Error>> {
+fn judge(model: &Model<impl AttentionLayer>, text: &Text) -> Result<f64> {
     model.loss(&text.held_out_batch(JUDGED, model.extents().seqlen))
 }

@@ -3,10 +3,10 @@
 //! Both read the packed `[batch, seqlen, 3, heads, head_dim]` output of one projection, and write its gradient: to the
 //! kernels q, k and v are three views of it.
 
-use std::error::Error;
-
 use flash_attention::{Attention, Device, Forward, Gradients, Tensor, bf16};
 use ndarray::Array2;
+
+use super::Result;
 
 /// Extents of one call.
 #[derive(Clone, Copy)]
@@ -38,18 +38,10 @@ pub trait AttentionLayer {
     type Saved;
 
     /// `packed` is `[batch · seqlen, 3 · heads · head_dim]`, the output `[batch · seqlen, heads · head_dim]`.
-    fn forward(
-        &self,
-        packed: &Array2<f64>,
-        shape: Shape,
-    ) -> Result<(Array2<f64>, Self::Saved), Box<dyn Error>>;
+    fn forward(&self, packed: &Array2<f64>, shape: Shape) -> Result<(Array2<f64>, Self::Saved)>;
 
     /// The gradient of `packed` for that of the output.
-    fn backward(
-        &self,
-        saved: &Self::Saved,
-        d_out: &Array2<f64>,
-    ) -> Result<Array2<f64>, Box<dyn Error>>;
+    fn backward(&self, saved: &Self::Saved, d_out: &Array2<f64>) -> Result<Array2<f64>>;
 }
 
 /// The kernels, in bf16.
@@ -78,11 +70,7 @@ impl KernelAttention {
 impl AttentionLayer for KernelAttention {
     type Saved = KernelPass;
 
-    fn forward(
-        &self,
-        packed: &Array2<f64>,
-        shape: Shape,
-    ) -> Result<(Array2<f64>, KernelPass), Box<dyn Error>> {
+    fn forward(&self, packed: &Array2<f64>, shape: Shape) -> Result<(Array2<f64>, KernelPass)> {
         let packed = Tensor::from_slice(&self.device, shape.packed(), &to_bf16(packed))?;
         let qkv = [
             packed.select(2, 0)?,
@@ -99,11 +87,7 @@ impl AttentionLayer for KernelAttention {
         Ok((out, saved))
     }
 
-    fn backward(
-        &self,
-        saved: &KernelPass,
-        d_out: &Array2<f64>,
-    ) -> Result<Array2<f64>, Box<dyn Error>> {
+    fn backward(&self, saved: &KernelPass, d_out: &Array2<f64>) -> Result<Array2<f64>> {
         let shape = saved.shape;
         let d_out = Tensor::from_slice(&self.device, shape.tensor(), &to_bf16(d_out))?;
         let d_packed = Tensor::<bf16, 5>::zeros(&self.device, shape.packed())?;
@@ -130,7 +114,7 @@ fn to_bf16(x: &Array2<f64>) -> Vec<bf16> {
 }
 
 /// One row per token.
-fn to_matrix(shape: Shape, elements: &[bf16]) -> Result<Array2<f64>, Box<dyn Error>> {
+fn to_matrix(shape: Shape, elements: &[bf16]) -> Result<Array2<f64>> {
     let rows = shape.batch * shape.seqlen;
     let elements: Vec<f64> = elements.iter().map(|x| x.to_f64()).collect();
     Ok(Array2::from_shape_vec(

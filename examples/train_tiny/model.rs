@@ -6,11 +6,11 @@
 //! logits = norm(x)·W
 //! ```
 
-use std::error::Error;
 use std::fmt;
 
 use ndarray::Array2;
 
+use super::Result;
 use super::attention::{AttentionLayer, Shape};
 use super::layers::{Embedding, Linear, Mlp, RmsNorm, cross_entropy, softmax};
 use super::parameter::Parameter;
@@ -113,13 +113,13 @@ impl<A: AttentionLayer> Model<A> {
     }
 
     /// Mean loss of the predictions, in nats per token.
-    pub fn loss(&self, batch: &Batch) -> Result<f64, Box<dyn Error>> {
+    pub fn loss(&self, batch: &Batch) -> Result<f64> {
         let pass = self.forward(&batch.tokens, batch.size)?;
         Ok(cross_entropy(&pass.logits, &batch.targets).0)
     }
 
     /// The same, and adds its gradient to the gradients of the parameters.
-    pub fn accumulate_gradients(&mut self, batch: &Batch) -> Result<f64, Box<dyn Error>> {
+    pub fn accumulate_gradients(&mut self, batch: &Batch) -> Result<f64> {
         let pass = self.forward(&batch.tokens, batch.size)?;
         let (loss, d_logits) = cross_entropy(&pass.logits, &batch.targets);
         let d_normed = self.head.backward(&pass.normed, &d_logits);
@@ -137,7 +137,7 @@ impl<A: AttentionLayer> Model<A> {
         tokens: &[usize],
         count: usize,
         random: &mut fastrand::Rng,
-    ) -> Result<Vec<usize>, Box<dyn Error>> {
+    ) -> Result<Vec<usize>> {
         let mut tokens = tokens.to_vec();
         for _ in 0..count {
             let seen = tokens.len().saturating_sub(self.extents.seqlen);
@@ -149,11 +149,7 @@ impl<A: AttentionLayer> Model<A> {
         Ok(tokens)
     }
 
-    fn forward(
-        &self,
-        tokens: &[usize],
-        batch: usize,
-    ) -> Result<ModelPass<A::Saved>, Box<dyn Error>> {
+    fn forward(&self, tokens: &[usize], batch: usize) -> Result<ModelPass<A::Saved>> {
         let seqlen = tokens.len() / batch;
         let Extents { heads, width, .. } = self.extents;
         let shape = Shape {
@@ -207,7 +203,7 @@ impl Layer {
         attention: &A,
         x: Array2<f64>,
         shape: Shape,
-    ) -> Result<(Array2<f64>, LayerPass<A::Saved>), Box<dyn Error>> {
+    ) -> Result<(Array2<f64>, LayerPass<A::Saved>)> {
         let normed_x = self.attention_norm.forward(&x);
         let (attended, saved) = attention.forward(&self.qkv.forward(&normed_x), shape)?;
         let y = &x + &self.projection.forward(&attended);
@@ -232,7 +228,7 @@ impl Layer {
         attention: &A,
         pass: &LayerPass<A::Saved>,
         d_output: Array2<f64>,
-    ) -> Result<Array2<f64>, Box<dyn Error>> {
+    ) -> Result<Array2<f64>> {
         let d_normed_y = self.mlp.backward(&pass.normed_y, &pass.hidden, &d_output);
         let d_y = d_output + self.mlp_norm.backward(&pass.y, &d_normed_y);
         let d_attended = self.projection.backward(&pass.attended, &d_y);

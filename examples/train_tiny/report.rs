@@ -1,12 +1,14 @@
 //! What one sees of the training.
 
-use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use plotters::element::DashedPathElement;
 use plotters::prelude::*;
+
+use super::Result;
 
 /// Steps at the end whose mean loss counts as the loss at the end.
 const LAST: usize = 20;
@@ -58,7 +60,7 @@ pub fn progress_bar(steps: usize) -> ProgressBar {
 }
 
 /// Draws the loss of every step over a dashed line at the unigram entropy.
-pub fn plot(summary: &Summary, path: &Path) -> Result<(), Box<dyn Error>> {
+pub fn plot(summary: &Summary, path: &Path) -> Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }

@@ -1,10 +1,9 @@
 //! The gradients of the model, with the f64 reference as its attention, against central finite differences.
 
-use std::error::Error;
-
 use flash_attention::reference::{self, Mask, Spec};
 use ndarray::{Array2, Axis, concatenate, s};
 
+use super::Result;
 use super::attention::{AttentionLayer, Shape};
 use super::model::{Extents, Model};
 use super::text::Text;
@@ -30,7 +29,7 @@ impl ReferencePass {
     }
 
     /// One row per token.
-    fn matrix(&self, elements: Vec<f64>) -> Result<Array2<f64>, Box<dyn Error>> {
+    fn matrix(&self, elements: Vec<f64>) -> Result<Array2<f64>> {
         let Shape {
             batch,
             seqlen,
@@ -47,11 +46,7 @@ impl ReferencePass {
 impl AttentionLayer for ReferenceAttention {
     type Saved = ReferencePass;
 
-    fn forward(
-        &self,
-        packed: &Array2<f64>,
-        shape: Shape,
-    ) -> Result<(Array2<f64>, ReferencePass), Box<dyn Error>> {
+    fn forward(&self, packed: &Array2<f64>, shape: Shape) -> Result<(Array2<f64>, ReferencePass)> {
         let width = shape.heads * shape.head_dim;
         let part = |i| packed.slice(s![.., i * width..(i + 1) * width]);
         let pass = ReferencePass {
@@ -63,11 +58,7 @@ impl AttentionLayer for ReferenceAttention {
         Ok((pass.matrix(result.out)?, pass))
     }
 
-    fn backward(
-        &self,
-        pass: &ReferencePass,
-        d_out: &Array2<f64>,
-    ) -> Result<Array2<f64>, Box<dyn Error>> {
+    fn backward(&self, pass: &ReferencePass, d_out: &Array2<f64>) -> Result<Array2<f64>> {
         let [q, k, v] = &pass.qkv;
         let d_out: Vec<f64> = d_out.iter().copied().collect();
         let gradients = reference::backward_f64(&pass.spec(), q, k, v, &d_out, None)?;

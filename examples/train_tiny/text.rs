@@ -1,9 +1,10 @@
 //! A text as numbers, one per character.
 
 use std::collections::{BTreeSet, HashMap};
-use std::error::Error;
 use std::fs;
 use std::path::Path;
+
+use super::Result;
 
 /// The last tenth of the text is held out.
 const HELD_OUT: usize = 10;
@@ -26,7 +27,7 @@ pub struct Batch {
 
 impl Text {
     /// Reads a file.
-    pub fn read(path: &Path) -> Result<Text, Box<dyn Error>> {
+    pub fn read(path: &Path) -> Result<Text> {
         let text =
             fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Text::new(&text))
@@ -78,10 +79,11 @@ impl Text {
     }
 
     /// Tokens of `text`, whose characters must all be in the vocabulary.
-    pub fn encode(&self, text: &str) -> Result<Vec<usize>, String> {
+    pub fn encode(&self, text: &str) -> Result<Vec<usize>> {
         let token = |character| {
             self.vocabulary.binary_search(&character).map_err(|_| {
                 format!("{character:?} is not in the vocabulary: begin with text from the file")
+                    .into()
             })
         };
         text.chars().map(token).collect()
