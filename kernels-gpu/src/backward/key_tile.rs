@@ -8,26 +8,28 @@
 use crate::backward::block::{KeyHead, QueryTiles};
 use crate::backward::dq::{self, DqCursor};
 use crate::backward::gradients;
+use crate::backward::probabilities::ScoreTile;
 use crate::backward::queries::QueryPipeline;
-use crate::backward::rows::{RowStatistics, row_statistics, scratch_row};
+use crate::backward::rows::{row_statistics, scratch_row};
 use crate::copy::TileCopy;
 use crate::epilogue::stage_strip;
 use crate::flash_fwd::Place;
-use crate::fragment::{Acc, STRIP_ROWS, acc_row, chunks_first, rows_first};
-use crate::mask::hide_outside;
+use crate::fragment::{Acc, STRIP_ROWS, chunks_first, rows_first};
 use crate::mma::{Element, load_strip, mma_pv, mma_qk, mma_strip_qk, mma_transposed_pv};
 use crate::ptx;
+use crate::scores::ScoreKind;
 use crate::softmax::{MASKED, UNMASKED};
 use crate::tile::{Keys, KeysByQueries, Shape, SharedTile};
 use crate::tiling::Tiling;
 use abi::{BwdParams, Strided};
 use core::array::from_mut;
-use core::f32::consts::LOG2_E;
 
 /// One compiled kernel: sizes and policies. The entry macro in `lib.rs` implements it once per manifest row.
 pub trait Variant: Tiling + Sized {
     /// Type of all matrices.
     type Element: Element;
+    /// What it can do to scores.
+    type Scores: ScoreKind;
     /// How tiles travel between global and shared memory.
     type Copy: TileCopy;
 }
@@ -109,6 +111,7 @@ unsafe fn key_tile<
         block,
         place,
         n_block,
+        head: 0,
         storage,
         v,
         queries: QueryPipeline::new(storage.stages, place.lane, params.forward.head_dim),
@@ -198,6 +201,8 @@ struct Warp<'a, V: Variant, const STEPS: usize> {
     block: &'a KeyHead,
     place: Place,
     n_block: u32,
+    /// Query head.
+    head: u32,
     storage: Storage<V>,
     /// The warp's keys of V as first operand.
     v: [[u32; 4]; STEPS],
@@ -216,6 +221,7 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
         d_k: &mut Acc<D>,
         d_v: &mut Acc<D>,
     ) {
+        self.head = head;
         let sequence = &self.block.sequence;
         let tiles = QueryTiles::new::<V>(&sequence.keys, self.n_block);
         if tiles.begin == tiles.end {
@@ -237,8 +243,13 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
         let mut m_block = tiles.end;
         let mut d_q = self.dq_cursor::<C>(row + V::BLOCK_M as u64);
         // The masked step is compiled once: the first pass takes the tiles that are cut at their end and the full
-        // ones, the second pass those that are cut at their beginning.
-        let mut masked_end = tiles.full_end;
+        // ones, the second pass those that are cut at their beginning. Where scores are not plain, all take it.
+        let is_plain = V::Scores::IS_PLAIN;
+        let mut masked_end = if is_plain {
+            tiles.full_end
+        } else {
+            tiles.begin
+        };
         while m_block > tiles.begin {
             while m_block > masked_end {
                 m_block -= 1;
@@ -247,7 +258,7 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
                 // SAFETY: the caller's promise; the step before, or the start, has loaded the tile.
                 unsafe { self.step::<MASKED, M, D, C>(step, &d_q, d_k, d_v) };
             }
-            while m_block > tiles.full_begin {
+            while is_plain && m_block > tiles.full_begin {
                 m_block -= 1;
                 d_q.step_up::<V>();
                 let step = (m_block, m_block > tiles.begin);
@@ -291,37 +302,34 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
         d_v: &mut Acc<D>,
     ) {
         self.queries.wait();
-        // Line 10: Sᵀ = K·Qᵀ. Line 11: P = exp(S - L).
-        let k = self
-            .storage
-            .k
-            .lane(STRIP_ROWS * self.place.warp, rows_first(self.place.lane));
-        // SAFETY: K and Q are in shared memory.
-        let [mut acc_s] = unsafe { mma_qk::<V::Element, _, _, 1, M>(&k, &self.queries.q()) };
+        let place = self.place;
+        let first_key = STRIP_ROWS * place.warp;
         let rows = self.queries.rows();
-        // SAFETY: the statistics are in shared memory.
-        unsafe { self.exponentiate::<MASK, M>(&mut acc_s, &rows, m_block) };
-        // Lines 13 and 14: dPᵀ = V·dOᵀ, dS = P ∘ (dP - D). The accumulator starts from -D.
-        // SAFETY: the statistics are in shared memory.
-        let mut acc_ds = unsafe { rows.neg_delta() };
-        // SAFETY: dO is in shared memory.
-        unsafe {
-            mma_strip_qk::<V::Element, _, STEPS, M>(&mut acc_ds, &self.v, &self.queries.d_out())
+        let tile = ScoreTile {
+            params: self.params,
+            block: self.block,
+            head: self.head,
+            first_key: self.n_block * V::BLOCK_N + first_key,
+            first_query: m_block * V::BLOCK_M,
         };
-        multiply(&mut acc_ds, &acc_s);
-        // SAFETY: the warps have read the dS of the step before, and the rows are the warp's own.
-        unsafe {
-            stage_strip::<V::Element, _, M>(
-                self.storage.d_s,
-                STRIP_ROWS * self.place.warp,
-                self.place.lane,
-                &acc_ds,
-            )
+        // Line 10: Sᵀ = K·Qᵀ. Line 11: P = exp(S - L). Line 12: dV += Pᵀ·dO.
+        let k = self.storage.k.lane(first_key, rows_first(place.lane));
+        // SAFETY: K, Q, dO and the statistics are in shared memory.
+        let weights = unsafe {
+            let [acc_s] = mma_qk::<V::Element, _, _, 1, M>(&k, &self.queries.q());
+            let (p, weights) = tile.probabilities::<V, MASK, M>(acc_s, &rows);
+            mma_pv::<V::Element, _, 1, M, D>(from_mut(d_v), &[p], &self.queries.d_out_rows());
+            weights
         };
-        // Line 12: dV += Pᵀ·dO.
-        // SAFETY: dO is in shared memory.
-        unsafe {
-            mma_pv::<V::Element, _, 1, M, D>(from_mut(d_v), &[acc_s], &self.queries.d_out_rows())
+        // Line 13: dPᵀ = V·dOᵀ. Line 14: dS = P ∘ (dP - D).
+        // SAFETY: dO and the statistics are in shared memory; the warps have read the dS of the step before, and the
+        // rows are the warp's own.
+        let acc_ds = unsafe {
+            let mut acc_dp = ScoreTile::gradient_start::<V, M>(&rows);
+            mma_strip_qk::<V::Element, _, STEPS, M>(&mut acc_dp, &self.v, &self.queries.d_out());
+            let acc_ds = tile.gradient::<V, M>(acc_dp, &weights, &rows);
+            stage_strip::<V::Element, _, M>(self.storage.d_s, first_key, place.lane, &acc_ds);
+            acc_ds
         };
 
         ptx::barrier();
@@ -337,47 +345,6 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
         // SAFETY: dS and K are in shared memory.
         unsafe { self.add_dq::<C>(d_q) };
         self.queries.advance();
-    }
-
-    /// Line 11 for the warp's keys: scores become P. Masked ones become 0, whatever the sign of the scale.
-    ///
-    /// # Safety
-    /// `rows` are in shared memory.
-    #[inline(always)]
-    unsafe fn exponentiate<const MASK: bool, const M: usize>(
-        &self,
-        acc_s: &mut Acc<M>,
-        rows: &RowStatistics<V>,
-        m_block: u32,
-    ) {
-        let scale_log2 = self.params.forward.softmax_scale * LOG2_E;
-        let mut n = 0;
-        while n < M {
-            // SAFETY: the caller's promise.
-            let lse_log2 = unsafe { rows.lse_log2(n) };
-            let mut i = 0;
-            while i < 4 {
-                acc_s.0[n][i] = ptx::fma(acc_s.0[n][i], scale_log2, -lse_log2[i % 2]);
-                i += 1;
-            }
-            n += 1;
-        }
-        if MASK {
-            let keys = &self.block.sequence.keys;
-            let place = Place::current_anew();
-            let first_key = self.n_block * V::BLOCK_N + STRIP_ROWS * place.warp;
-            let key = [0, 2].map(|i| first_key + acc_row(place.lane, i));
-            let begin = key.map(|key| keys.first_row(key));
-            let end = key.map(|key| {
-                if key < keys.seqlen_k {
-                    keys.end_row(key)
-                } else {
-                    0
-                }
-            });
-            hide_outside(acc_s, place.lane, m_block * V::BLOCK_M, begin, end);
-        }
-        acc_s.map(|exponent, _, _| ptx::exp2(exponent));
     }
 
     /// Line 15: adds this key tile's part of dQ / softmax_scale.
@@ -399,19 +366,5 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
             );
             d_q.add(&acc);
         }
-    }
-}
-
-/// Line 14 with D already subtracted: dS = P ∘ dP.
-#[inline(always)]
-fn multiply<const M: usize>(acc_dp: &mut Acc<M>, p: &Acc<M>) {
-    let mut n = 0;
-    while n < M {
-        let mut i = 0;
-        while i < 4 {
-            acc_dp.0[n][i] *= p.0[n][i];
-            i += 1;
-        }
-        n += 1;
     }
 }

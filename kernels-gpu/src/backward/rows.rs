@@ -1,7 +1,7 @@
 //! Query tiles in the scratch of a backward pass, and the values of their rows.
 
 use crate::block_info::div_rem;
-use crate::fragment::{Acc, acc_col};
+use crate::fragment::acc_col;
 use crate::ptx;
 use crate::sequence::Sequence;
 use crate::tile::GlobalTile;
@@ -118,20 +118,13 @@ impl<T: Tiling> RowStatistics<T> {
         unsafe { ptx::load_shared_pair(self.lse_log2 + 32 * n as u32) }.map(f32::from_bits)
     }
 
-    /// An accumulator of dPᵀ that holds -D.
+    /// -D of those columns, as an accumulator of dPᵀ has it.
     ///
     /// # Safety
     /// The statistics are in shared memory.
     #[inline(always)]
-    pub unsafe fn neg_delta<const M: usize>(&self) -> Acc<M> {
-        let mut acc = Acc::zero();
-        let mut n = 0;
-        while n < M {
-            // SAFETY: the caller's promise; a multiple of 16 bytes.
-            let words = unsafe { ptx::load_shared(self.neg_delta + 64 * n as u32) };
-            acc.0[n] = words.map(f32::from_bits);
-            n += 1;
-        }
-        acc
+    pub unsafe fn neg_delta(&self, n: usize) -> [f32; 4] {
+        // SAFETY: the caller's promise; a multiple of 16 bytes.
+        unsafe { ptx::load_shared(self.neg_delta + 64 * n as u32) }.map(f32::from_bits)
     }
 }
