@@ -6,12 +6,20 @@ mod machine_code;
 
 use flash_attention::{BaselineStep, CopyKind, Kernel, KernelVariant, kernels};
 
+/// How often the step of the main loop of a forward kernel is compiled: with and without the mask, or once where the
+/// mask is one of many things that a branch can skip.
+fn forward_steps(variant: &FwdVariant) -> usize {
+    match variant.scores {
+        ScoreKind::Plain => 2,
+        ScoreKind::Any => 1,
+    }
+}
+
 /// Barriers that a kernel is written with.
 fn barriers(variant: &KernelVariant) -> usize {
     match variant {
-        // Two in the step of the main loop, which is compiled once with and once without the mask, and one in the
-        // epilogue.
-        KernelVariant::Forward(_) => 5,
+        // Two in the step of the main loop and one in the epilogue.
+        KernelVariant::Forward(v) => 2 * forward_steps(v) + 1,
         KernelVariant::Baseline(v) => match v.step {
             BaselineStep::Scores => 1,
             BaselineStep::Softmax => 0,
@@ -30,8 +38,8 @@ fn products(variant: &KernelVariant) -> u32 {
     match variant {
         KernelVariant::Forward(v) => {
             let strips = v.block_m / (16 * v.warps);
-            // Q·Kᵀ and P·V take equally many; the step is compiled with and without the mask.
-            2 * 2 * strips * (v.block_n / 8) * (v.head_dim / 16)
+            // Q·Kᵀ and P·V take equally many.
+            2 * forward_steps(v) as u32 * strips * (v.block_n / 8) * (v.head_dim / 16)
         }
         KernelVariant::Baseline(v) => {
             let product = (v.block_m / 16) * (v.block_n / 8) * (v.head_dim / 16) / v.warps;
