@@ -71,8 +71,8 @@ impl BwdVariant {
         let d_s = 2 * self.block_m * self.block_n;
         match self.step {
             BwdStep::Delta | BwdStep::ConvertDq => 0,
-            // K; V, until it is in registers, and in its place two tiles of Q, one of dO, and dS.
-            BwdStep::Main => keys + max(keys, 3 * queries + d_s),
+            // K; V, until it is in registers, and in its place two tiles of Q, one of dO, dS, and row statistics.
+            BwdStep::Main => keys + max(keys, 3 * queries + d_s + 12 * self.block_m),
             BwdStep::Bias => 2 * (queries + keys),
         }
     }
@@ -105,6 +105,14 @@ macro_rules! for_each_bwd_variant {
             flash_bwd_sm80_f16_hdim64: Sm80, Main, F16, Plain, Vector, 64, 64 x 128, 8, 1;
             flash_bwd_sm80_f16_hdim96: Sm80, Main, F16, Plain, Vector, 96, 64 x 128, 8, 1;
             flash_bwd_sm80_f16_hdim128: Sm80, Main, F16, Plain, Vector, 128, 32 x 128, 8, 1;
+            flash_bwd_sm80_f16_hdim32_scores: Sm80, Main, F16, Any, Vector, 32, 64 x 128, 8, 1;
+            flash_bwd_sm80_f16_hdim64_scores: Sm80, Main, F16, Any, Vector, 64, 32 x 128, 8, 1;
+            flash_bwd_sm80_f16_hdim96_scores: Sm80, Main, F16, Any, Vector, 96, 32 x 128, 8, 1;
+            flash_bwd_sm80_f16_hdim128_scores: Sm80, Main, F16, Any, Vector, 128, 32 x 128, 8, 1;
+            flash_bwd_sm80_f16_hdim32_unaligned: Sm80, Main, F16, Any, Element, 32, 64 x 128, 8, 1;
+            flash_bwd_sm80_f16_hdim64_unaligned: Sm80, Main, F16, Any, Element, 64, 32 x 128, 8, 1;
+            flash_bwd_sm80_f16_hdim96_unaligned: Sm80, Main, F16, Any, Element, 96, 32 x 128, 8, 1;
+            flash_bwd_sm80_f16_hdim128_unaligned: Sm80, Main, F16, Any, Element, 128, 32 x 128, 8, 1;
             flash_bwd_dq_sm80_f16: Sm80, ConvertDq, F16, Any, Vector, 256, 0 x 0, 4, 4;
             flash_bwd_dq_sm80_f16_unaligned: Sm80, ConvertDq, F16, Any, Element, 256, 0 x 0, 4, 4;
             flash_bwd_delta_sm80_bf16: Sm80, Delta, Bf16, Any, Vector, 256, 0 x 0, 4, 4;
@@ -113,6 +121,14 @@ macro_rules! for_each_bwd_variant {
             flash_bwd_sm80_bf16_hdim64: Sm80, Main, Bf16, Plain, Vector, 64, 64 x 128, 8, 1;
             flash_bwd_sm80_bf16_hdim96: Sm80, Main, Bf16, Plain, Vector, 96, 64 x 128, 8, 1;
             flash_bwd_sm80_bf16_hdim128: Sm80, Main, Bf16, Plain, Vector, 128, 32 x 128, 8, 1;
+            flash_bwd_sm80_bf16_hdim32_scores: Sm80, Main, Bf16, Any, Vector, 32, 64 x 128, 8, 1;
+            flash_bwd_sm80_bf16_hdim64_scores: Sm80, Main, Bf16, Any, Vector, 64, 32 x 128, 8, 1;
+            flash_bwd_sm80_bf16_hdim96_scores: Sm80, Main, Bf16, Any, Vector, 96, 32 x 128, 8, 1;
+            flash_bwd_sm80_bf16_hdim128_scores: Sm80, Main, Bf16, Any, Vector, 128, 32 x 128, 8, 1;
+            flash_bwd_sm80_bf16_hdim32_unaligned: Sm80, Main, Bf16, Any, Element, 32, 64 x 128, 8, 1;
+            flash_bwd_sm80_bf16_hdim64_unaligned: Sm80, Main, Bf16, Any, Element, 64, 32 x 128, 8, 1;
+            flash_bwd_sm80_bf16_hdim96_unaligned: Sm80, Main, Bf16, Any, Element, 96, 32 x 128, 8, 1;
+            flash_bwd_sm80_bf16_hdim128_unaligned: Sm80, Main, Bf16, Any, Element, 128, 32 x 128, 8, 1;
             flash_bwd_dq_sm80_bf16: Sm80, ConvertDq, Bf16, Any, Vector, 256, 0 x 0, 4, 4;
             flash_bwd_dq_sm80_bf16_unaligned: Sm80, ConvertDq, Bf16, Any, Element, 256, 0 x 0, 4, 4;
         }

@@ -107,7 +107,7 @@ mod entries {
         (Delta, $scores:ident, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
             delta::delta::<Row>
         };
-        (Main, Plain, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
+        (Main, $scores:ident, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
             key_tile::flash_bwd::<
                 Row,
                 { $block_m / 8 },
@@ -139,6 +139,7 @@ mod entries {
                 }
                 impl key_tile::Variant for Row {
                     type Element = mma::$dtype;
+                    type Scores = scores::$scores;
                     type Copy = copy::$copy;
                 }
                 // SAFETY: the launch contract of the entry.

@@ -4,18 +4,24 @@
 //! planted bugs and addresses always run on the emulated one.
 
 mod arguments;
+mod arguments_training;
 mod backward;
 mod baseline;
 mod common;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod determinism;
+mod determinism_backward;
+mod dropout;
 mod edge_cases;
+mod edge_cases_backward;
 mod forward;
+mod lse_gradient;
 mod masks;
 mod planted_bugs;
 mod profile;
 mod properties;
 mod real_data;
+mod scores;
 mod strides;
 mod varlen;

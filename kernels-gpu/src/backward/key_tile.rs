@@ -6,27 +6,30 @@
 //! slice of the columns each.
 
 use crate::backward::block::{KeyHead, QueryTiles};
+use crate::backward::dq::{self, DqCursor};
+use crate::backward::gradients;
+use crate::backward::probabilities::ScoreTile;
 use crate::backward::queries::QueryPipeline;
-use crate::backward::rows::{RowStatistics, scratch_row};
-use crate::backward::{dq, gradients};
+use crate::backward::rows::{row_statistics, scratch_row};
 use crate::copy::TileCopy;
 use crate::epilogue::stage_strip;
 use crate::flash_fwd::Place;
-use crate::fragment::{Acc, STRIP_ROWS, acc_row, chunks_first, rows_first};
-use crate::mask::hide_outside;
+use crate::fragment::{Acc, STRIP_ROWS, chunks_first, rows_first};
 use crate::mma::{Element, load_strip, mma_pv, mma_qk, mma_strip_qk, mma_transposed_pv};
 use crate::ptx;
+use crate::scores::ScoreKind;
 use crate::softmax::{MASKED, UNMASKED};
-use crate::tile::{Keys, KeysByQueries, Queries, Shape, SharedTile};
+use crate::tile::{Keys, KeysByQueries, Shape, SharedTile};
 use crate::tiling::Tiling;
-use abi::BwdParams;
+use abi::{BwdParams, Strided};
 use core::array::from_mut;
-use core::f32::consts::LOG2_E;
 
 /// One compiled kernel: sizes and policies. The entry macro in `lib.rs` implements it once per manifest row.
 pub trait Variant: Tiling + Sized {
     /// Type of all matrices.
     type Element: Element;
+    /// What it can do to scores.
+    type Scores: ScoreKind;
     /// How tiles travel between global and shared memory.
     type Copy: TileCopy;
 }
@@ -56,16 +59,24 @@ pub unsafe fn flash_bwd<
             "warps share dQ evenly"
         );
     }
-    // SAFETY: `params` says where the lengths of packed sequences are.
-    let block = KeyHead::new(params, ptx::block_index(), |address| unsafe {
-        ptx::load_global_u32(address)
-    });
+    let block = KeyHead::current(params);
     let n_blocks = block.sequence.keys.seqlen_k.div_ceil(V::BLOCK_N);
     let mut n_block = block.first_tile;
     while n_block < n_blocks {
         // SAFETY: the launch is as promised; the tile before has ended with a barrier.
-        unsafe { key_tile::<V, M, D, STEPS, C>(params, &block, n_block) };
+        unsafe { key_tile::<V, M, D, STEPS, C>(params, n_block) };
         n_block += params.n_stride;
+    }
+}
+
+impl KeyHead {
+    /// Of the calling block. Found out anew wherever it is needed: kept over the main loop, it would be spilled.
+    #[inline(always)]
+    pub fn current(params: &BwdParams) -> Self {
+        // SAFETY: `params` says where the lengths of packed sequences are.
+        KeyHead::new(params, ptx::opaque(ptx::block_index()), |address| unsafe {
+            ptx::load_global_u32(address)
+        })
     }
 }
 
@@ -82,10 +93,10 @@ unsafe fn key_tile<
     const C: usize,
 >(
     params: &BwdParams,
-    block: &KeyHead,
     n_block: u32,
 ) {
-    let place = Place::current();
+    let block = &KeyHead::current(params);
+    let place = Place::current_anew();
     let storage = Storage::<V>::current();
     // Lines 6 and 7. V passes through the place of the stages.
     // SAFETY: the caller's promise; shared memory is free.
@@ -94,11 +105,13 @@ unsafe fn key_tile<
     // SAFETY: V is in shared memory.
     let v = unsafe { load_strip::<_, STEPS>(&storage.v.lane(STRIP_ROWS * place.warp, strip)) };
     ptx::barrier();
+    let place = Place::current_anew();
     let mut warp = Warp::<V, STEPS> {
         params,
         block,
         place,
         n_block,
+        head: 0,
         storage,
         v,
         queries: QueryPipeline::new(storage.stages, place.lane, params.forward.head_dim),
@@ -115,7 +128,7 @@ unsafe fn key_tile<
     // Line 18.
     d_k.map(|x, _, _| x * params.forward.softmax_scale);
     // SAFETY: this block alone writes the tile.
-    unsafe { gradients::store(params, block, &storage, n_block, place, &d_k, &d_v) };
+    unsafe { gradients::store(params, &storage, n_block, &d_k, &d_v) };
 }
 
 /// Where a block's tiles are in shared memory.
@@ -124,7 +137,7 @@ pub struct Storage<V> {
     pub k: SharedTile<Keys<V>>,
     /// V, until it is in registers; dV at the end.
     pub v: SharedTile<Keys<V>>,
-    /// Two stages of Q and one of dO.
+    /// The stages of the pipeline.
     pub stages: u32,
     /// dSᵀ.
     pub d_s: SharedTile<KeysByQueries<V>>,
@@ -142,12 +155,12 @@ impl<V: Tiling> Storage<V> {
     #[inline(always)]
     fn current() -> Self {
         let k = ptx::dynamic_shared();
-        let stages = k + Keys::<V>::BYTES;
+        let v = k + Keys::<V>::BYTES;
         Storage {
             k: SharedTile::at(k),
-            v: SharedTile::at(stages),
-            stages,
-            d_s: SharedTile::at(stages + 3 * Queries::<V>::BYTES),
+            v: SharedTile::at(v),
+            d_s: SharedTile::at(v),
+            stages: v + KeysByQueries::<V>::BYTES,
         }
     }
 }
@@ -164,11 +177,19 @@ unsafe fn load_keys<V: Variant>(
     n_block: u32,
 ) {
     let extent = block.keys_extent(&params.forward, n_block * V::BLOCK_N);
-    let tile = |matrix| block.keys_of(matrix).tile_below(n_block, V::BLOCK_N);
+    let tile = |matrix: &Strided| {
+        // Strides in bytes would be kept in registers for the next key tile.
+        let matrix = Strided {
+            row_stride: ptx::opaque_stride(matrix.row_stride),
+            ..*matrix
+        };
+        block.keys_of(&matrix).tile_below(n_block, V::BLOCK_N)
+    };
+    let thread = ptx::opaque(ptx::thread_index());
     // SAFETY: the caller's promise.
     unsafe {
-        V::Copy::load(storage.k, &tile(&params.forward.k), extent);
-        V::Copy::load(storage.v, &tile(&params.forward.v), extent);
+        V::Copy::load_as(thread, storage.k, &tile(&params.forward.k), extent);
+        V::Copy::load_as(thread, storage.v, &tile(&params.forward.v), extent);
     }
     V::Copy::wait();
     ptx::barrier();
@@ -180,19 +201,12 @@ struct Warp<'a, V: Variant, const STEPS: usize> {
     block: &'a KeyHead,
     place: Place,
     n_block: u32,
+    /// Query head.
+    head: u32,
     storage: Storage<V>,
     /// The warp's keys of V as first operand.
     v: [[u32; 4]; STEPS],
     queries: QueryPipeline<V>,
-}
-
-/// One query tile of one head.
-struct Step {
-    m_block: u32,
-    /// Whether the tile above is the next step.
-    has_next: bool,
-    /// Number of its first row in the scratch.
-    scratch_row: u64,
 }
 
 impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
@@ -207,6 +221,7 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
         d_k: &mut Acc<D>,
         d_v: &mut Acc<D>,
     ) {
+        self.head = head;
         let sequence = &self.block.sequence;
         let tiles = QueryTiles::new::<V>(&sequence.keys, self.n_block);
         if tiles.begin == tiles.end {
@@ -219,85 +234,106 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
         };
         let (q, d_out) = (tile(&self.params.forward.q), tile(&self.params.d_out));
         let rows = sequence.keys.seqlen_q - (tiles.end - 1) * V::BLOCK_M;
+        let row = scratch_row(self.params, sequence, head, tiles.end - 1, V::BLOCK_M);
         // SAFETY: the last step has passed its two barriers, the second one after reading dO.
-        unsafe { self.queries.start(q, d_out, rows) };
+        unsafe {
+            self.queries
+                .start(q, d_out, row_statistics(self.params, row), rows)
+        };
         let mut m_block = tiles.end;
-        let mut scratch_row = scratch_row(self.params, sequence, head, m_block);
+        let mut d_q = self.dq_cursor::<C>(row + V::BLOCK_M as u64);
         // The masked step is compiled once: the first pass takes the tiles that are cut at their end and the full
-        // ones, the second pass those that are cut at their beginning.
-        let mut masked_end = tiles.full_end;
+        // ones, the second pass those that are cut at their beginning. Where scores are not plain, all take it.
+        let is_plain = V::Scores::IS_PLAIN;
+        let mut masked_end = if is_plain {
+            tiles.full_end
+        } else {
+            tiles.begin
+        };
         while m_block > tiles.begin {
             while m_block > masked_end {
-                (m_block, scratch_row) = (m_block - 1, scratch_row - V::BLOCK_M as u64);
-                let step = Step {
-                    m_block,
-                    has_next: m_block > tiles.begin,
-                    scratch_row,
-                };
+                m_block -= 1;
+                d_q.step_up::<V>();
+                let step = (m_block, m_block > tiles.begin);
                 // SAFETY: the caller's promise; the step before, or the start, has loaded the tile.
-                unsafe { self.step::<MASKED, M, D, C>(step, d_k, d_v) };
+                unsafe { self.step::<MASKED, M, D, C>(step, &d_q, d_k, d_v) };
             }
-            while m_block > tiles.full_begin {
-                (m_block, scratch_row) = (m_block - 1, scratch_row - V::BLOCK_M as u64);
-                let step = Step {
-                    m_block,
-                    has_next: m_block > tiles.begin,
-                    scratch_row,
-                };
+            while is_plain && m_block > tiles.full_begin {
+                m_block -= 1;
+                d_q.step_up::<V>();
+                let step = (m_block, m_block > tiles.begin);
                 // SAFETY: the caller's promise; the step before, or the start, has loaded the tile.
-                unsafe { self.step::<UNMASKED, M, D, C>(step, d_k, d_v) };
+                unsafe { self.step::<UNMASKED, M, D, C>(step, &d_q, d_k, d_v) };
             }
             masked_end = tiles.begin;
         }
     }
 
-    /// Lines 10 to 16 for one query tile.
+    /// Where the lane adds to dQ of the tile that begins with scratch row `first_row`.
+    #[inline(always)]
+    fn dq_cursor<const C: usize>(&self, first_row: u64) -> DqCursor {
+        let place = Place::current_anew();
+        let (strip, slice) = Self::dq_place(place.warp);
+        let tile = dq::accumulator(self.params, self.block.first_tile, first_row, V::HEAD_DIM);
+        DqCursor::new(
+            tile,
+            strip * (V::HEAD_DIM / 8) + slice * C as u32,
+            place.lane,
+        )
+    }
+
+    /// Which strip of 16 rows and which slice of the columns of dQ `warp` computes.
+    #[inline(always)]
+    const fn dq_place(warp: u32) -> (u32, u32) {
+        let strips = V::BLOCK_M / STRIP_ROWS;
+        (warp % strips, warp / strips)
+    }
+
+    /// Lines 10 to 16 for query tile `m_block`; `has_next` says whether the tile above is the next step.
     ///
     /// # Safety
-    /// As [`flash_bwd`]; the loads of the step have started.
+    /// As [`flash_bwd`]; the loads of the step have started, and `d_q` is in the tile.
     #[inline(always)]
     unsafe fn step<const MASK: bool, const M: usize, const D: usize, const C: usize>(
         &mut self,
-        step: Step,
+        (m_block, has_next): (u32, bool),
+        d_q: &DqCursor,
         d_k: &mut Acc<D>,
         d_v: &mut Acc<D>,
     ) {
-        // SAFETY: the delta kernel has written the tile.
-        let rows =
-            unsafe { RowStatistics::<M>::load(self.params, step.scratch_row, self.place.lane) };
         self.queries.wait();
-        // Line 10: Sᵀ = K·Qᵀ. Line 11: P = exp(S - L).
-        let k = self
-            .storage
-            .k
-            .lane(STRIP_ROWS * self.place.warp, rows_first(self.place.lane));
-        // SAFETY: K and Q are in shared memory.
-        let [mut acc_s] = unsafe { mma_qk::<V::Element, _, _, 1, M>(&k, &self.queries.q()) };
-        self.exponentiate::<MASK, M>(&mut acc_s, &rows, step.m_block);
-        // Lines 13 and 14: dPᵀ = V·dOᵀ, dS = P ∘ (dP - D). The accumulator starts from -D.
-        let mut acc_ds = rows.neg_delta;
-        // SAFETY: dO is in shared memory.
-        unsafe {
-            mma_strip_qk::<V::Element, _, STEPS, M>(&mut acc_ds, &self.v, &self.queries.d_out())
+        let place = self.place;
+        let first_key = STRIP_ROWS * place.warp;
+        let rows = self.queries.rows();
+        let tile = ScoreTile {
+            params: self.params,
+            block: self.block,
+            head: self.head,
+            first_key: self.n_block * V::BLOCK_N + first_key,
+            first_query: m_block * V::BLOCK_M,
         };
-        multiply(&mut acc_ds, &acc_s);
-        // SAFETY: the warps have read the dS of the step before, and the rows are the warp's own.
-        unsafe {
-            stage_strip::<V::Element, _, M>(
-                self.storage.d_s,
-                STRIP_ROWS * self.place.warp,
-                self.place.lane,
-                &acc_ds,
-            )
+        // Line 10: Sᵀ = K·Qᵀ. Line 11: P = exp(S - L). Line 12: dV += Pᵀ·dO.
+        let k = self.storage.k.lane(first_key, rows_first(place.lane));
+        // SAFETY: K, Q, dO and the statistics are in shared memory.
+        let weights = unsafe {
+            let [acc_s] = mma_qk::<V::Element, _, _, 1, M>(&k, &self.queries.q());
+            let (p, weights) = tile.probabilities::<V, MASK, M>(acc_s, &rows);
+            mma_pv::<V::Element, _, 1, M, D>(from_mut(d_v), &[p], &self.queries.d_out_rows());
+            weights
         };
-        // Line 12: dV += Pᵀ·dO.
-        // SAFETY: dO is in shared memory.
-        unsafe {
-            mma_pv::<V::Element, _, 1, M, D>(from_mut(d_v), &[acc_s], &self.queries.d_out_rows())
+        // Line 13: dPᵀ = V·dOᵀ. Line 14: dS = P ∘ (dP - D).
+        // SAFETY: dO and the statistics are in shared memory; the warps have read the dS of the step before, and the
+        // rows are the warp's own.
+        let acc_ds = unsafe {
+            let mut acc_dp = ScoreTile::gradient_start::<V, M>(&rows);
+            mma_strip_qk::<V::Element, _, STEPS, M>(&mut acc_dp, &self.v, &self.queries.d_out());
+            let acc_ds = tile.gradient::<V, M>(acc_dp, &weights, &rows);
+            stage_strip::<V::Element, _, M>(self.storage.d_s, first_key, place.lane, &acc_ds);
+            acc_ds
         };
 
         ptx::barrier();
-        if step.has_next {
+        if has_next {
             // SAFETY: all warps have read dO before the barrier.
             unsafe { self.queries.start_next() };
         }
@@ -306,76 +342,29 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
         unsafe {
             mma_pv::<V::Element, _, 1, M, D>(from_mut(d_k), &[acc_ds], &self.queries.q_rows())
         };
-        // Line 15: dQ += dS·K.
         // SAFETY: dS and K are in shared memory.
-        unsafe { self.add_dq::<C>(step.scratch_row) };
+        unsafe { self.add_dq::<C>(d_q) };
         self.queries.advance();
     }
 
-    /// Line 11 for the warp's keys: scores become P. Masked ones become 0, whatever the sign of the scale.
-    #[inline(always)]
-    fn exponentiate<const MASK: bool, const M: usize>(
-        &self,
-        acc_s: &mut Acc<M>,
-        rows: &RowStatistics<M>,
-        m_block: u32,
-    ) {
-        let scale_log2 = self.params.forward.softmax_scale * LOG2_E;
-        acc_s.map(|score, _, column| {
-            let lse_log2 = rows.lse_log2[column as usize / 8][column as usize % 2];
-            ptx::fma(score, scale_log2, -lse_log2)
-        });
-        if MASK {
-            let keys = &self.block.sequence.keys;
-            let first_key = self.n_block * V::BLOCK_N + STRIP_ROWS * self.place.warp;
-            let key = [0, 2].map(|i| first_key + acc_row(self.place.lane, i));
-            let begin = key.map(|key| keys.first_row(key));
-            let end = key.map(|key| {
-                if key < keys.seqlen_k {
-                    keys.end_row(key)
-                } else {
-                    0
-                }
-            });
-            hide_outside(acc_s, self.place.lane, m_block * V::BLOCK_M, begin, end);
-        }
-        acc_s.map(|exponent, _, _| ptx::exp2(exponent));
-    }
-
-    /// Adds this key tile's part of dQ / softmax_scale to the accumulator of the tile that begins with `scratch_row`.
+    /// Line 15: adds this key tile's part of dQ / softmax_scale.
     ///
     /// # Safety
-    /// dSᵀ and K are in shared memory.
+    /// dSᵀ and K are in shared memory; `d_q` is in the query tile.
     #[inline(always)]
-    unsafe fn add_dq<const C: usize>(&self, scratch_row: u64) {
-        let strips = V::BLOCK_M / STRIP_ROWS;
-        let (strip, slice) = (self.place.warp % strips, self.place.warp / strips);
+    unsafe fn add_dq<const C: usize>(&self, d_q: &DqCursor) {
+        let (strip, slice) = Self::dq_place(self.place.warp);
         let d_s = self.storage.d_s.lane(0, chunks_first(self.place.lane));
         let k = self.storage.k.lane(0, rows_first(self.place.lane));
         let mut acc = Acc::<C>::zero();
-        let first_step = slice * (C as u32 / 2);
         // SAFETY: the caller's promise.
         unsafe {
-            mma_transposed_pv::<V::Element, _, _, C>(&mut acc, (&d_s, strip), (&k, first_step))
-        };
-        let first = strip * (V::HEAD_DIM / 8) + slice * C as u32;
-        let slice = self.block.first_tile;
-        let tile = dq::accumulator(self.params, slice, scratch_row, V::HEAD_DIM);
-        // SAFETY: the accumulator is as `params` says.
-        unsafe { dq::accumulate(tile, first, self.place.lane, &acc) };
-    }
-}
-
-/// Line 14 with D already subtracted: dS = P ∘ dP.
-#[inline(always)]
-fn multiply<const M: usize>(acc_dp: &mut Acc<M>, p: &Acc<M>) {
-    let mut n = 0;
-    while n < M {
-        let mut i = 0;
-        while i < 4 {
-            acc_dp.0[n][i] *= p.0[n][i];
-            i += 1;
+            mma_transposed_pv::<V::Element, _, _, C>(
+                &mut acc,
+                (&d_s, strip),
+                (&k, slice * (C as u32 / 2)),
+            );
+            d_q.add(&acc);
         }
-        n += 1;
     }
 }

@@ -25,6 +25,8 @@ pub mod gradients;
 #[cfg(target_arch = "nvptx64")]
 pub mod key_tile;
 #[cfg(target_arch = "nvptx64")]
+pub mod probabilities;
+#[cfg(target_arch = "nvptx64")]
 pub mod queries;
 #[cfg(target_arch = "nvptx64")]
 pub mod rows;

@@ -1,0 +1,210 @@
+//! From products to P and from gradients of P to dS, for one warp's keys: lines 11 and 14 of the algorithm, with
+//! everything that a launch may ask for between scores and values.
+
+use crate::backward::block::KeyHead;
+use crate::backward::key_tile::Variant;
+use crate::backward::rows::RowStatistics;
+use crate::dropout::Dropout;
+use crate::flash_fwd::Place;
+use crate::fragment::{Acc, acc_col, acc_row};
+use crate::mask::hide_outside;
+use crate::position::KeyRows;
+use crate::ptx;
+use crate::scores::{ScoreKind, Scores};
+use abi::BwdParams;
+use core::f32::consts::LOG2_E;
+
+/// A tile of Sᵀ: the keys of one warp against the queries of one step.
+pub struct ScoreTile<'a> {
+    /// The launch.
+    pub params: &'a BwdParams,
+    /// The block.
+    pub block: &'a KeyHead,
+    /// Query head.
+    pub head: u32,
+    /// First key of the warp.
+    pub first_key: u32,
+    /// First query.
+    pub first_query: u32,
+}
+
+/// What is left of P for dS when dV has had it.
+pub struct Weights<const M: usize> {
+    /// P, times the derivative of the softcap.
+    p: Acc<M>,
+    /// Bit `4 * n + i` tells whether dropout keeps element `i` of column tile `n`.
+    kept: u32,
+}
+
+impl ScoreTile<'_> {
+    /// Line 11: products become P, and what dV takes of them: P with dropout. P is 0 where the mask hides a key.
+    ///
+    /// # Safety
+    /// `rows` are in shared memory; slopes and bias are readable as the launch says.
+    #[inline(always)]
+    pub unsafe fn probabilities<V: Variant, const MASK: bool, const M: usize>(
+        &self,
+        products: Acc<M>,
+        rows: &RowStatistics<V>,
+    ) -> (Acc<M>, Weights<M>) {
+        let mut p = products;
+        if V::Scores::IS_PLAIN {
+            let scale_log2 = self.params.forward.softmax_scale * LOG2_E;
+            // SAFETY: the caller's promise.
+            unsafe { self.exponentiate::<V, MASK, M>(&mut p, scale_log2, rows) };
+            return (p, Weights { p, kept: !0 });
+        }
+        let scores = self.scores();
+        scores.scale_and_cap(&mut p);
+        let capped = p;
+        // SAFETY: the caller's promise.
+        unsafe {
+            scores.add_biases::<V::Element, _, M>(&mut p, self.first(Place::current()));
+            self.exponentiate::<V, MASK, M>(&mut p, LOG2_E, rows);
+        }
+        let (dropped, kept) = self.drop(p);
+        if self.params.forward.scores.softcap != 0.0 {
+            combine(&mut p, &capped, |p, capped| {
+                p * scores.cap_derivative(capped)
+            });
+        }
+        (dropped, Weights { p, kept })
+    }
+
+    /// Line 14: dS = P ∘ (dP - D), from dP, which begins with [`gradient_start`](Self::gradient_start).
+    ///
+    /// # Safety
+    /// `rows` are in shared memory.
+    #[inline(always)]
+    pub unsafe fn gradient<V: Variant, const M: usize>(
+        &self,
+        mut acc_dp: Acc<M>,
+        weights: &Weights<M>,
+        rows: &RowStatistics<V>,
+    ) -> Acc<M> {
+        if !V::Scores::IS_PLAIN {
+            let scale = self.params.forward.scores.dropout_scale;
+            let mut n = 0;
+            while n < M {
+                // SAFETY: the caller's promise.
+                let neg_delta = unsafe { rows.neg_delta(n) };
+                let mut i = 0;
+                while i < 4 {
+                    let is_kept = weights.kept & 1 << (4 * n + i) != 0;
+                    let dp = if is_kept { acc_dp.0[n][i] } else { 0.0 };
+                    acc_dp.0[n][i] = ptx::fma(dp, scale, neg_delta[i]);
+                    i += 1;
+                }
+                n += 1;
+            }
+        }
+        combine(&mut acc_dp, &weights.p, |dp, p| dp * p);
+        acc_dp
+    }
+
+    /// What dPᵀ = V·dOᵀ is added to: -D, unless dropout comes between.
+    ///
+    /// # Safety
+    /// `rows` are in shared memory.
+    #[inline(always)]
+    pub unsafe fn gradient_start<V: Variant, const M: usize>(rows: &RowStatistics<V>) -> Acc<M> {
+        let mut acc = Acc::zero();
+        let mut n = 0;
+        while V::Scores::IS_PLAIN && n < M {
+            // SAFETY: the caller's promise.
+            acc.0[n] = unsafe { rows.neg_delta(n) };
+            n += 1;
+        }
+        acc
+    }
+
+    /// Scores become exp(score - L); `scale_log2` turns them into powers of 2.
+    ///
+    /// What is hidden is the exponent and not the score, which may have any sign before it is scaled.
+    ///
+    /// # Safety
+    /// `rows` are in shared memory.
+    #[inline(always)]
+    unsafe fn exponentiate<V: Variant, const MASK: bool, const M: usize>(
+        &self,
+        acc: &mut Acc<M>,
+        scale_log2: f32,
+        rows: &RowStatistics<V>,
+    ) {
+        let mut n = 0;
+        while n < M {
+            // SAFETY: the caller's promise.
+            let lse_log2 = unsafe { rows.lse_log2(n) };
+            let mut i = 0;
+            while i < 4 {
+                acc.0[n][i] = ptx::fma(acc.0[n][i], scale_log2, -lse_log2[i % 2]);
+                i += 1;
+            }
+            n += 1;
+        }
+        if MASK {
+            let keys = &self.block.sequence.keys;
+            let lane = Place::current_anew().lane;
+            let key = [0, 2].map(|i| self.first_key + acc_row(lane, i));
+            let begin = key.map(|key| keys.first_row(key));
+            let end = key.map(|key| {
+                if key < keys.seqlen_k {
+                    keys.end_row(key)
+                } else {
+                    0
+                }
+            });
+            hide_outside(acc, lane, self.first_query, begin, end);
+        }
+        acc.map(|exponent, _, _| ptx::exp2(exponent));
+    }
+
+    /// P with dropout, and which elements are kept.
+    #[inline(always)]
+    fn drop<const M: usize>(&self, mut p: Acc<M>) -> (Acc<M>, u32) {
+        let forward = &self.params.forward;
+        let dropout = Dropout::new(forward, self.block.sequence.batch, self.head);
+        let mut kept = !0;
+        if dropout.is_on() {
+            kept = 0;
+            dropout.visit_key_rows::<M>(self.first(Place::current()), |n, i, is_kept| {
+                let scale = if is_kept {
+                    forward.scores.dropout_scale
+                } else {
+                    0.0
+                };
+                p.0[n][i] *= scale;
+                kept |= (is_kept as u32) << (4 * n + i);
+            });
+        }
+        (p, kept)
+    }
+
+    #[inline(always)]
+    fn scores(&self) -> Scores<'_> {
+        Scores::new(&self.params.forward, &self.block.sequence, self.head)
+    }
+
+    /// Query and key of the lane's first element.
+    #[inline(always)]
+    fn first(&self, place: Place) -> KeyRows {
+        KeyRows {
+            query: self.first_query + acc_col(place.lane, 0),
+            key: self.first_key + acc_row(place.lane, 0),
+        }
+    }
+}
+
+/// Replaces every element `a` of `acc` by `f(a, b)` with that of `other`.
+#[inline(always)]
+fn combine<const M: usize>(acc: &mut Acc<M>, other: &Acc<M>, f: impl Fn(f32, f32) -> f32) {
+    let mut n = 0;
+    while n < M {
+        let mut i = 0;
+        while i < 4 {
+            acc.0[n][i] = f(acc.0[n][i], other.0[n][i]);
+            i += 1;
+        }
+        n += 1;
+    }
+}
