@@ -4,12 +4,12 @@
 mod blessed;
 mod machine_code;
 
-use flash_attention::{BaselineStep, CopyKind, Kernel, KernelVariant, kernels};
+use flash_attention::{BaselineStep, BwdStep, CopyKind, Kernel, KernelVariant, ScoreKind, kernels};
 
-/// How often the step of the main loop of a forward kernel is compiled: with and without the mask, or once where the
-/// mask is one of many things that a branch can skip.
-fn forward_steps(variant: &FwdVariant) -> usize {
-    match variant.scores {
+/// How often the step of the main loop of a kernel is compiled: with and without the mask, or once where the mask is
+/// one of many things that a branch can skip.
+fn compiled_steps(scores: ScoreKind) -> usize {
+    match scores {
         ScoreKind::Plain => 2,
         ScoreKind::Any => 1,
     }
@@ -19,7 +19,12 @@ fn forward_steps(variant: &FwdVariant) -> usize {
 fn barriers(variant: &KernelVariant) -> usize {
     match variant {
         // Two in the step of the main loop and one in the epilogue.
-        KernelVariant::Forward(v) => 2 * forward_steps(v) + 1,
+        KernelVariant::Forward(v) => 2 * compiled_steps(v.scores) + 1,
+        KernelVariant::Backward(v) => match v.step {
+            // Two in the step of the main loop; K and V loaded, tile done; three around the places of dK and dV.
+            BwdStep::Main => 2 * compiled_steps(v.scores) + 5,
+            BwdStep::Delta | BwdStep::ConvertDq | BwdStep::Bias => 0,
+        },
         KernelVariant::Baseline(v) => match v.step {
             BaselineStep::Scores => 1,
             BaselineStep::Softmax => 0,
@@ -39,8 +44,15 @@ fn products(variant: &KernelVariant) -> u32 {
         KernelVariant::Forward(v) => {
             let strips = v.block_m / (16 * v.warps);
             // Q·Kᵀ and P·V take equally many.
-            2 * forward_steps(v) as u32 * strips * (v.block_n / 8) * (v.head_dim / 16)
+            2 * compiled_steps(v.scores) as u32 * strips * (v.block_n / 8) * (v.head_dim / 16)
         }
+        KernelVariant::Backward(v) => match v.step {
+            BwdStep::Main => {
+                let product = (v.block_m / 16) * (v.block_n / 8) * (v.head_dim / 16) / v.warps;
+                5 * compiled_steps(v.scores) as u32 * product
+            }
+            BwdStep::Delta | BwdStep::ConvertDq | BwdStep::Bias => 0,
+        },
         KernelVariant::Baseline(v) => {
             let product = (v.block_m / 16) * (v.block_n / 8) * (v.head_dim / 16) / v.warps;
             match v.step {
@@ -177,6 +189,9 @@ fn only_vector_copies_are_asynchronous() {
         let is_asynchronous = count(&kernel, "cp.async.cg.shared.global") > 0;
         let has_vector_copies = match kernel.variant {
             KernelVariant::Forward(variant) => variant.copy == CopyKind::Vector,
+            KernelVariant::Backward(variant) => {
+                variant.step == BwdStep::Main && variant.copy == CopyKind::Vector
+            }
             KernelVariant::Baseline(variant) => variant.step != BaselineStep::Softmax,
         };
         assert_eq!(is_asynchronous, has_vector_copies, "{}", kernel.spec.entry);
