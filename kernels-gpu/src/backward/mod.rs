@@ -30,3 +30,7 @@ pub mod probabilities;
 pub mod queries;
 #[cfg(target_arch = "nvptx64")]
 pub mod rows;
+#[cfg(target_arch = "nvptx64")]
+pub mod walk;
+#[cfg(target_arch = "nvptx64")]
+pub mod wide;

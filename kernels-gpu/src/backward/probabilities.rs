@@ -28,12 +28,39 @@ pub struct ScoreTile<'a> {
     pub first_query: u32,
 }
 
-/// What is left of P for dS when dV has had it.
-pub struct Weights<const M: usize> {
-    /// P, times the derivative of the softcap.
-    p: Acc<M>,
-    /// Bit `4 * n + i` tells whether dropout keeps element `i` of column tile `n`.
-    kept: u32,
+/// What is left of P for dS when dV has had it: P times the derivative of the softcap, negative where dropout drops.
+pub struct Weights<const M: usize>(Acc<M>);
+
+impl<const M: usize> Weights<M> {
+    /// Writes them to shared memory: 16 bytes of each column tile, 512 bytes apart.
+    ///
+    /// # Safety
+    /// The bytes are the lane's own until the next barrier; `to` is a multiple of 16.
+    #[inline(always)]
+    pub unsafe fn store(&self, to: u32) {
+        let mut n = 0;
+        while n < M {
+            // SAFETY: the caller's promise.
+            unsafe { ptx::store_shared(to + 512 * n as u32, self.0.0[n].map(f32::to_bits)) };
+            n += 1;
+        }
+    }
+
+    /// Reads what another warp has [stored](Self::store).
+    ///
+    /// # Safety
+    /// It is stored and a barrier has passed since.
+    #[inline(always)]
+    pub unsafe fn load(from: u32) -> Self {
+        let mut acc = Acc::zero();
+        let mut n = 0;
+        while n < M {
+            // SAFETY: the caller's promise.
+            acc.0[n] = unsafe { ptx::load_shared(from + 512 * n as u32) }.map(f32::from_bits);
+            n += 1;
+        }
+        Weights(acc)
+    }
 }
 
 impl ScoreTile<'_> {
@@ -52,26 +79,25 @@ impl ScoreTile<'_> {
             let scale_log2 = self.params.forward.softmax_scale * LOG2_E;
             // SAFETY: the caller's promise.
             unsafe { self.exponentiate::<V, MASK, M>(&mut p, scale_log2, rows) };
-            return (p, Weights { p, kept: !0 });
+            return (p, Weights(p));
         }
         let scores = self.scores();
         scores.scale_and_cap(&mut p);
         let capped = p;
         // SAFETY: the caller's promise.
         unsafe {
-            scores.add_biases::<V::Element, _, M>(&mut p, self.first(Place::current()));
+            scores.add_biases::<V::Element, _, M>(&mut p, self.first());
             self.exponentiate::<V, MASK, M>(&mut p, LOG2_E, rows);
         }
-        let (dropped, kept) = self.drop(p);
+        let mut weights = p;
         if self.params.forward.scores.softcap != 0.0 {
-            combine(&mut p, &capped, |p, capped| {
-                p * scores.cap_derivative(capped)
-            });
+            combine(&mut weights, &capped, |w, x| w * scores.cap_derivative(x));
         }
-        (dropped, Weights { p, kept })
+        self.drop(&mut p, &mut weights);
+        (p, Weights(weights))
     }
 
-    /// Line 14: dS = P ∘ (dP - D), from dP, which begins with [`gradient_start`](Self::gradient_start).
+    /// Line 14: dS = P ∘ (dP - D), from dP, which begins with [`RowStatistics::gradient_start`].
     ///
     /// # Safety
     /// `rows` are in shared memory.
@@ -90,7 +116,7 @@ impl ScoreTile<'_> {
                 let neg_delta = unsafe { rows.neg_delta(n) };
                 let mut i = 0;
                 while i < 4 {
-                    let is_kept = weights.kept & 1 << (4 * n + i) != 0;
+                    let is_kept = weights.0.0[n][i].is_sign_positive();
                     let dp = if is_kept { acc_dp.0[n][i] } else { 0.0 };
                     acc_dp.0[n][i] = ptx::fma(dp, scale, neg_delta[i]);
                     i += 1;
@@ -98,24 +124,10 @@ impl ScoreTile<'_> {
                 n += 1;
             }
         }
-        combine(&mut acc_dp, &weights.p, |dp, p| dp * p);
+        let is_plain = V::Scores::IS_PLAIN;
+        let weight = |w: f32| if is_plain { w } else { w.abs() };
+        combine(&mut acc_dp, &weights.0, |dp, w| dp * weight(w));
         acc_dp
-    }
-
-    /// What dPᵀ = V·dOᵀ is added to: -D, unless dropout comes between.
-    ///
-    /// # Safety
-    /// `rows` are in shared memory.
-    #[inline(always)]
-    pub unsafe fn gradient_start<V: Variant, const M: usize>(rows: &RowStatistics<V>) -> Acc<M> {
-        let mut acc = Acc::zero();
-        let mut n = 0;
-        while V::Scores::IS_PLAIN && n < M {
-            // SAFETY: the caller's promise.
-            acc.0[n] = unsafe { rows.neg_delta(n) };
-            n += 1;
-        }
-        acc
     }
 
     /// Scores become exp(score - L); `scale_log2` turns them into powers of 2.
@@ -159,25 +171,22 @@ impl ScoreTile<'_> {
         acc.map(|exponent, _, _| ptx::exp2(exponent));
     }
 
-    /// P with dropout, and which elements are kept.
+    /// Dropout: scales what is kept of `p`, sets the rest to 0, and marks it in `weights`.
     #[inline(always)]
-    fn drop<const M: usize>(&self, mut p: Acc<M>) -> (Acc<M>, u32) {
+    fn drop<const M: usize>(&self, p: &mut Acc<M>, weights: &mut Acc<M>) {
         let forward = &self.params.forward;
         let dropout = Dropout::new(forward, self.block.sequence.batch, self.head);
-        let mut kept = !0;
         if dropout.is_on() {
-            kept = 0;
-            dropout.visit_key_rows::<M>(self.first(Place::current()), |n, i, is_kept| {
-                let scale = if is_kept {
-                    forward.scores.dropout_scale
+            dropout.visit_key_rows::<M>(self.first(), |n, i, is_kept| {
+                let (p, weight) = (&mut p.0[n][i], &mut weights.0[n][i]);
+                if is_kept {
+                    *p *= forward.scores.dropout_scale;
                 } else {
-                    0.0
-                };
-                p.0[n][i] *= scale;
-                kept |= (is_kept as u32) << (4 * n + i);
+                    *p = 0.0;
+                    *weight = -*weight;
+                }
             });
         }
-        (p, kept)
     }
 
     #[inline(always)]
@@ -187,10 +196,11 @@ impl ScoreTile<'_> {
 
     /// Query and key of the lane's first element.
     #[inline(always)]
-    fn first(&self, place: Place) -> KeyRows {
+    fn first(&self) -> KeyRows {
+        let lane = Place::current_anew().lane;
         KeyRows {
-            query: self.first_query + acc_col(place.lane, 0),
-            key: self.first_key + acc_row(place.lane, 0),
+            query: self.first_query + acc_col(lane, 0),
+            key: self.first_key + acc_row(lane, 0),
         }
     }
 }
