@@ -58,11 +58,15 @@ pub struct AttendArgs {
 }
 
 /// Whether there is a backward pass.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Passes {
     Forward,
     ForwardAndBackward { is_deterministic: bool },
 }
+
+const DETERMINISTIC: Passes = Passes::ForwardAndBackward {
+    is_deterministic: true,
+};
 
 pub fn run(args: &AttendArgs, passes: Passes, stdout: &mut impl Write) -> Result<Outcome> {
     if let Some(path) = &args.picture {
@@ -71,7 +75,7 @@ pub fn run(args: &AttendArgs, passes: Passes, stdout: &mut impl Write) -> Result
     let wanted = Wanted {
         alibi: args.alibi,
         bias: args.bias,
-        gradients: matches!(passes, Passes::ForwardAndBackward { .. }),
+        gradients: passes != Passes::Forward,
     };
     match input::read(&args.input, wanted)? {
         AnyInputs::F16(inputs) => attend(args, passes, &inputs, stdout),
@@ -97,13 +101,7 @@ fn attend<T: AttentionElement>(
     inputs: &Inputs<T>,
     stdout: &mut impl Write,
 ) -> Result<Outcome> {
-    let is_deterministic = matches!(
-        passes,
-        Passes::ForwardAndBackward {
-            is_deterministic: true
-        }
-    );
-    let options = args.options.options(args.seed, is_deterministic);
+    let options = args.options.options(args.seed, passes == DETERMINISTIC);
     // Slopes need a device even for the reference, which only wants them checked: any will do.
     let device = open(args)?;
     let holder = device.clone().unwrap_or_else(Device::emulated);

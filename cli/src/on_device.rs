@@ -21,13 +21,13 @@ pub fn compute<T: AttentionElement>(
         None => attention,
     };
     match &inputs.sequences {
-        Some(sequences) => packed(&attention, inputs, &qkv, &sequences.on(device)?),
-        None => plain(&attention, inputs, &qkv),
+        Some(sequences) => varlen(&attention, inputs, &qkv, &sequences.on(device)?),
+        None => one_length(&attention, inputs, &qkv),
     }
 }
 
 /// Sequences of one length.
-fn plain<T: AttentionElement>(
+fn one_length<T: AttentionElement>(
     attention: &Attention,
     inputs: &Inputs<T>,
     qkv: &Uploaded<T>,
@@ -92,7 +92,7 @@ fn backward<T: AttentionElement>(
 }
 
 /// Sequences of different lengths.
-fn packed<T: AttentionElement>(
+fn varlen<T: AttentionElement>(
     attention: &Attention,
     inputs: &Inputs<T>,
     qkv: &Uploaded<T>,

@@ -24,4 +24,5 @@ mod properties;
 mod real_data;
 mod scores;
 mod strides;
+mod training;
 mod varlen;
