@@ -21,7 +21,9 @@ fn barriers(variant: &KernelVariant) -> usize {
         // Two in the step of the main loop and one in the epilogue.
         KernelVariant::Forward(v) => 2 * compiled_steps(v.scores) + 1,
         KernelVariant::Backward(v) => match v.step {
-            // Two in the step of the main loop; K and V loaded, tile done; three around the places of dK and dV.
+            // Two warps share 16 keys: three in the step of the main loop, and three around the staging of dK and dV.
+            BwdStep::Main if v.block_n < 16 * v.warps => 3 * compiled_steps(v.scores) + 3,
+            // Two in the step of the main loop; K and V loaded, V taken into registers; three as above.
             BwdStep::Main => 2 * compiled_steps(v.scores) + 5,
             BwdStep::Delta | BwdStep::ConvertDq | BwdStep::Bias => 0,
         },
