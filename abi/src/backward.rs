@@ -71,8 +71,8 @@ impl BwdVariant {
         let d_s = 2 * self.block_m * self.block_n;
         match self.step {
             BwdStep::Delta | BwdStep::ConvertDq => 0,
-            // K; V, until it is in registers, and in its place two tiles of Q, one of dO, and dS.
-            BwdStep::Main => keys + max(keys, 3 * queries + d_s),
+            // K; V, until it is in registers, and in its place two tiles of Q, one of dO, dS, and row statistics.
+            BwdStep::Main => keys + max(keys, 3 * queries + d_s + 12 * self.block_m),
             BwdStep::Bias => 2 * (queries + keys),
         }
     }

@@ -144,11 +144,10 @@ pub struct BwdParams {
     pub d_bias: Strided,
     /// Gradient of the log-sum-exp; `ptr` 0 for none.
     pub d_lse: RowValues,
-    /// Scratch, f32 `[tiles][BLOCK_M]`: L · log2(e) of each row; +inf for rows without a visible key and beyond the end.
-    pub lse_log2: u64,
-    /// Scratch, f32 `[tiles][BLOCK_M / 2][2][2]`: d_lse - rowsum(d_out · out) of each row, 0 beyond the end: what is
-    /// added to dP. Of each two rows a and b it has a, b, a, b: what a lane holds of an accumulator of dPᵀ.
-    pub neg_delta: u64,
+    /// Scratch, f32 `[tiles][3 * BLOCK_M]`. First L · log2(e) of each row of the tile; +inf for rows without a visible
+    /// key and beyond the end. Then d_lse - rowsum(d_out · out), which is added to dP; 0 for those rows. Of each two
+    /// rows a and b it has a, b, a, b: what a lane holds of an accumulator of dPᵀ.
+    pub row_statistics: u64,
     /// Scratch, f32 `[slices][tiles][BLOCK_M / 16][head_dim class / 8][4][32]`: dQ / softmax_scale as the accumulator
     /// fragments (16 x 8, element, lane) of each tile.
     pub dq_accum: u64,
@@ -186,7 +185,7 @@ const _: () = assert!(size_of::<ScoreParams>() == 2 * 8 + 32 + 2 * 8 + 4 * 4);
 const _: () =
     assert!(size_of::<FwdParams>() == 4 * 32 + 3 * 8 + 4 * 8 + size_of::<ScoreParams>() + 10 * 4);
 const _: () =
-    assert!(size_of::<BwdParams>() == size_of::<FwdParams>() + 5 * 32 + 3 * 8 + 4 * 8 + 12 * 4);
+    assert!(size_of::<BwdParams>() == size_of::<FwdParams>() + 5 * 32 + 3 * 8 + 3 * 8 + 12 * 4);
 
 /// Gives parameter blocks, which must be `repr(C)` and without padding, their bytes.
 macro_rules! params_as_bytes {

@@ -164,9 +164,8 @@ impl BackwardProblem {
             d_v: self.d_v,
             d_bias: self.d_bias.map_or(self.d_q, |(d_bias, _)| d_bias),
             d_lse: self.d_lse,
-            lse_log2: self.workspace,
-            neg_delta: self.workspace + workspace.row_bytes,
-            dq_accum: self.workspace + 3 * workspace.row_bytes,
+            row_statistics: self.workspace,
+            dq_accum: self.workspace + workspace.row_bytes,
             dq_slice_stride: if slices > 1 {
                 workspace.slice_bytes / 4
             } else {
@@ -226,7 +225,7 @@ impl BackwardProblem {
 
 /// Sizes of the arrays of a workspace.
 struct Workspace {
-    /// Bytes of lse_log2; neg_delta has twice as many.
+    /// Bytes of the row statistics.
     row_bytes: u64,
     /// Bytes of one slice of dQ.
     slice_bytes: u64,
@@ -237,9 +236,9 @@ impl Workspace {
     fn new(tiles: u128, main: &BwdVariant, slices: u32) -> Result<Workspace, ProblemError> {
         let aligned = |bytes: u128| bytes.next_multiple_of(WORKSPACE_ALIGNMENT.into());
         let rows = tiles * u128::from(main.block_m);
-        let row_bytes = aligned(4 * rows);
+        let row_bytes = aligned(12 * rows);
         let slice_bytes = aligned(4 * rows * u128::from(main.head_dim));
-        let value = 3 * row_bytes + u128::from(slices) * slice_bytes;
+        let value = row_bytes + u128::from(slices) * slice_bytes;
         let limit = isize::MAX as u128;
         if value > limit {
             let what = "size of the workspace in bytes";

@@ -15,7 +15,23 @@ pub trait TileCopy {
     /// # Safety
     /// `to` lies in the block's shared memory and no thread reads it before `wait` and a barrier, nor since the last
     /// barrier. The chunks of `from` inside `extent` are readable and aligned as this way asks.
-    unsafe fn load<S: Shape>(to: SharedTile<S>, from: &GlobalTile, extent: Extent);
+    #[inline(always)]
+    unsafe fn load<S: Shape>(to: SharedTile<S>, from: &GlobalTile, extent: Extent) {
+        // SAFETY: the caller's promise.
+        unsafe { Self::load_as(ptx::thread_index(), to, from, extent) }
+    }
+
+    /// As [`load`](Self::load) in thread `thread`, which is the calling one.
+    ///
+    /// # Safety
+    /// As [`load`](Self::load).
+    unsafe fn load_as<S: Shape>(thread: u32, to: SharedTile<S>, from: &GlobalTile, extent: Extent);
+
+    /// Starts to copy 16 bytes, both addresses multiples of 16 whatever this way asks of tiles.
+    ///
+    /// # Safety
+    /// As [`load`](TileCopy::load).
+    unsafe fn load_bytes(to: u32, from: u64);
 
     /// Waits for everything that this thread has started to load.
     fn wait();
@@ -38,8 +54,8 @@ pub struct Vector;
 
 impl TileCopy for Vector {
     #[inline(always)]
-    unsafe fn load<S: Shape>(to: SharedTile<S>, from: &GlobalTile, extent: Extent) {
-        let own = ThreadChunk::of::<S>(ptx::thread_index());
+    unsafe fn load_as<S: Shape>(thread: u32, to: SharedTile<S>, from: &GlobalTile, extent: Extent) {
+        let own = ThreadChunk::of::<S>(thread);
         let shared = to.chunk(own.row, own.chunk);
         let mut global = from.chunk(own.row, own.chunk);
         let mut pass = 0;
@@ -61,6 +77,12 @@ impl TileCopy for Vector {
             global = from.below(global, S::PASS_ROWS);
             pass += 1;
         }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bytes(to: u32, from: u64) {
+        // SAFETY: the caller's promise.
+        unsafe { ptx::cp_async(to, from, 16) }
     }
 
     #[inline(always)]
@@ -86,8 +108,8 @@ pub struct Element;
 
 impl TileCopy for Element {
     #[inline(always)]
-    unsafe fn load<S: Shape>(to: SharedTile<S>, from: &GlobalTile, extent: Extent) {
-        for_each_chunk::<S>(|row, chunk| {
+    unsafe fn load_as<S: Shape>(thread: u32, to: SharedTile<S>, from: &GlobalTile, extent: Extent) {
+        for_each_chunk_of::<S>(thread, |row, chunk| {
             let mut words = [0; 4];
             if extent.contains(row, chunk) {
                 // SAFETY: the chunk exists, so its elements are readable.
@@ -96,6 +118,12 @@ impl TileCopy for Element {
             // SAFETY: a chunk of `to`, which the caller guards.
             unsafe { ptx::store_shared(to.chunk(row, chunk), words) };
         });
+    }
+
+    #[inline(always)]
+    unsafe fn load_bytes(to: u32, from: u64) {
+        // SAFETY: the caller's promise.
+        unsafe { ptx::store_shared(to, ptx::load_global(from)) }
     }
 
     #[inline(always)]
@@ -140,11 +168,17 @@ unsafe fn load_elements(from: u64) -> [u32; 4] {
 }
 
 /// Calls `visit(row, chunk)` for every chunk that this thread copies.
+#[inline(always)]
+pub fn for_each_chunk<S: Shape>(visit: impl FnMut(u32, u32)) {
+    for_each_chunk_of::<S>(ptx::thread_index(), visit);
+}
+
+/// Calls `visit(row, chunk)` for every chunk that `thread` copies.
 ///
 /// The bound depends on the thread, which keeps the loop a loop: this is for code where size matters more than speed.
 #[inline(always)]
-pub fn for_each_chunk<S: Shape>(mut visit: impl FnMut(u32, u32)) {
-    let own = ThreadChunk::of::<S>(ptx::thread_index());
+fn for_each_chunk_of<S: Shape>(thread: u32, mut visit: impl FnMut(u32, u32)) {
+    let own = ThreadChunk::of::<S>(thread);
     let mut row = own.row;
     while row < S::ROWS {
         let mut chunk = own.chunk;
@@ -176,7 +210,22 @@ pub unsafe fn map_loaded<S: Shape>(tile: SharedTile<S>, change: impl Fn(u32) -> 
 /// asks, and written by no other block.
 #[inline(always)]
 pub unsafe fn store<C: TileCopy, S: Shape>(to: &GlobalTile, from: SharedTile<S>, extent: Extent) {
-    for_each_chunk::<S>(|row, chunk| {
+    // SAFETY: the caller's promise.
+    unsafe { store_as::<C, S>(ptx::thread_index(), to, from, extent) }
+}
+
+/// As [`store`] in thread `thread`, which is the calling one.
+///
+/// # Safety
+/// As [`store`].
+#[inline(always)]
+pub unsafe fn store_as<C: TileCopy, S: Shape>(
+    thread: u32,
+    to: &GlobalTile,
+    from: SharedTile<S>,
+    extent: Extent,
+) {
+    for_each_chunk_of::<S>(thread, |row, chunk| {
         if extent.contains(row, chunk) {
             // SAFETY: the chunk exists in both tiles and belongs to this thread.
             unsafe {

@@ -47,6 +47,12 @@ impl Place {
         Place::of(ptx::thread_index())
     }
 
+    /// Of the calling thread, found out anew: see [`ptx::opaque`].
+    #[inline(always)]
+    pub fn current_anew() -> Self {
+        Place::of(ptx::opaque(ptx::thread_index()))
+    }
+
     /// Of thread `thread` of the block.
     #[inline(always)]
     const fn of(thread: u32) -> Self {

@@ -2,6 +2,7 @@
 
 use abi::{FwdParams, RowValues, Strided};
 
+use crate::block_info::div_rem;
 use crate::mask::VisibleKeys;
 
 /// A batch entry.
@@ -48,9 +49,9 @@ impl Sequence {
     /// Number of the first scratch tile of this entry; see [`abi::BwdParams`]. `tiles` is the number of tiles of an
     /// entry when all have the same length, `tile_rows` the rows of one.
     #[inline(always)]
-    pub const fn first_tile(&self, params: &FwdParams, tiles: u32, tile_rows: u32) -> u32 {
+    pub fn first_tile(&self, params: &FwdParams, tiles: u32, tile_rows: u32) -> u32 {
         if params.sequences.cu_seqlens_q != 0 {
-            self.first_q / tile_rows + self.batch
+            div_rem(self.first_q, tile_rows).0 + self.batch
         } else {
             self.batch * tiles
         }

@@ -149,7 +149,8 @@ impl<S: Shape> SharedTile<S> {
     #[inline(always)]
     pub const fn lane(self, first_row: u32, point: LanePoint) -> LaneAddress<S> {
         LaneAddress {
-            origin: self.chunk(first_row + point.row, point.chunk),
+            base: self.base,
+            origin: chunk_offset::<S>(first_row + point.row, point.chunk),
             shape: PhantomData,
         }
     }
@@ -160,6 +161,7 @@ impl<S: Shape> SharedTile<S> {
 /// One XOR per piece column, which does not change from tile to tile, and additions of constants: the assembler turns
 /// the latter into address offsets.
 pub struct LaneAddress<S> {
+    base: u32,
     origin: u32,
     shape: PhantomData<S>,
 }
@@ -172,7 +174,8 @@ impl<S: Shape> LaneAddress<S> {
         // The chunk index of a piece is even and the lane's own is 0 or 1, so their sum is their XOR. The tile is
         // aligned to a page row, so the XOR touches only the chunk bits of the address.
         let in_page = self.origin ^ (chunk % S::PAGE_CHUNKS * CHUNK_BYTES);
-        in_page + chunk / S::PAGE_CHUNKS * S::PAGE_BYTES + row_step * 16 * S::ROW_BYTES
+        in_page
+            + (self.base + chunk / S::PAGE_CHUNKS * S::PAGE_BYTES + row_step * 16 * S::ROW_BYTES)
     }
 }
 

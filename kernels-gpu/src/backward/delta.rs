@@ -3,7 +3,7 @@
 
 use crate::backward::dq::accumulator;
 use crate::backward::key_tile::Variant;
-use crate::backward::rows::QueryTile;
+use crate::backward::rows::{QueryTile, row_statistics};
 use crate::copy::TileCopy;
 use crate::mma::Element;
 use crate::ptx;
@@ -102,12 +102,12 @@ unsafe fn store_row(params: &BwdParams, tile: &QueryTile, row: u32, exists: bool
             }
         }
     }
-    let first = tile.scratch_row + row as u64;
-    // Of each two rows a and b: a, b, a, b.
-    let pair = params.neg_delta + 4 * (2 * first - (row % 2) as u64);
+    let start = row_statistics(params, tile.scratch_row);
+    // Of each pair of rows a and b: a, b, a, b.
+    let pair = start + 4 * (params.tile_rows + 2 * row - row % 2) as u64;
     // SAFETY: inside the scratch, and this row's own.
     unsafe {
-        ptx::store_global_f32(params.lse_log2 + 4 * first, lse_log2);
+        ptx::store_global_f32(start + 4 * row as u64, lse_log2);
         ptx::store_global_f32(pair, neg_delta);
         ptx::store_global_f32(pair + 8, neg_delta);
     }

@@ -16,6 +16,7 @@ use crate::fragment::{Acc, ROW_HALF, STRIP_ROWS};
 use crate::mma::Element;
 use crate::ptx;
 use crate::tile::CHUNK_COLS;
+use crate::tiling::Tiling;
 use abi::BwdParams;
 
 /// Elements of one fragment: 16 rows by 8 columns.
@@ -28,22 +29,38 @@ pub const fn accumulator(params: &BwdParams, slice: u32, first_row: u64, cols: u
     params.dq_accum + 4 * first
 }
 
-/// Adds `acc` to the fragments from number `first` on of the tile at `tile`.
-///
-/// # Safety
-/// `tile` is an [`accumulator`] with so many fragments. Called by whole warps.
-#[inline(always)]
-pub unsafe fn accumulate<const C: usize>(tile: u64, first: u32, lane: u32, acc: &Acc<C>) {
-    let own = tile + 4 * (first as u64 * FRAGMENT + lane as u64);
-    let mut n = 0;
-    while n < C {
-        let mut i = 0;
-        while i < 4 {
-            // SAFETY: the caller's promise: an element of the tile.
-            unsafe { ptx::reduce_add_f32(own + 128 * (4 * n + i) as u64, acc.0[n][i]) };
-            i += 1;
+/// Where one lane adds to dQ: its element of the first fragment of its warp, in the tile of the current step.
+pub struct DqCursor(u64);
+
+impl DqCursor {
+    /// In the tile at `tile`, an [`accumulator`], from fragment number `first` on.
+    #[inline(always)]
+    pub const fn new(tile: u64, first: u32, lane: u32) -> Self {
+        DqCursor(tile + 4 * (first as u64 * FRAGMENT + lane as u64))
+    }
+
+    /// Moves to the tile above.
+    #[inline(always)]
+    pub fn step_up<T: Tiling>(&mut self) {
+        self.0 -= (4 * T::BLOCK_M * T::HEAD_DIM) as u64;
+    }
+
+    /// Adds `acc` to the fragments of the warp.
+    ///
+    /// # Safety
+    /// The accumulator is as [`BwdParams`] says, and the delta kernel has zeroed the tile. Called by whole warps.
+    #[inline(always)]
+    pub unsafe fn add<const C: usize>(&self, acc: &Acc<C>) {
+        let mut n = 0;
+        while n < C {
+            let mut i = 0;
+            while i < 4 {
+                // SAFETY: the caller's promise: an element of the tile.
+                unsafe { ptx::reduce_add_f32(self.0 + 128 * (4 * n + i) as u64, acc.0[n][i]) };
+                i += 1;
+            }
+            n += 1;
         }
-        n += 1;
     }
 }
 

@@ -20,13 +20,12 @@ use abi::BwdParams;
 #[inline(always)]
 pub unsafe fn store<V: Variant, const D: usize>(
     params: &BwdParams,
-    block: &KeyHead,
     storage: &Storage<V>,
     n_block: u32,
-    place: Place,
     d_k: &Acc<D>,
     d_v: &Acc<D>,
 ) {
+    let (block, place) = (KeyHead::current(params), Place::current_anew());
     let first_key = place.warp * STRIP_ROWS;
     ptx::barrier();
     // SAFETY: the barrier has ended all reads of both places; the rows are this warp's own.
@@ -36,11 +35,12 @@ pub unsafe fn store<V: Variant, const D: usize>(
     }
     ptx::barrier();
     let extent = block.keys_extent(&params.forward, n_block * V::BLOCK_N);
+    let thread = ptx::opaque(ptx::thread_index());
     let tile = |matrix| block.keys_of(matrix).tile_below(n_block, V::BLOCK_N);
     // SAFETY: the tiles are written and a barrier has passed; this block alone writes these rows.
     unsafe {
-        copy::store::<V::Copy, _>(&tile(&params.d_k), storage.k, extent);
-        copy::store::<V::Copy, _>(&tile(&params.d_v), storage.v, extent);
+        copy::store_as::<V::Copy, _>(thread, &tile(&params.d_k), storage.k, extent);
+        copy::store_as::<V::Copy, _>(thread, &tile(&params.d_v), storage.v, extent);
     }
     ptx::barrier();
 }

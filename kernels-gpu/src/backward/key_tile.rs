@@ -6,9 +6,10 @@
 //! slice of the columns each.
 
 use crate::backward::block::{KeyHead, QueryTiles};
+use crate::backward::dq::{self, DqCursor};
+use crate::backward::gradients;
 use crate::backward::queries::QueryPipeline;
-use crate::backward::rows::{RowStatistics, scratch_row};
-use crate::backward::{dq, gradients};
+use crate::backward::rows::{RowStatistics, row_statistics, scratch_row};
 use crate::copy::TileCopy;
 use crate::epilogue::stage_strip;
 use crate::flash_fwd::Place;
@@ -17,9 +18,9 @@ use crate::mask::hide_outside;
 use crate::mma::{Element, load_strip, mma_pv, mma_qk, mma_strip_qk, mma_transposed_pv};
 use crate::ptx;
 use crate::softmax::{MASKED, UNMASKED};
-use crate::tile::{Keys, KeysByQueries, Queries, Shape, SharedTile};
+use crate::tile::{Keys, KeysByQueries, Shape, SharedTile};
 use crate::tiling::Tiling;
-use abi::BwdParams;
+use abi::{BwdParams, Strided};
 use core::array::from_mut;
 use core::f32::consts::LOG2_E;
 
@@ -56,16 +57,24 @@ pub unsafe fn flash_bwd<
             "warps share dQ evenly"
         );
     }
-    // SAFETY: `params` says where the lengths of packed sequences are.
-    let block = KeyHead::new(params, ptx::block_index(), |address| unsafe {
-        ptx::load_global_u32(address)
-    });
+    let block = KeyHead::current(params);
     let n_blocks = block.sequence.keys.seqlen_k.div_ceil(V::BLOCK_N);
     let mut n_block = block.first_tile;
     while n_block < n_blocks {
         // SAFETY: the launch is as promised; the tile before has ended with a barrier.
-        unsafe { key_tile::<V, M, D, STEPS, C>(params, &block, n_block) };
+        unsafe { key_tile::<V, M, D, STEPS, C>(params, n_block) };
         n_block += params.n_stride;
+    }
+}
+
+impl KeyHead {
+    /// Of the calling block. Found out anew wherever it is needed: kept over the main loop, it would be spilled.
+    #[inline(always)]
+    pub fn current(params: &BwdParams) -> Self {
+        // SAFETY: `params` says where the lengths of packed sequences are.
+        KeyHead::new(params, ptx::opaque(ptx::block_index()), |address| unsafe {
+            ptx::load_global_u32(address)
+        })
     }
 }
 
@@ -82,10 +91,10 @@ unsafe fn key_tile<
     const C: usize,
 >(
     params: &BwdParams,
-    block: &KeyHead,
     n_block: u32,
 ) {
-    let place = Place::current();
+    let block = &KeyHead::current(params);
+    let place = Place::current_anew();
     let storage = Storage::<V>::current();
     // Lines 6 and 7. V passes through the place of the stages.
     // SAFETY: the caller's promise; shared memory is free.
@@ -94,6 +103,7 @@ unsafe fn key_tile<
     // SAFETY: V is in shared memory.
     let v = unsafe { load_strip::<_, STEPS>(&storage.v.lane(STRIP_ROWS * place.warp, strip)) };
     ptx::barrier();
+    let place = Place::current_anew();
     let mut warp = Warp::<V, STEPS> {
         params,
         block,
@@ -115,7 +125,7 @@ unsafe fn key_tile<
     // Line 18.
     d_k.map(|x, _, _| x * params.forward.softmax_scale);
     // SAFETY: this block alone writes the tile.
-    unsafe { gradients::store(params, block, &storage, n_block, place, &d_k, &d_v) };
+    unsafe { gradients::store(params, &storage, n_block, &d_k, &d_v) };
 }
 
 /// Where a block's tiles are in shared memory.
@@ -124,7 +134,7 @@ pub struct Storage<V> {
     pub k: SharedTile<Keys<V>>,
     /// V, until it is in registers; dV at the end.
     pub v: SharedTile<Keys<V>>,
-    /// Two stages of Q and one of dO.
+    /// The stages of the pipeline.
     pub stages: u32,
     /// dSᵀ.
     pub d_s: SharedTile<KeysByQueries<V>>,
@@ -142,12 +152,12 @@ impl<V: Tiling> Storage<V> {
     #[inline(always)]
     fn current() -> Self {
         let k = ptx::dynamic_shared();
-        let stages = k + Keys::<V>::BYTES;
+        let v = k + Keys::<V>::BYTES;
         Storage {
             k: SharedTile::at(k),
-            v: SharedTile::at(stages),
-            stages,
-            d_s: SharedTile::at(stages + 3 * Queries::<V>::BYTES),
+            v: SharedTile::at(v),
+            d_s: SharedTile::at(v),
+            stages: v + KeysByQueries::<V>::BYTES,
         }
     }
 }
@@ -164,11 +174,19 @@ unsafe fn load_keys<V: Variant>(
     n_block: u32,
 ) {
     let extent = block.keys_extent(&params.forward, n_block * V::BLOCK_N);
-    let tile = |matrix| block.keys_of(matrix).tile_below(n_block, V::BLOCK_N);
+    let tile = |matrix: &Strided| {
+        // Strides in bytes would be kept in registers for the next key tile.
+        let matrix = Strided {
+            row_stride: ptx::opaque_stride(matrix.row_stride),
+            ..*matrix
+        };
+        block.keys_of(&matrix).tile_below(n_block, V::BLOCK_N)
+    };
+    let thread = ptx::opaque(ptx::thread_index());
     // SAFETY: the caller's promise.
     unsafe {
-        V::Copy::load(storage.k, &tile(&params.forward.k), extent);
-        V::Copy::load(storage.v, &tile(&params.forward.v), extent);
+        V::Copy::load_as(thread, storage.k, &tile(&params.forward.k), extent);
+        V::Copy::load_as(thread, storage.v, &tile(&params.forward.v), extent);
     }
     V::Copy::wait();
     ptx::barrier();
@@ -184,15 +202,6 @@ struct Warp<'a, V: Variant, const STEPS: usize> {
     /// The warp's keys of V as first operand.
     v: [[u32; 4]; STEPS],
     queries: QueryPipeline<V>,
-}
-
-/// One query tile of one head.
-struct Step {
-    m_block: u32,
-    /// Whether the tile above is the next step.
-    has_next: bool,
-    /// Number of its first row in the scratch.
-    scratch_row: u64,
 }
 
 impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
@@ -219,52 +228,68 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
         };
         let (q, d_out) = (tile(&self.params.forward.q), tile(&self.params.d_out));
         let rows = sequence.keys.seqlen_q - (tiles.end - 1) * V::BLOCK_M;
+        let row = scratch_row(self.params, sequence, head, tiles.end - 1, V::BLOCK_M);
         // SAFETY: the last step has passed its two barriers, the second one after reading dO.
-        unsafe { self.queries.start(q, d_out, rows) };
+        unsafe {
+            self.queries
+                .start(q, d_out, row_statistics(self.params, row), rows)
+        };
         let mut m_block = tiles.end;
-        let mut scratch_row = scratch_row(self.params, sequence, head, m_block);
+        let mut d_q = self.dq_cursor::<C>(row + V::BLOCK_M as u64);
         // The masked step is compiled once: the first pass takes the tiles that are cut at their end and the full
         // ones, the second pass those that are cut at their beginning.
         let mut masked_end = tiles.full_end;
         while m_block > tiles.begin {
             while m_block > masked_end {
-                (m_block, scratch_row) = (m_block - 1, scratch_row - V::BLOCK_M as u64);
-                let step = Step {
-                    m_block,
-                    has_next: m_block > tiles.begin,
-                    scratch_row,
-                };
+                m_block -= 1;
+                d_q.step_up::<V>();
+                let step = (m_block, m_block > tiles.begin);
                 // SAFETY: the caller's promise; the step before, or the start, has loaded the tile.
-                unsafe { self.step::<MASKED, M, D, C>(step, d_k, d_v) };
+                unsafe { self.step::<MASKED, M, D, C>(step, &d_q, d_k, d_v) };
             }
             while m_block > tiles.full_begin {
-                (m_block, scratch_row) = (m_block - 1, scratch_row - V::BLOCK_M as u64);
-                let step = Step {
-                    m_block,
-                    has_next: m_block > tiles.begin,
-                    scratch_row,
-                };
+                m_block -= 1;
+                d_q.step_up::<V>();
+                let step = (m_block, m_block > tiles.begin);
                 // SAFETY: the caller's promise; the step before, or the start, has loaded the tile.
-                unsafe { self.step::<UNMASKED, M, D, C>(step, d_k, d_v) };
+                unsafe { self.step::<UNMASKED, M, D, C>(step, &d_q, d_k, d_v) };
             }
             masked_end = tiles.begin;
         }
     }
 
-    /// Lines 10 to 16 for one query tile.
+    /// Where the lane adds to dQ of the tile that begins with scratch row `first_row`.
+    #[inline(always)]
+    fn dq_cursor<const C: usize>(&self, first_row: u64) -> DqCursor {
+        let place = Place::current_anew();
+        let (strip, slice) = Self::dq_place(place.warp);
+        let tile = dq::accumulator(self.params, self.block.first_tile, first_row, V::HEAD_DIM);
+        DqCursor::new(
+            tile,
+            strip * (V::HEAD_DIM / 8) + slice * C as u32,
+            place.lane,
+        )
+    }
+
+    /// Which strip of 16 rows and which slice of the columns of dQ `warp` computes.
+    #[inline(always)]
+    const fn dq_place(warp: u32) -> (u32, u32) {
+        let strips = V::BLOCK_M / STRIP_ROWS;
+        (warp % strips, warp / strips)
+    }
+
+    /// Lines 10 to 16 for query tile `m_block`; `has_next` says whether the tile above is the next step.
     ///
     /// # Safety
-    /// As [`flash_bwd`]; the loads of the step have started.
+    /// As [`flash_bwd`]; the loads of the step have started, and `d_q` is in the tile.
     #[inline(always)]
     unsafe fn step<const MASK: bool, const M: usize, const D: usize, const C: usize>(
         &mut self,
-        step: Step,
+        (m_block, has_next): (u32, bool),
+        d_q: &DqCursor,
         d_k: &mut Acc<D>,
         d_v: &mut Acc<D>,
     ) {
-        // SAFETY: the delta kernel has written the tile.
-        let rows =
-            unsafe { RowStatistics::<M>::load(self.params, step.scratch_row, self.place.lane) };
         self.queries.wait();
         // Line 10: Sᵀ = K·Qᵀ. Line 11: P = exp(S - L).
         let k = self
@@ -273,9 +298,12 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
             .lane(STRIP_ROWS * self.place.warp, rows_first(self.place.lane));
         // SAFETY: K and Q are in shared memory.
         let [mut acc_s] = unsafe { mma_qk::<V::Element, _, _, 1, M>(&k, &self.queries.q()) };
-        self.exponentiate::<MASK, M>(&mut acc_s, &rows, step.m_block);
+        let rows = self.queries.rows();
+        // SAFETY: the statistics are in shared memory.
+        unsafe { self.exponentiate::<MASK, M>(&mut acc_s, &rows, m_block) };
         // Lines 13 and 14: dPᵀ = V·dOᵀ, dS = P ∘ (dP - D). The accumulator starts from -D.
-        let mut acc_ds = rows.neg_delta;
+        // SAFETY: the statistics are in shared memory.
+        let mut acc_ds = unsafe { rows.neg_delta() };
         // SAFETY: dO is in shared memory.
         unsafe {
             mma_strip_qk::<V::Element, _, STEPS, M>(&mut acc_ds, &self.v, &self.queries.d_out())
@@ -297,7 +325,7 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
         };
 
         ptx::barrier();
-        if step.has_next {
+        if has_next {
             // SAFETY: all warps have read dO before the barrier.
             unsafe { self.queries.start_next() };
         }
@@ -306,29 +334,39 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
         unsafe {
             mma_pv::<V::Element, _, 1, M, D>(from_mut(d_k), &[acc_ds], &self.queries.q_rows())
         };
-        // Line 15: dQ += dS·K.
         // SAFETY: dS and K are in shared memory.
-        unsafe { self.add_dq::<C>(step.scratch_row) };
+        unsafe { self.add_dq::<C>(d_q) };
         self.queries.advance();
     }
 
     /// Line 11 for the warp's keys: scores become P. Masked ones become 0, whatever the sign of the scale.
+    ///
+    /// # Safety
+    /// `rows` are in shared memory.
     #[inline(always)]
-    fn exponentiate<const MASK: bool, const M: usize>(
+    unsafe fn exponentiate<const MASK: bool, const M: usize>(
         &self,
         acc_s: &mut Acc<M>,
-        rows: &RowStatistics<M>,
+        rows: &RowStatistics<V>,
         m_block: u32,
     ) {
         let scale_log2 = self.params.forward.softmax_scale * LOG2_E;
-        acc_s.map(|score, _, column| {
-            let lse_log2 = rows.lse_log2[column as usize / 8][column as usize % 2];
-            ptx::fma(score, scale_log2, -lse_log2)
-        });
+        let mut n = 0;
+        while n < M {
+            // SAFETY: the caller's promise.
+            let lse_log2 = unsafe { rows.lse_log2(n) };
+            let mut i = 0;
+            while i < 4 {
+                acc_s.0[n][i] = ptx::fma(acc_s.0[n][i], scale_log2, -lse_log2[i % 2]);
+                i += 1;
+            }
+            n += 1;
+        }
         if MASK {
             let keys = &self.block.sequence.keys;
-            let first_key = self.n_block * V::BLOCK_N + STRIP_ROWS * self.place.warp;
-            let key = [0, 2].map(|i| first_key + acc_row(self.place.lane, i));
+            let place = Place::current_anew();
+            let first_key = self.n_block * V::BLOCK_N + STRIP_ROWS * place.warp;
+            let key = [0, 2].map(|i| first_key + acc_row(place.lane, i));
             let begin = key.map(|key| keys.first_row(key));
             let end = key.map(|key| {
                 if key < keys.seqlen_k {
@@ -337,32 +375,30 @@ impl<V: Variant, const STEPS: usize> Warp<'_, V, STEPS> {
                     0
                 }
             });
-            hide_outside(acc_s, self.place.lane, m_block * V::BLOCK_M, begin, end);
+            hide_outside(acc_s, place.lane, m_block * V::BLOCK_M, begin, end);
         }
         acc_s.map(|exponent, _, _| ptx::exp2(exponent));
     }
 
-    /// Adds this key tile's part of dQ / softmax_scale to the accumulator of the tile that begins with `scratch_row`.
+    /// Line 15: adds this key tile's part of dQ / softmax_scale.
     ///
     /// # Safety
-    /// dSᵀ and K are in shared memory.
+    /// dSᵀ and K are in shared memory; `d_q` is in the query tile.
     #[inline(always)]
-    unsafe fn add_dq<const C: usize>(&self, scratch_row: u64) {
-        let strips = V::BLOCK_M / STRIP_ROWS;
-        let (strip, slice) = (self.place.warp % strips, self.place.warp / strips);
+    unsafe fn add_dq<const C: usize>(&self, d_q: &DqCursor) {
+        let (strip, slice) = Self::dq_place(self.place.warp);
         let d_s = self.storage.d_s.lane(0, chunks_first(self.place.lane));
         let k = self.storage.k.lane(0, rows_first(self.place.lane));
         let mut acc = Acc::<C>::zero();
-        let first_step = slice * (C as u32 / 2);
         // SAFETY: the caller's promise.
         unsafe {
-            mma_transposed_pv::<V::Element, _, _, C>(&mut acc, (&d_s, strip), (&k, first_step))
-        };
-        let first = strip * (V::HEAD_DIM / 8) + slice * C as u32;
-        let slice = self.block.first_tile;
-        let tile = dq::accumulator(self.params, slice, scratch_row, V::HEAD_DIM);
-        // SAFETY: the accumulator is as `params` says.
-        unsafe { dq::accumulate(tile, first, self.place.lane, &acc) };
+            mma_transposed_pv::<V::Element, _, _, C>(
+                &mut acc,
+                (&d_s, strip),
+                (&k, slice * (C as u32 / 2)),
+            );
+            d_q.add(&acc);
+        }
     }
 }
 

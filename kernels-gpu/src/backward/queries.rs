@@ -1,4 +1,4 @@
-//! The stream of Q and dO tiles through shared memory: two stages of Q, one of dO.
+//! The stream of Q, dO and row statistics through shared memory, tile by tile: two stages of Q, one of the others.
 //!
 //! ```text
 //! copies     Q2 dO2 |               | Q1 dO1       |               | Q0 dO0       |
@@ -6,9 +6,10 @@
 //! ```
 //!
 //! Each bar is a barrier of the block, and those before S also wait for the copies on their left. A step reads Q to
-//! its end, so the next Q goes to the other stage; dO is free when dV has it.
+//! its end, so the next Q goes to the other stage; dO and the statistics are free when dV has been computed.
 
 use crate::backward::key_tile::Variant;
+use crate::backward::rows::RowStatistics;
 use crate::copy::TileCopy;
 use crate::fragment::{chunks_first, rows_first};
 use crate::ptx;
@@ -18,9 +19,11 @@ use crate::tile::{Extent, GlobalTile, LaneAddress, Queries, Rows, Shape, SharedT
 pub struct QueryPipeline<V: Variant> {
     from_q: GlobalTile,
     from_d_out: GlobalTile,
+    from_rows: u64,
     /// Stage 0 of Q; stage 1 follows.
     q: SharedTile<Queries<V>>,
     d_out: SharedTile<Queries<V>>,
+    rows: u32,
     /// Bytes from stage 0 to the stage of the current step.
     stage: u32,
     lane: u32,
@@ -34,23 +37,33 @@ impl<V: Variant> QueryPipeline<V> {
         QueryPipeline {
             from_q: GlobalTile::NOWHERE,
             from_d_out: GlobalTile::NOWHERE,
+            from_rows: 0,
             q: SharedTile::at(base),
             d_out: SharedTile::at(base + 2 * Queries::<V>::BYTES),
+            rows: base + 3 * Queries::<V>::BYTES,
             stage: 0,
             lane,
             head_dim,
         }
     }
 
-    /// Starts to load the first tile of a head that is visited, of which `rows` rows exist.
+    /// Starts to load the first tile of a head that is visited: of `q` and `d_out`, of which `rows` rows exist, and
+    /// the row statistics at `statistics`.
     ///
     /// # Safety
-    /// Every thread has passed a barrier since Q of the step before the last one was read, and since dO was.
+    /// Every thread has passed a barrier since Q of the step before the last one was read, and since dO and the
+    /// statistics were.
     #[inline(always)]
-    pub unsafe fn start(&mut self, q: GlobalTile, d_out: GlobalTile, rows: u32) {
-        (self.from_q, self.from_d_out) = (q, d_out);
+    pub unsafe fn start(&mut self, q: GlobalTile, d_out: GlobalTile, statistics: u64, rows: u32) {
+        (self.from_q, self.from_d_out, self.from_rows) = (q, d_out, statistics);
         // SAFETY: the caller's promise.
-        unsafe { self.load(self.stage, Rows::First(rows)) };
+        unsafe {
+            self.load(
+                ptx::opaque(ptx::thread_index()),
+                self.stage,
+                Rows::First(rows),
+            )
+        };
     }
 
     /// Waits for Q and dO of this step.
@@ -63,13 +76,20 @@ impl<V: Variant> QueryPipeline<V> {
     /// Starts to load the next step, the tile above, which is a whole one.
     ///
     /// # Safety
-    /// Every thread has passed a barrier since it read dO of this step.
+    /// Every thread has passed a barrier since it read dO and the statistics of this step.
     #[inline(always)]
     pub unsafe fn start_next(&mut self) {
         self.from_q = self.from_q.tile_above(V::BLOCK_M);
         self.from_d_out = self.from_d_out.tile_above(V::BLOCK_M);
+        self.from_rows -= RowStatistics::<V>::BYTES as u64;
         // SAFETY: the caller's promise; the step before was the last to read the other stage.
-        unsafe { self.load(self.stage ^ Queries::<V>::BYTES, Rows::All) };
+        unsafe {
+            self.load(
+                ptx::thread_index(),
+                self.stage ^ Queries::<V>::BYTES,
+                Rows::All,
+            )
+        };
     }
 
     /// Ends the step: the other stage of Q becomes the current one.
@@ -102,6 +122,12 @@ impl<V: Variant> QueryPipeline<V> {
         self.d_out.lane(0, rows_first(self.lane))
     }
 
+    /// The row statistics of this step.
+    #[inline(always)]
+    pub fn rows(&self) -> RowStatistics<V> {
+        RowStatistics::at(self.rows, self.lane)
+    }
+
     #[inline(always)]
     fn current_q(&self) -> SharedTile<Queries<V>> {
         SharedTile::at(self.q.base() + self.stage)
@@ -110,13 +136,16 @@ impl<V: Variant> QueryPipeline<V> {
     /// # Safety
     /// No thread reads dO or this stage of Q before the next [`wait`](Self::wait), nor since the last barrier.
     #[inline(always)]
-    unsafe fn load(&self, stage: u32, rows: Rows) {
+    unsafe fn load(&self, thread: u32, stage: u32, rows: Rows) {
         let cols = self.head_dim;
         let q = SharedTile::<Queries<V>>::at(self.q.base() + stage);
         // SAFETY: the caller's promise; the extent ends where the queries and the head dimension do.
         unsafe {
-            V::Copy::load(q, &self.from_q, Extent { rows, cols });
-            V::Copy::load(self.d_out, &self.from_d_out, Extent { rows, cols });
+            V::Copy::load_as(thread, q, &self.from_q, Extent { rows, cols });
+            V::Copy::load_as(thread, self.d_out, &self.from_d_out, Extent { rows, cols });
+            if thread < RowStatistics::<V>::BYTES / 16 {
+                V::Copy::load_bytes(self.rows + 16 * thread, self.from_rows + 16 * thread as u64);
+            }
         }
     }
 }

@@ -5,15 +5,24 @@ use crate::fragment::{Acc, acc_col};
 use crate::ptx;
 use crate::sequence::Sequence;
 use crate::tile::GlobalTile;
+use crate::tiling::Tiling;
 use abi::{BwdParams, RowValues, Strided};
+use core::marker::PhantomData;
 
-/// Number of a row in the scratch of [`BwdParams`]: the first row of query tile `m_block` of `head`.
+/// Number of a row in the scratch of [`BwdParams`]: the first row of query tile `m_block` of `head`, with tiles of
+/// `tile_rows` rows.
 #[inline(always)]
-pub const fn scratch_row(params: &BwdParams, sequence: &Sequence, head: u32, m_block: u32) -> u64 {
+pub fn scratch_row(
+    params: &BwdParams,
+    sequence: &Sequence,
+    head: u32,
+    m_block: u32,
+    tile_rows: u32,
+) -> u64 {
     let forward = &params.forward;
-    let first = sequence.first_tile(forward, forward.m_blocks, params.tile_rows);
+    let first = sequence.first_tile(forward, forward.m_blocks, tile_rows);
     let tile = head as u64 * params.scratch_tiles as u64 + first as u64 + m_block as u64;
-    tile * params.tile_rows as u64
+    tile * tile_rows as u64
 }
 
 /// One query tile of one head: the work of a block of the delta and the dQ kernel.
@@ -41,7 +50,7 @@ impl QueryTile {
             return None;
         }
         Some(QueryTile {
-            scratch_row: scratch_row(params, &sequence, head, m_block),
+            scratch_row: scratch_row(params, &sequence, head, m_block, params.tile_rows),
             sequence,
             head,
             first_row,
@@ -68,36 +77,61 @@ impl QueryTile {
     }
 }
 
-/// What one lane needs of the rows of a query tile; its columns are those of the lane in an accumulator.
-pub struct RowStatistics<const N: usize> {
-    /// L · log2(e) of columns 2t and 2t + 1 of each column tile.
-    pub lse_log2: [[f32; 2]; N],
-    /// An accumulator of dPᵀ that holds -D.
-    pub neg_delta: Acc<N>,
+/// Address of the row statistics of the tile that begins with scratch row `first_row`.
+#[inline(always)]
+pub const fn row_statistics(params: &BwdParams, first_row: u64) -> u64 {
+    params.row_statistics + 12 * first_row
 }
 
-impl<const N: usize> RowStatistics<N> {
-    /// Of the `8 * N` rows from scratch row `first_row` on, which is a tile's first one.
+/// The statistics of the rows of a query tile in shared memory, where this lane reads them: for the columns of the
+/// lane in a transposed accumulator.
+#[derive(Clone, Copy)]
+pub struct RowStatistics<T> {
+    /// L · log2(e) of columns 2t and 2t + 1 of the first column tile.
+    lse_log2: u32,
+    /// -D of those columns, twice.
+    neg_delta: u32,
+    tiling: PhantomData<T>,
+}
+
+impl<T: Tiling> RowStatistics<T> {
+    /// Bytes of the statistics of a tile.
+    pub const BYTES: u32 = 12 * T::BLOCK_M;
+
+    /// At the shared address `base`, for `lane`.
+    #[inline(always)]
+    pub const fn at(base: u32, lane: u32) -> Self {
+        RowStatistics {
+            lse_log2: base + 4 * acc_col(lane, 0),
+            neg_delta: base + 4 * T::BLOCK_M + 8 * acc_col(lane, 0),
+            tiling: PhantomData,
+        }
+    }
+
+    /// L · log2(e) of the lane's two columns of column tile `n`.
     ///
     /// # Safety
-    /// The scratch of `params` is as it says, and the delta kernel has written the tile.
+    /// The statistics are in shared memory.
     #[inline(always)]
-    pub unsafe fn load(params: &BwdParams, first_row: u64, lane: u32) -> Self {
-        let first = first_row + acc_col(lane, 0) as u64;
-        let (lse, delta) = (params.lse_log2 + 4 * first, params.neg_delta + 8 * first);
-        let mut rows = RowStatistics {
-            lse_log2: [[0.0; 2]; N],
-            neg_delta: Acc::zero(),
-        };
+    pub unsafe fn lse_log2(&self, n: usize) -> [f32; 2] {
+        // SAFETY: the caller's promise; a multiple of 8 bytes.
+        unsafe { ptx::load_shared_pair(self.lse_log2 + 32 * n as u32) }.map(f32::from_bits)
+    }
+
+    /// An accumulator of dPᵀ that holds -D.
+    ///
+    /// # Safety
+    /// The statistics are in shared memory.
+    #[inline(always)]
+    pub unsafe fn neg_delta<const M: usize>(&self) -> Acc<M> {
+        let mut acc = Acc::zero();
         let mut n = 0;
-        while n < N {
-            // SAFETY: the caller's promise; the offsets are multiples of 8 and 16 bytes.
-            unsafe {
-                rows.lse_log2[n] = ptx::load_global_f32x2(lse + 32 * n as u64);
-                rows.neg_delta.0[n] = ptx::load_global_f32x4(delta + 64 * n as u64);
-            }
+        while n < M {
+            // SAFETY: the caller's promise; a multiple of 16 bytes.
+            let words = unsafe { ptx::load_shared(self.neg_delta + 64 * n as u32) };
+            acc.0[n] = words.map(f32::from_bits);
             n += 1;
         }
-        rows
+        acc
     }
 }

@@ -64,6 +64,24 @@ pub unsafe fn load_shared(shared: u32) -> [u32; 4] {
     [r0, r1, r2, r3]
 }
 
+/// Reads 8 bytes of shared memory: `ld.shared.v2.b32` ("ld").
+///
+/// # Safety
+/// As [`load_shared`] with 8-byte alignment.
+#[inline(always)]
+pub unsafe fn load_shared_pair(shared: u32) -> [u32; 2] {
+    let (r0, r1);
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "ld.shared.v2.b32 {{{}, {}}}, [{}];",
+            out(reg32) r0, out(reg32) r1, in(reg32) shared,
+            options(readonly, nostack, preserves_flags)
+        );
+    }
+    [r0, r1]
+}
+
 /// Writes 16 bytes of shared memory: `st.shared.v4.b32` ("st").
 ///
 /// # Safety

@@ -36,6 +36,14 @@ pub fn opaque(mut x: u32) -> u32 {
     x
 }
 
+/// As [`opaque`], for a stride.
+#[inline(always)]
+pub fn opaque_stride(mut x: i64) -> i64 {
+    // SAFETY: an empty text.
+    unsafe { asm!("/* {} */", inout(reg64) x, options(nomem, nostack, preserves_flags)) };
+    x
+}
+
 /// All threads of the block wait for each other; shared memory written before is visible after: `bar.sync 0`
 /// ("Parallel Synchronization and Communication Instructions: bar").
 #[inline(always)]
