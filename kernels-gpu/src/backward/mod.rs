@@ -25,6 +25,12 @@ pub mod gradients;
 #[cfg(target_arch = "nvptx64")]
 pub mod key_tile;
 #[cfg(target_arch = "nvptx64")]
+pub mod probabilities;
+#[cfg(target_arch = "nvptx64")]
 pub mod queries;
 #[cfg(target_arch = "nvptx64")]
 pub mod rows;
+#[cfg(target_arch = "nvptx64")]
+pub mod walk;
+#[cfg(target_arch = "nvptx64")]
+pub mod wide;
