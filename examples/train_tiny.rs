@@ -25,6 +25,7 @@ mod train_tiny {
 }
 
 use std::error::Error;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Instant;
 
@@ -36,7 +37,7 @@ use train_tiny::report::{self, Summary};
 use train_tiny::text::Text;
 
 /// Steps when the command line names no number.
-const STEPS: usize = 800;
+const STEPS: NonZeroUsize = NonZeroUsize::new(800).unwrap();
 /// Sequences per step.
 const BATCH: usize = 8;
 /// Sequences of held-out text that are judged.
@@ -53,6 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         })?,
         None => STEPS,
     };
+    let steps = NonZeroUsize::get(steps);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = Text::read(&root.join("ARCHITECTURE.md"))?;
     let extents = Extents {

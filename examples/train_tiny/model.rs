@@ -16,9 +16,6 @@ use super::layers::{Embedding, Linear, Mlp, RmsNorm, cross_entropy, softmax};
 use super::parameter::Parameter;
 use super::text::Batch;
 
-/// At first, logits are this much smaller than what they are computed from: nothing is very likely yet.
-const HEAD_GAIN: f64 = 0.1;
-
 /// Sizes of a model.
 #[derive(Clone, Copy)]
 pub struct Extents {
@@ -94,7 +91,7 @@ impl<A: AttentionLayer> Model<A> {
                 .map(|_| Layer::new(width, gain, random))
                 .collect(),
             norm: RmsNorm::new(width),
-            head: Linear::new(width, vocabulary, HEAD_GAIN, random),
+            head: Linear::new(width, vocabulary, 1.0, random),
         }
     }
 

@@ -21,12 +21,16 @@ const TOKENS: usize = BATCH * SEQLEN;
 /// Elements of content of a token; its position has as many.
 const CONTENT: usize = 16;
 const WIDTH: usize = 2 * CONTENT;
+const LAYERS: usize = 2;
+const WEIGHTS_PER_LAYER: usize = 4;
 
 const STEPS: usize = 60;
 const LEARNING_RATE: f64 = 0.2;
 const MOMENTUM: f64 = 0.9;
 /// Gradients are multiplied by this on their way through the layers, so that they are large enough for f16.
 const LOSS_SCALE: f64 = 256.0;
+/// How far a loss may be from that in f64; emulated kernels come within 0.0001 in f16, 0.0007 in bf16.
+const TOLERANCE: f64 = 2e-3;
 
 /// Attention and its gradients, without options, on `[batch, seqlen, heads, head_dim]`.
 trait AttentionLayer {
@@ -149,9 +153,6 @@ struct Toy {
     velocities: Vec<Matrix>,
 }
 
-const WEIGHTS_PER_LAYER: usize = 4;
-const LAYERS: usize = 2;
-
 impl Toy {
     fn new() -> Toy {
         let inner = HEADS * HEAD_DIM;
@@ -180,12 +181,20 @@ impl Toy {
 
     /// One step of gradient descent; returns the loss before it.
     fn step(&mut self, attention: &impl AttentionLayer, task: &Task) -> f64 {
+        let (loss, gradients) = self.gradients(attention, task);
+        self.descend(&gradients);
+        loss
+    }
+
+    /// The loss, and [`LOSS_SCALE`] times its gradients in the order of the weights.
+    fn gradients(&self, attention: &impl AttentionLayer, task: &Task) -> (f64, Vec<Matrix>) {
+        let layers = self.weights.chunks_exact(WEIGHTS_PER_LAYER);
         let mut x = task.inputs.clone();
         let mut passes = Vec::new();
-        for layer in self.weights.chunks_exact(WEIGHTS_PER_LAYER) {
+        for layer in layers.clone() {
             let qkv = [0, 1, 2].map(|i| x.times(&layer[i]).data);
             let (out, saved) = attention.forward(qkv);
-            let out = tokens_by(out);
+            let out = row_per_token(out);
             let next = x.plus(&out.times(&layer[3]));
             passes.push((x, out, saved));
             x = next;
@@ -195,23 +204,17 @@ impl Toy {
 
         let mut gradients = vec![x.transposed().times(&d_answers)];
         let mut d_x = d_answers.times(&head.transposed());
-        for (layer, (x, out, saved)) in self
-            .weights
-            .chunks_exact(WEIGHTS_PER_LAYER)
-            .zip(&passes)
-            .rev()
-        {
+        for (layer, (x, out, saved)) in layers.zip(&passes).rev() {
             gradients.push(out.transposed().times(&d_x));
             let d_out = d_x.times(&layer[3].transposed());
-            let d_qkv = attention.backward(saved, &d_out.data).map(tokens_by);
+            let d_qkv = attention.backward(saved, &d_out.data).map(row_per_token);
             for (d, weight) in d_qkv.iter().zip(layer).rev() {
                 gradients.push(x.transposed().times(d));
                 d_x = d_x.plus(&d.times(&weight.transposed()));
             }
         }
         gradients.reverse();
-        self.descend(&gradients);
-        loss
+        (loss, gradients)
     }
 
     fn descend(&mut self, gradients: &[Matrix]) {
@@ -226,8 +229,7 @@ impl Toy {
     }
 }
 
-/// One row per token.
-fn tokens_by(data: Vec<f64>) -> Matrix {
+fn row_per_token(data: Vec<f64>) -> Matrix {
     Matrix {
         rows: TOKENS,
         columns: data.len() / TOKENS,
@@ -273,7 +275,6 @@ fn train(attention: &impl AttentionLayer) -> Vec<f64> {
     (0..STEPS).map(|_| toy.step(attention, &task)).collect()
 }
 
-/// The kernels' training under the same device options as every numeric test.
 fn assert_follows_f64<T: AttentionElement>() {
     let exact = train(&Exact);
     let kernels = train(&Kernels::<T> {
@@ -281,7 +282,10 @@ fn assert_follows_f64<T: AttentionElement>() {
         element: PhantomData,
     });
     let distance = farthest(&kernels, &exact);
-    assert!(distance < 1e-2, "{distance}: {kernels:?}, in f64 {exact:?}");
+    assert!(
+        distance < TOLERANCE,
+        "{distance}: {kernels:?}, in f64 {exact:?}"
+    );
     assert!(exact[0] > 2.4 && exact[STEPS - 1] < 0.14, "{exact:?}");
 }
 
@@ -306,7 +310,7 @@ enum Fault {
     NoAttention,
     /// The gradient of k is 0.
     NoKeys,
-    /// The gradient of q is a fifth too small.
+    /// The gradient of q is a tenth too small.
     WeakQueries,
 }
 
@@ -326,9 +330,32 @@ impl AttentionLayer for Fault {
         match self {
             Fault::NoAttention => gradients.iter_mut().for_each(|d| d.fill(0.0)),
             Fault::NoKeys => gradients[1].fill(0.0),
-            Fault::WeakQueries => gradients[0].iter_mut().for_each(|d| *d *= 0.8),
+            Fault::WeakQueries => gradients[0].iter_mut().for_each(|d| *d *= 0.9),
         }
         gradients
+    }
+}
+
+#[test]
+fn gradients_of_the_toy_are_those_of_finite_differences() {
+    let (mut toy, task) = (Toy::new(), Task::new());
+    let (_, gradients) = toy.gradients(&Exact, &task);
+    let step = 1e-5;
+    for (index, gradient) in gradients.iter().enumerate() {
+        for at in [0, gradient.data.len() / 2, gradient.data.len() - 1] {
+            let mut loss_at = |distance: f64| {
+                toy.weights[index].data[at] += distance;
+                let (loss, _) = toy.gradients(&Exact, &task);
+                toy.weights[index].data[at] -= distance;
+                loss
+            };
+            let want = (loss_at(step) - loss_at(-step)) / (2.0 * step);
+            let got = gradient.data[at] / LOSS_SCALE;
+            assert!(
+                (got - want).abs() < 1e-8,
+                "weight {index}, element {at}: {got}, finite differences {want}"
+            );
+        }
     }
 }
 
@@ -337,6 +364,6 @@ fn the_task_needs_attention_and_shows_a_wrong_gradient() {
     let exact = train(&Exact);
     assert!(train(&Fault::NoAttention)[STEPS - 1] > 0.5);
     for fault in [Fault::NoKeys, Fault::WeakQueries] {
-        assert!(farthest(&train(&fault), &exact) > 1e-2);
+        assert!(farthest(&train(&fault), &exact) > TOLERANCE);
     }
 }
