@@ -77,7 +77,8 @@ impl BwdVariant {
             }
             // K, V, two tiles of Q, one of dO, dS, row statistics, and P in f32.
             BwdStep::Main => 2 * keys + 3 * queries + 3 * d_s + 12 * self.block_m,
-            BwdStep::Bias => 2 * (queries + keys),
+            // K, V, Q, dO and row statistics.
+            BwdStep::Bias => 2 * (queries + keys) + 12 * self.block_m,
         }
     }
 
@@ -125,6 +126,12 @@ macro_rules! for_each_bwd_variant {
             flash_bwd_sm80_f16_hdim256_unaligned: Sm80, Main, F16, Any, Element, 256, 16 x 64, 8, 1;
             flash_bwd_dq_sm80_f16: Sm80, ConvertDq, F16, Any, Vector, 256, 0 x 0, 4, 4;
             flash_bwd_dq_sm80_f16_unaligned: Sm80, ConvertDq, F16, Any, Element, 256, 0 x 0, 4, 4;
+            flash_bwd_bias_sm80_f16_hdim32: Sm80, Bias, F16, Any, Element, 32, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_f16_hdim64: Sm80, Bias, F16, Any, Element, 64, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_f16_hdim96: Sm80, Bias, F16, Any, Element, 96, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_f16_hdim128: Sm80, Bias, F16, Any, Element, 128, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_f16_hdim192: Sm80, Bias, F16, Any, Element, 192, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_f16_hdim256: Sm80, Bias, F16, Any, Element, 256, 32 x 64, 4, 1;
             flash_bwd_delta_sm80_bf16: Sm80, Delta, Bf16, Any, Vector, 256, 0 x 0, 4, 4;
             flash_bwd_delta_sm80_bf16_unaligned: Sm80, Delta, Bf16, Any, Element, 256, 0 x 0, 4, 4;
             flash_bwd_sm80_bf16_hdim32: Sm80, Main, Bf16, Plain, Vector, 32, 64 x 128, 8, 1;
@@ -147,6 +154,12 @@ macro_rules! for_each_bwd_variant {
             flash_bwd_sm80_bf16_hdim256_unaligned: Sm80, Main, Bf16, Any, Element, 256, 16 x 64, 8, 1;
             flash_bwd_dq_sm80_bf16: Sm80, ConvertDq, Bf16, Any, Vector, 256, 0 x 0, 4, 4;
             flash_bwd_dq_sm80_bf16_unaligned: Sm80, ConvertDq, Bf16, Any, Element, 256, 0 x 0, 4, 4;
+            flash_bwd_bias_sm80_bf16_hdim32: Sm80, Bias, Bf16, Any, Element, 32, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_bf16_hdim64: Sm80, Bias, Bf16, Any, Element, 64, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_bf16_hdim96: Sm80, Bias, Bf16, Any, Element, 96, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_bf16_hdim128: Sm80, Bias, Bf16, Any, Element, 128, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_bf16_hdim192: Sm80, Bias, Bf16, Any, Element, 192, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_bf16_hdim256: Sm80, Bias, Bf16, Any, Element, 256, 32 x 64, 4, 1;
         }
     };
 }

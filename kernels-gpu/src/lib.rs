@@ -67,7 +67,7 @@ pub mod softmax;
 
 #[cfg(target_arch = "nvptx64")]
 mod entries {
-    use crate::backward::{delta, dq, key_tile, wide};
+    use crate::backward::{bias, delta, dq, key_tile, wide};
     use crate::baseline::{flash1, standard};
     use crate::flash_fwd::{Variant, flash_fwd};
     use crate::tiling::Tiling;
@@ -126,6 +126,9 @@ mod entries {
         };
         (ConvertDq, $scores:ident, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
             dq::convert::<Row>
+        };
+        (Bias, $scores:ident, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
+            bias::bias::<Row, { $block_m / 8 }>
         };
     }
 

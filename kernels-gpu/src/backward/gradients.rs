@@ -5,7 +5,7 @@
 
 use crate::backward::block::KeyHead;
 use crate::backward::key_tile::Variant;
-use crate::copy;
+use crate::copy::{self, TileCopy};
 use crate::flash_fwd::Place;
 use crate::fragment::Acc;
 use crate::ptx;
@@ -20,7 +20,9 @@ pub fn scale_d_k<const D: usize>(params: &BwdParams, acc: &mut Acc<D>) {
 
 /// Ends all reads of shared memory, so that gradients can be staged there; where the calling thread stands.
 #[inline(always)]
-pub fn before_staging() -> Place {
+pub fn before_staging<V: Variant>() -> Place {
+    // Where no query sees a key of the tile, nobody has waited for its K and V yet.
+    V::Copy::wait();
     ptx::barrier();
     Place::current_anew()
 }

@@ -11,6 +11,7 @@
 use crate::backward::block::KeyHead;
 use crate::backward::dq::{self, DqCursor};
 use crate::backward::gradients;
+use crate::backward::probabilities::Derivative;
 use crate::backward::queries::QueryPipeline;
 use crate::backward::walk::{KeyTile, Step, Work};
 use crate::copy::TileCopy;
@@ -133,7 +134,7 @@ unsafe fn key_tile<
     // Line 18.
     let Warp { mut d_k, d_v, .. } = warp;
     gradients::scale_d_k(tile.params, &mut d_k);
-    let place = gradients::before_staging();
+    let place = gradients::before_staging::<V>();
     let first_key = STRIP_ROWS * place.warp;
     // SAFETY: nothing else uses shared memory; a warp stages the rows of its keys, and this block alone writes the tile.
     unsafe {
@@ -211,7 +212,8 @@ impl<V: Variant, const M: usize, const D: usize, const STEPS: usize, const C: us
         let acc_ds = unsafe {
             // Line 10: Sᵀ = K·Qᵀ. Line 11: P = exp(S - L). Line 12: dV += Pᵀ·dO.
             let [acc_s] = mma_qk::<V::Element, _, _, 1, M>(&k, &queries.q());
-            let (p, weights) = scores.probabilities::<V, MASK, M>(acc_s, &rows);
+            let (p, weights) =
+                scores.probabilities::<V, MASK, M>(acc_s, &rows, Derivative::OfProducts);
             mma_pv::<V::Element, _, 1, M, D>(from_mut(&mut self.d_v), &[p], &queries.d_out_rows());
             // Line 13: dPᵀ = V·dOᵀ. Line 14: dS = P ∘ (dP - D).
             let mut acc_dp = rows.gradient_start::<M>();

@@ -17,6 +17,8 @@
 pub mod block;
 
 #[cfg(target_arch = "nvptx64")]
+pub mod bias;
+#[cfg(target_arch = "nvptx64")]
 pub mod delta;
 #[cfg(target_arch = "nvptx64")]
 pub mod dq;

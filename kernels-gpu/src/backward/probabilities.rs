@@ -28,7 +28,17 @@ pub struct ScoreTile<'a> {
     pub first_query: u32,
 }
 
-/// What is left of P for dS when dV has had it: P times the derivative of the softcap, negative where dropout drops.
+/// By what a gradient is taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Derivative {
+    /// The products Q·Kᵀ.
+    OfProducts,
+    /// The scores that enter the softmax.
+    OfScores,
+}
+
+/// What is left of P for dS when dV has had it: P, for a gradient of products times the
+/// derivative of the softcap; negative where dropout drops.
 pub struct Weights<const M: usize>(Acc<M>);
 
 impl<const M: usize> Weights<M> {
@@ -73,6 +83,7 @@ impl ScoreTile<'_> {
         &self,
         products: Acc<M>,
         rows: &RowStatistics<V>,
+        derivative: Derivative,
     ) -> (Acc<M>, Weights<M>) {
         let mut p = products;
         if V::Scores::IS_PLAIN {
@@ -90,7 +101,8 @@ impl ScoreTile<'_> {
             self.exponentiate::<V, MASK, M>(&mut p, LOG2_E, rows);
         }
         let mut weights = p;
-        if self.params.forward.scores.softcap != 0.0 {
+        let is_capped = self.params.forward.scores.softcap != 0.0;
+        if is_capped && derivative == Derivative::OfProducts {
             combine(&mut weights, &capped, |w, x| w * scores.cap_derivative(x));
         }
         self.drop(&mut p, &mut weights);
@@ -207,7 +219,7 @@ impl ScoreTile<'_> {
 
 /// Replaces every element `a` of `acc` by `f(a, b)` with that of `other`.
 #[inline(always)]
-fn combine<const M: usize>(acc: &mut Acc<M>, other: &Acc<M>, f: impl Fn(f32, f32) -> f32) {
+pub fn combine<const M: usize>(acc: &mut Acc<M>, other: &Acc<M>, f: impl Fn(f32, f32) -> f32) {
     let mut n = 0;
     while n < M {
         let mut i = 0;

@@ -15,7 +15,7 @@ use crate::backward::block::KeyHead;
 use crate::backward::dq::{self, DqCursor};
 use crate::backward::gradients;
 use crate::backward::key_tile::Variant;
-use crate::backward::probabilities::Weights;
+use crate::backward::probabilities::{Derivative, Weights};
 use crate::backward::queries::QueryPipeline;
 use crate::backward::rows::RowStatistics;
 use crate::backward::walk::{KeyTile, Step, Work};
@@ -83,7 +83,7 @@ unsafe fn key_tile<V: Variant, const M: usize, const D: usize, const C: usize>(t
 
     // Line 18.
     let mut gradient = warp.gradient;
-    let place = gradients::before_staging();
+    let place = gradients::before_staging::<V>();
     let role = Role::of::<V>(place.warp);
     if !role.is_values {
         gradients::scale_d_k(tile.params, &mut gradient);
@@ -204,7 +204,8 @@ impl<V: Variant, const M: usize, const D: usize, const C: usize> Work<V> for War
             mma_qk_onto::<V::Element, _, _, 1, M>(from_mut(&mut acc), &keys, &other);
             // Line 11: P = exp(S - L).
             if role.is_values {
-                let (p, weights) = scores.probabilities::<V, MASK, M>(acc, &rows);
+                let (p, weights) =
+                    scores.probabilities::<V, MASK, M>(acc, &rows, Derivative::OfProducts);
                 weights.store(self.weights());
                 acc_operand = p;
             }
