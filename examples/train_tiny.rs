@@ -37,7 +37,7 @@ use train_tiny::report::{self, Summary};
 use train_tiny::text::Text;
 
 /// Steps when the command line names no number.
-const STEPS: NonZeroUsize = NonZeroUsize::new(800).unwrap();
+const STEPS: usize = 800;
 /// Sequences per step.
 const BATCH: usize = 8;
 /// Sequences of held-out text that are judged.
@@ -48,13 +48,7 @@ const SAMPLE: usize = 240;
 const SEED: u64 = 1;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let steps = match std::env::args().nth(1) {
-        Some(number) => number.parse().map_err(|error| {
-            format!("STEPS {number:?}: {error}; pass the number of training steps, say 100")
-        })?,
-        None => STEPS,
-    };
-    let steps = NonZeroUsize::get(steps);
+    let steps = steps()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = Text::read(&root.join("ARCHITECTURE.md"))?;
     let extents = Extents {
@@ -87,6 +81,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     report::plot(&summary, &plot)?;
     println!("loss curve: {}", plot.display());
     Ok(())
+}
+
+/// The number on the command line, or [`STEPS`].
+fn steps() -> Result<usize, String> {
+    let Some(argument) = std::env::args().nth(1) else {
+        return Ok(STEPS);
+    };
+    match argument.parse::<NonZeroUsize>() {
+        Ok(steps) => Ok(steps.get()),
+        Err(error) => Err(format!(
+            "STEPS {argument:?}: {error}; pass the number of training steps, say 100"
+        )),
+    }
 }
 
 /// Trains and returns the loss of every step.

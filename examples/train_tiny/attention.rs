@@ -66,11 +66,11 @@ pub struct KernelPass {
 }
 
 impl KernelAttention {
-    /// Kernels on `device`.
+    /// Kernels on `device`; the same seed trains the same model every time.
     pub fn new(device: Device) -> KernelAttention {
         KernelAttention {
             device,
-            attention: Attention::new().causal(),
+            attention: Attention::new().causal().deterministic(),
         }
     }
 }

@@ -88,7 +88,7 @@ pub fn plot(summary: &Summary, path: &Path) -> Result<(), Box<dyn Error>> {
     chart
         .draw_series(DashedLineSeries::new(line, 8, 5, BLACK.into()))?
         .label("unigram entropy")
-        .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], BLACK));
+        .legend(|(x, y)| DashedPathElement::new([(x, y), (x + 20, y)], 8, 5, BLACK));
     chart
         .configure_series_labels()
         .label_font(("sans-serif", 15))
