@@ -77,8 +77,13 @@ impl KeyTile<'_> {
         let heads = self.params.forward.heads_per_group;
         let mut member = 0;
         while member < heads {
+            let tile = KeyTile {
+                params: self.params,
+                block: &KeyHead::current(self.params),
+                n_block: self.n_block,
+            };
             // SAFETY: the caller's promise.
-            unsafe { self.walk_head(self.block.head_k * heads + member, work) };
+            unsafe { tile.walk_head(tile.block.head_k * heads + member, work) };
             member += 1;
         }
     }
