@@ -5,6 +5,7 @@
 
 use crate::backward::block::KeyHead;
 use crate::backward::key_tile::Variant;
+use crate::backward::walk::anew;
 use crate::copy::{self, TileCopy};
 use crate::flash_fwd::Place;
 use crate::fragment::Acc;
@@ -43,7 +44,10 @@ pub unsafe fn store_staged<V: Variant>(
     let block = KeyHead::current(params);
     let extent = block.keys_extent(&params.forward, n_block * V::BLOCK_N);
     let thread = ptx::opaque(ptx::thread_index());
-    let tile = |matrix| block.keys_of(matrix).tile_below(n_block, V::BLOCK_N);
+    let tile = |matrix| {
+        let rows = block.keys_of(&anew(matrix));
+        rows.tile_below(n_block, V::BLOCK_N)
+    };
     // SAFETY: the tiles are written and a barrier has passed; this block alone writes these rows.
     unsafe {
         copy::store_as::<V::Copy, _>(thread, &tile(&params.d_k), k, extent);

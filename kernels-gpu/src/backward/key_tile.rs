@@ -58,8 +58,9 @@ pub unsafe fn flash_bwd<
         assert!(STEPS * 2 == D);
         assert!(dq::is_shared_evenly::<V>(C));
     }
-    let (mut n_block, n_blocks) = KeyHead::tiles::<V>(params);
-    while n_block < n_blocks {
+    // Line 5.
+    let mut n_block = KeyHead::current(params).first_tile;
+    while n_block < KeyHead::current(params).n_blocks::<V>() {
         let block = &KeyHead::current(params);
         let tile = KeyTile {
             params,
@@ -82,12 +83,10 @@ impl KeyHead {
         })
     }
 
-    /// Line 5: the first key tile of the calling block, and the number of all tiles of the head.
+    /// Number of key tiles of the head.
     #[inline(always)]
-    pub fn tiles<V: Variant>(params: &BwdParams) -> (u32, u32) {
-        let block = KeyHead::current(params);
-        let n_blocks = block.sequence.keys.seqlen_k.div_ceil(V::BLOCK_N);
-        (block.first_tile, n_blocks)
+    pub const fn n_blocks<V: Variant>(&self) -> u32 {
+        self.sequence.keys.seqlen_k.div_ceil(V::BLOCK_N)
     }
 }
 

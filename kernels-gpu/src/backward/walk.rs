@@ -56,16 +56,9 @@ impl KeyTile<'_> {
     #[inline(always)]
     pub unsafe fn load<V: Variant>(&self, k: SharedTile<Keys<V>>, v: SharedTile<Keys<V>>) {
         let extent = (self.block).keys_extent(&self.params.forward, self.n_block * V::BLOCK_N);
-        let from = |matrix: &Strided| {
-            // Strides in bytes would be kept in registers for the next key tile.
-            let row_stride = ptx::opaque_stride(matrix.row_stride);
-            let matrix = Strided {
-                row_stride,
-                ..*matrix
-            };
-            self.block
-                .keys_of(&matrix)
-                .tile_below(self.n_block, V::BLOCK_N)
+        let from = |matrix| {
+            let rows = self.block.keys_of(&anew(matrix));
+            rows.tile_below(self.n_block, V::BLOCK_N)
         };
         let thread = ptx::opaque(ptx::thread_index());
         // SAFETY: the caller's promise.
@@ -84,8 +77,13 @@ impl KeyTile<'_> {
         let heads = self.params.forward.heads_per_group;
         let mut member = 0;
         while member < heads {
+            let tile = KeyTile {
+                params: self.params,
+                block: &KeyHead::current(self.params),
+                n_block: self.n_block,
+            };
             // SAFETY: the caller's promise.
-            unsafe { self.walk_head(self.block.head_k * heads + member, work) };
+            unsafe { tile.walk_head(tile.block.head_k * heads + member, work) };
             member += 1;
         }
     }
@@ -100,8 +98,12 @@ impl KeyTile<'_> {
             return;
         }
         let last = tiles.end - 1;
-        let from = |matrix| {
-            let rows = self.block.queries_of(matrix, head);
+        let from = |matrix: &Strided| {
+            let matrix = Strided {
+                row_stride: matrix.row_stride,
+                ..anew(matrix)
+            };
+            let rows = self.block.queries_of(&matrix, head);
             rows.tile_below(last, V::BLOCK_M)
         };
         let (q, d_out) = (from(&self.params.forward.q), from(&self.params.d_out));
@@ -154,5 +156,17 @@ impl KeyTile<'_> {
             first_key: self.n_block * V::BLOCK_N + first_key,
             first_query: step.m_block * V::BLOCK_M,
         }
+    }
+}
+
+/// `matrix` with strides about which the compiler knows nothing: products with them are computed where they are needed,
+/// and not kept in registers from one key tile (or head) to the next.
+#[inline(always)]
+pub fn anew(matrix: &Strided) -> Strided {
+    Strided {
+        ptr: matrix.ptr,
+        batch_stride: ptx::opaque_stride(matrix.batch_stride),
+        row_stride: ptx::opaque_stride(matrix.row_stride),
+        head_stride: ptx::opaque_stride(matrix.head_stride),
     }
 }

@@ -45,8 +45,9 @@ pub unsafe fn flash_bwd_wide<V: Variant, const M: usize, const D: usize, const C
         assert!(M as u32 * 8 == V::BLOCK_M && D as u32 * 8 == V::HEAD_DIM);
         assert!(dq::is_shared_evenly::<V>(C));
     }
-    let (mut n_block, n_blocks) = KeyHead::tiles::<V>(params);
-    while n_block < n_blocks {
+    // Line 5.
+    let mut n_block = KeyHead::current(params).first_tile;
+    while n_block < KeyHead::current(params).n_blocks::<V>() {
         let block = &KeyHead::current(params);
         let tile = KeyTile {
             params,
