@@ -72,8 +72,13 @@ impl BwdVariant {
         match self.step {
             BwdStep::Delta | BwdStep::ConvertDq => 0,
             // K; V, until it is in registers, and in its place two tiles of Q, one of dO, dS, and row statistics.
-            BwdStep::Main => keys + max(keys, 3 * queries + d_s + 12 * self.block_m),
-            BwdStep::Bias => 2 * (queries + keys),
+            BwdStep::Main if self.block_n == 16 * self.warps => {
+                keys + max(keys, 3 * queries + d_s + 12 * self.block_m)
+            }
+            // K, V, two tiles of Q, one of dO, dS, row statistics, and P in f32.
+            BwdStep::Main => 2 * keys + 3 * queries + 3 * d_s + 12 * self.block_m,
+            // K, V, Q, dO and row statistics.
+            BwdStep::Bias => 2 * (queries + keys) + 12 * self.block_m,
         }
     }
 
@@ -101,20 +106,60 @@ macro_rules! for_each_bwd_variant {
             // entry: arch, step, dtype, scores, copy, head_dim, block_m x block_n, warps, blocks_per_sm;
             flash_bwd_delta_sm80_f16: Sm80, Delta, F16, Any, Vector, 256, 0 x 0, 4, 4;
             flash_bwd_delta_sm80_f16_unaligned: Sm80, Delta, F16, Any, Element, 256, 0 x 0, 4, 4;
-            flash_bwd_sm80_f16_hdim32: Sm80, Main, F16, Plain, Vector, 32, 128 x 128, 8, 1;
+            flash_bwd_sm80_f16_hdim32: Sm80, Main, F16, Plain, Vector, 32, 64 x 128, 8, 1;
             flash_bwd_sm80_f16_hdim64: Sm80, Main, F16, Plain, Vector, 64, 64 x 128, 8, 1;
             flash_bwd_sm80_f16_hdim96: Sm80, Main, F16, Plain, Vector, 96, 64 x 128, 8, 1;
             flash_bwd_sm80_f16_hdim128: Sm80, Main, F16, Plain, Vector, 128, 32 x 128, 8, 1;
+            flash_bwd_sm80_f16_hdim192: Sm80, Main, F16, Plain, Vector, 192, 32 x 64, 8, 1;
+            flash_bwd_sm80_f16_hdim256: Sm80, Main, F16, Plain, Vector, 256, 16 x 64, 8, 1;
+            flash_bwd_sm80_f16_hdim32_scores: Sm80, Main, F16, Any, Vector, 32, 64 x 128, 8, 1;
+            flash_bwd_sm80_f16_hdim64_scores: Sm80, Main, F16, Any, Vector, 64, 32 x 128, 8, 1;
+            flash_bwd_sm80_f16_hdim96_scores: Sm80, Main, F16, Any, Vector, 96, 64 x 64, 8, 1;
+            flash_bwd_sm80_f16_hdim128_scores: Sm80, Main, F16, Any, Vector, 128, 32 x 64, 8, 1;
+            flash_bwd_sm80_f16_hdim192_scores: Sm80, Main, F16, Any, Vector, 192, 32 x 64, 8, 1;
+            flash_bwd_sm80_f16_hdim256_scores: Sm80, Main, F16, Any, Vector, 256, 16 x 64, 8, 1;
+            flash_bwd_sm80_f16_hdim32_unaligned: Sm80, Main, F16, Any, Element, 32, 64 x 128, 8, 1;
+            flash_bwd_sm80_f16_hdim64_unaligned: Sm80, Main, F16, Any, Element, 64, 32 x 128, 8, 1;
+            flash_bwd_sm80_f16_hdim96_unaligned: Sm80, Main, F16, Any, Element, 96, 64 x 64, 8, 1;
+            flash_bwd_sm80_f16_hdim128_unaligned: Sm80, Main, F16, Any, Element, 128, 32 x 64, 8, 1;
+            flash_bwd_sm80_f16_hdim192_unaligned: Sm80, Main, F16, Any, Element, 192, 32 x 64, 8, 1;
+            flash_bwd_sm80_f16_hdim256_unaligned: Sm80, Main, F16, Any, Element, 256, 16 x 64, 8, 1;
             flash_bwd_dq_sm80_f16: Sm80, ConvertDq, F16, Any, Vector, 256, 0 x 0, 4, 4;
             flash_bwd_dq_sm80_f16_unaligned: Sm80, ConvertDq, F16, Any, Element, 256, 0 x 0, 4, 4;
+            flash_bwd_bias_sm80_f16_hdim32: Sm80, Bias, F16, Any, Element, 32, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_f16_hdim64: Sm80, Bias, F16, Any, Element, 64, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_f16_hdim96: Sm80, Bias, F16, Any, Element, 96, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_f16_hdim128: Sm80, Bias, F16, Any, Element, 128, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_f16_hdim192: Sm80, Bias, F16, Any, Element, 192, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_f16_hdim256: Sm80, Bias, F16, Any, Element, 256, 32 x 64, 4, 1;
             flash_bwd_delta_sm80_bf16: Sm80, Delta, Bf16, Any, Vector, 256, 0 x 0, 4, 4;
             flash_bwd_delta_sm80_bf16_unaligned: Sm80, Delta, Bf16, Any, Element, 256, 0 x 0, 4, 4;
-            flash_bwd_sm80_bf16_hdim32: Sm80, Main, Bf16, Plain, Vector, 32, 128 x 128, 8, 1;
+            flash_bwd_sm80_bf16_hdim32: Sm80, Main, Bf16, Plain, Vector, 32, 64 x 128, 8, 1;
             flash_bwd_sm80_bf16_hdim64: Sm80, Main, Bf16, Plain, Vector, 64, 64 x 128, 8, 1;
             flash_bwd_sm80_bf16_hdim96: Sm80, Main, Bf16, Plain, Vector, 96, 64 x 128, 8, 1;
             flash_bwd_sm80_bf16_hdim128: Sm80, Main, Bf16, Plain, Vector, 128, 32 x 128, 8, 1;
+            flash_bwd_sm80_bf16_hdim192: Sm80, Main, Bf16, Plain, Vector, 192, 32 x 64, 8, 1;
+            flash_bwd_sm80_bf16_hdim256: Sm80, Main, Bf16, Plain, Vector, 256, 16 x 64, 8, 1;
+            flash_bwd_sm80_bf16_hdim32_scores: Sm80, Main, Bf16, Any, Vector, 32, 64 x 128, 8, 1;
+            flash_bwd_sm80_bf16_hdim64_scores: Sm80, Main, Bf16, Any, Vector, 64, 32 x 128, 8, 1;
+            flash_bwd_sm80_bf16_hdim96_scores: Sm80, Main, Bf16, Any, Vector, 96, 64 x 64, 8, 1;
+            flash_bwd_sm80_bf16_hdim128_scores: Sm80, Main, Bf16, Any, Vector, 128, 32 x 64, 8, 1;
+            flash_bwd_sm80_bf16_hdim192_scores: Sm80, Main, Bf16, Any, Vector, 192, 32 x 64, 8, 1;
+            flash_bwd_sm80_bf16_hdim256_scores: Sm80, Main, Bf16, Any, Vector, 256, 16 x 64, 8, 1;
+            flash_bwd_sm80_bf16_hdim32_unaligned: Sm80, Main, Bf16, Any, Element, 32, 64 x 128, 8, 1;
+            flash_bwd_sm80_bf16_hdim64_unaligned: Sm80, Main, Bf16, Any, Element, 64, 32 x 128, 8, 1;
+            flash_bwd_sm80_bf16_hdim96_unaligned: Sm80, Main, Bf16, Any, Element, 96, 64 x 64, 8, 1;
+            flash_bwd_sm80_bf16_hdim128_unaligned: Sm80, Main, Bf16, Any, Element, 128, 32 x 64, 8, 1;
+            flash_bwd_sm80_bf16_hdim192_unaligned: Sm80, Main, Bf16, Any, Element, 192, 32 x 64, 8, 1;
+            flash_bwd_sm80_bf16_hdim256_unaligned: Sm80, Main, Bf16, Any, Element, 256, 16 x 64, 8, 1;
             flash_bwd_dq_sm80_bf16: Sm80, ConvertDq, Bf16, Any, Vector, 256, 0 x 0, 4, 4;
             flash_bwd_dq_sm80_bf16_unaligned: Sm80, ConvertDq, Bf16, Any, Element, 256, 0 x 0, 4, 4;
+            flash_bwd_bias_sm80_bf16_hdim32: Sm80, Bias, Bf16, Any, Element, 32, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_bf16_hdim64: Sm80, Bias, Bf16, Any, Element, 64, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_bf16_hdim96: Sm80, Bias, Bf16, Any, Element, 96, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_bf16_hdim128: Sm80, Bias, Bf16, Any, Element, 128, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_bf16_hdim192: Sm80, Bias, Bf16, Any, Element, 192, 64 x 64, 4, 1;
+            flash_bwd_bias_sm80_bf16_hdim256: Sm80, Bias, Bf16, Any, Element, 256, 32 x 64, 4, 1;
         }
     };
 }

@@ -55,6 +55,9 @@ pub struct Vector;
 impl TileCopy for Vector {
     #[inline(always)]
     unsafe fn load_as<S: Shape>(thread: u32, to: SharedTile<S>, from: &GlobalTile, extent: Extent) {
+        if S::COPIERS < S::THREADS && thread >= S::COPIERS {
+            return;
+        }
         let own = ThreadChunk::of::<S>(thread);
         let shared = to.chunk(own.row, own.chunk);
         let mut global = from.chunk(own.row, own.chunk);
@@ -178,6 +181,9 @@ pub fn for_each_chunk<S: Shape>(visit: impl FnMut(u32, u32)) {
 /// The bound depends on the thread, which keeps the loop a loop: this is for code where size matters more than speed.
 #[inline(always)]
 fn for_each_chunk_of<S: Shape>(thread: u32, mut visit: impl FnMut(u32, u32)) {
+    if S::COPIERS < S::THREADS && thread >= S::COPIERS {
+        return;
+    }
     let own = ThreadChunk::of::<S>(thread);
     let mut row = own.row;
     while row < S::ROWS {

@@ -74,25 +74,32 @@ impl Dropout {
         }
     }
 
-    /// Calls `visit(n, i, is_kept)` for every element of a strip of 16 keys against `8 * N` queries, the first one a
-    /// multiple of 32: element `i` of column tile `n`.
+    /// Calls `visit(n, i, is_kept)` for every element of a strip of 16 keys against `8 * N` queries: element `i` of
+    /// column tile `n`. The first query is a multiple of 32, or of 16 when `N` is not a multiple of 4.
     #[inline(always)]
     pub fn visit_key_rows<const N: usize>(
         &self,
         first: KeyRows,
         mut visit: impl FnMut(usize, usize, bool),
     ) {
-        const { assert!(N.is_multiple_of(4), "a call is for four column tiles") };
+        const { assert!(N.is_multiple_of(2), "strips are 16 queries") };
+        // Column tiles that share a call.
+        let per_call = if N.is_multiple_of(4) { 4 } else { 2 };
         let mut call = 0;
-        // Groups of four column tiles, and the two columns of a lane in each.
-        while call < N / 2 {
-            let (group, c) = (call / 2, call % 2);
-            let row = first.query + 32 * group as u32 + c as u32;
-            let words = random_words(self.seed, self.subsequence, row, first.key);
+        // Groups of column tiles, and the two columns of a lane in each.
+        while call < 2 * N / per_call {
+            let (tile, c) = (call / 2 * per_call, call % 2);
+            let row = first.query + 8 * tile as u32 + c as u32;
+            let [w0, w1, w2, w3] = random_words(self.seed, self.subsequence, row, first.key);
+            let lower = row / STRIP_ROWS % 2 != 0;
+            let words = match per_call {
+                2 if lower => [w2, w3, 0, 0],
+                _ => [w0, w1, w2, w3],
+            };
             let mut w = 0;
-            while w < 4 {
-                visit(4 * group + w, c, self.keeps(words[w]));
-                visit(4 * group + w, 2 + c, self.keeps(words[w] >> 16));
+            while w < per_call {
+                visit(tile + w, c, self.keeps(words[w]));
+                visit(tile + w, 2 + c, self.keeps(words[w] >> 16));
                 w += 1;
             }
             call += 1;
@@ -163,11 +170,9 @@ mod tests {
         query_rows_agree::<4>(32);
     }
 
-    #[test]
-    fn a_strip_of_keys_keeps_what_the_definition_keeps() {
-        const N: usize = 8;
+    fn key_rows_agree<const N: usize>(first_query: u32) {
         let (dropout, subsequence) = dropout();
-        let (first_query, first_key) = (96, 80);
+        let first_key = 80;
         for lane in 0..32 {
             let first = KeyRows {
                 query: first_query + acc_col(lane, 0),
@@ -183,5 +188,13 @@ mod tests {
             });
             assert_eq!(seen.len(), N * 4);
         }
+    }
+
+    #[test]
+    fn strips_of_keys_keep_what_the_definition_keeps() {
+        key_rows_agree::<8>(96);
+        key_rows_agree::<4>(32);
+        key_rows_agree::<2>(64);
+        key_rows_agree::<2>(80);
     }
 }

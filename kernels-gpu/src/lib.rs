@@ -67,7 +67,7 @@ pub mod softmax;
 
 #[cfg(target_arch = "nvptx64")]
 mod entries {
-    use crate::backward::{delta, dq, key_tile};
+    use crate::backward::{bias, delta, dq, key_tile, wide};
     use crate::baseline::{flash1, standard};
     use crate::flash_fwd::{Variant, flash_fwd};
     use crate::tiling::Tiling;
@@ -107,7 +107,7 @@ mod entries {
         (Delta, $scores:ident, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
             delta::delta::<Row>
         };
-        (Main, Plain, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
+        (Main, $scores:ident, $head_dim:literal, $block_m:literal x 128, $warps:literal) => {
             key_tile::flash_bwd::<
                 Row,
                 { $block_m / 8 },
@@ -116,14 +116,25 @@ mod entries {
                 { $head_dim * ($block_m / 16) / $warps / 8 },
             >
         };
+        (Main, $scores:ident, $head_dim:literal, $block_m:literal x 64, $warps:literal) => {
+            wide::flash_bwd_wide::<
+                Row,
+                { $block_m / 8 },
+                { $head_dim / 8 },
+                { $head_dim * ($block_m / 16) / $warps / 8 },
+            >
+        };
         (ConvertDq, $scores:ident, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
             dq::convert::<Row>
+        };
+        (Bias, $scores:ident, $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal) => {
+            bias::bias::<Row, { $block_m / 8 }>
         };
     }
 
     macro_rules! bwd_entries {
         ($($entry:ident: $arch:ident, $step:ident, $dtype:ident, $scores:ident, $copy:ident,
-           $head_dim:literal, $block_m:literal x $block_n:literal, $warps:literal, $blocks_per_sm:literal;)*) => { $(
+           $head_dim:literal, $block_m:literal x $block_n:tt, $warps:literal, $blocks_per_sm:literal;)*) => { $(
             /// Kernel entry of one row of the table of backward kernels.
             ///
             /// # Safety
@@ -139,6 +150,7 @@ mod entries {
                 }
                 impl key_tile::Variant for Row {
                     type Element = mma::$dtype;
+                    type Scores = scores::$scores;
                     type Copy = copy::$copy;
                 }
                 // SAFETY: the launch contract of the entry.

@@ -85,6 +85,21 @@ pub unsafe fn mma_qk<E: Element, Q: Shape, K: Shape, const STRIPS: usize, const 
     k: &LaneAddress<K>,
 ) -> [Acc<N>; STRIPS] {
     let mut acc_s = [Acc::zero(); STRIPS];
+    // SAFETY: the caller's promise.
+    unsafe { mma_qk_onto::<E, _, _, STRIPS, N>(&mut acc_s, q, k) };
+    acc_s
+}
+
+/// S += Q·Kᵀ as [`mma_qk`], which begins with zeros.
+///
+/// # Safety
+/// As [`mma_qk`].
+#[inline(always)]
+pub unsafe fn mma_qk_onto<E: Element, Q: Shape, K: Shape, const STRIPS: usize, const N: usize>(
+    acc_s: &mut [Acc<N>; STRIPS],
+    q: &LaneAddress<Q>,
+    k: &LaneAddress<K>,
+) {
     let mut step = 0;
     while step < Q::COLS / 16 {
         let mut a = [[0; 4]; STRIPS];
@@ -99,12 +114,11 @@ pub unsafe fn mma_qk<E: Element, Q: Shape, K: Shape, const STRIPS: usize, const 
             // SAFETY: the caller's promise: a piece of the K tile.
             let b = unsafe { ptx::ldmatrix(k.piece(pair as u32, step)) };
             // SAFETY: the caller's promise.
-            unsafe { mma_pair::<E, STRIPS, N>(&mut acc_s, &a, b, pair) };
+            unsafe { mma_pair::<E, STRIPS, N>(acc_s, &a, b, pair) };
             pair += 1;
         }
         step += 1;
     }
-    acc_s
 }
 
 /// One strip as first operand of products over all its columns: a fragment for each 16 of them.

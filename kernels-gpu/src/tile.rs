@@ -53,8 +53,14 @@ pub trait Shape {
     const PAGE_BYTES: u32 = Self::ROWS * Self::ROW_BYTES;
     /// Bytes of the tile.
     const BYTES: u32 = Self::PAGES * Self::PAGE_BYTES;
-    /// Rows that the block copies at once: each thread takes one chunk of one page.
-    const PASS_ROWS: u32 = Self::THREADS / Self::PAGE_CHUNKS;
+    /// Threads that copy: no more than a page has chunks.
+    const COPIERS: u32 = if Self::THREADS < Self::ROWS * Self::PAGE_CHUNKS {
+        Self::THREADS
+    } else {
+        Self::ROWS * Self::PAGE_CHUNKS
+    };
+    /// Rows that the block copies at once: each of these threads takes one chunk of one page.
+    const PASS_ROWS: u32 = Self::COPIERS / Self::PAGE_CHUNKS;
     /// Passes over one page.
     const PASSES: u32 = {
         // The swizzle repeats every 8 rows: a thread's chunk keeps its place from pass to pass.

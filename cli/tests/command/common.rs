@@ -153,6 +153,12 @@ impl Stored {
         }
     }
 
+    pub fn as_floats(&self) -> Vec<f32> {
+        assert_eq!(self.dtype, Dtype::F32);
+        let (words, _) = self.data.as_chunks();
+        words.iter().copied().map(f32::from_le_bytes).collect()
+    }
+
     /// The same elements in another shape.
     pub fn reshaped(&self, shape: &[usize]) -> Stored {
         assert_eq!(

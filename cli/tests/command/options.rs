@@ -56,8 +56,10 @@ fn every_option_changes_the_output_and_passes_the_check_on_every_device() {
                 assert!(output["out"] != other["out"], "{one:?} and {two:?}");
             }
         }
-        // The log-sum-exp is that without dropout.
-        assert!(outputs[12]["lse"] == outputs[0]["lse"]);
+        // The log-sum-exp is that without dropout, up to the rounding of another kernel.
+        let lse = |output: &Tensors| output["lse"].as_floats();
+        let pairs = lse(&outputs[12]).into_iter().zip(lse(&outputs[0]));
+        assert!(pairs.into_iter().all(|(x, y)| (x - y).abs() < 1e-4));
     }
 }
 

@@ -12,10 +12,10 @@ use crate::backward::rows::QueryTile;
 use crate::block_info::div_rem;
 use crate::copy::TileCopy;
 use crate::flash_fwd::Place;
-use crate::fragment::{Acc, ROW_HALF, STRIP_ROWS};
-use crate::mma::Element;
+use crate::fragment::{Acc, ROW_HALF, STRIP_ROWS, chunks_first, rows_first};
+use crate::mma::{Element, mma_transposed_pv};
 use crate::ptx;
-use crate::tile::CHUNK_COLS;
+use crate::tile::{CHUNK_COLS, Keys, KeysByQueries, SharedTile};
 use crate::tiling::Tiling;
 use abi::BwdParams;
 
@@ -33,10 +33,15 @@ pub const fn accumulator(params: &BwdParams, slice: u32, first_row: u64, cols: u
 pub struct DqCursor(u64);
 
 impl DqCursor {
-    /// In the tile at `tile`, an [`accumulator`], from fragment number `first` on.
+    /// Of this warp in slice `slice` of the tile that begins with scratch row `first_row`, with `col_tiles` column tiles
+    /// for each warp.
     #[inline(always)]
-    pub const fn new(tile: u64, first: u32, lane: u32) -> Self {
-        DqCursor(tile + 4 * (first as u64 * FRAGMENT + lane as u64))
+    pub fn new<T: Tiling>(params: &BwdParams, slice: u32, first_row: u64, col_tiles: u32) -> Self {
+        let place = Place::current_anew();
+        let (strip, col_slice) = warp_place::<T>(place.warp);
+        let fragment = strip * (T::HEAD_DIM / 8) + col_slice * col_tiles;
+        let tile = accumulator(params, slice, first_row, T::HEAD_DIM);
+        DqCursor(tile + 4 * (fragment as u64 * FRAGMENT + place.lane as u64))
     }
 
     /// Moves to the tile above.
@@ -61,6 +66,42 @@ impl DqCursor {
             }
             n += 1;
         }
+    }
+}
+
+/// Which strip of 16 rows and which slice of the columns of dQ `warp` computes.
+#[inline(always)]
+const fn warp_place<T: Tiling>(warp: u32) -> (u32, u32) {
+    let strips = T::BLOCK_M / STRIP_ROWS;
+    (warp % strips, warp / strips)
+}
+
+/// Whether all of a tile of dQ is computed when each warp has `col_tiles` column tiles of a strip.
+pub const fn is_shared_evenly<T: Tiling>(col_tiles: usize) -> bool {
+    col_tiles as u32 * CHUNK_COLS * T::WARPS == T::HEAD_DIM * (T::BLOCK_M / STRIP_ROWS)
+        && col_tiles.is_multiple_of(2)
+}
+
+/// Line 15: adds dS·K of a key tile to dQ / softmax_scale, `8 * C` columns of one strip for this warp.
+///
+/// # Safety
+/// dSᵀ and K are in shared memory; `d_q` is as [`DqCursor::add`] asks.
+#[inline(always)]
+pub unsafe fn add<V: Variant, const C: usize>(
+    d_s: SharedTile<KeysByQueries<V>>,
+    k: SharedTile<Keys<V>>,
+    place: Place,
+    d_q: &DqCursor,
+) {
+    let (strip, slice) = warp_place::<V>(place.warp);
+    let d_s = d_s.lane(0, chunks_first(place.lane));
+    let k = k.lane(0, rows_first(place.lane));
+    let first_step = slice * (C as u32 / 2);
+    let mut acc = Acc::<C>::zero();
+    // SAFETY: the caller's promise.
+    unsafe {
+        mma_transposed_pv::<V::Element, _, _, C>(&mut acc, (&d_s, strip), (&k, first_step));
+        d_q.add(&acc);
     }
 }
 

@@ -17,6 +17,8 @@
 pub mod block;
 
 #[cfg(target_arch = "nvptx64")]
+pub mod bias;
+#[cfg(target_arch = "nvptx64")]
 pub mod delta;
 #[cfg(target_arch = "nvptx64")]
 pub mod dq;
@@ -25,6 +27,12 @@ pub mod gradients;
 #[cfg(target_arch = "nvptx64")]
 pub mod key_tile;
 #[cfg(target_arch = "nvptx64")]
+pub mod probabilities;
+#[cfg(target_arch = "nvptx64")]
 pub mod queries;
 #[cfg(target_arch = "nvptx64")]
 pub mod rows;
+#[cfg(target_arch = "nvptx64")]
+pub mod walk;
+#[cfg(target_arch = "nvptx64")]
+pub mod wide;

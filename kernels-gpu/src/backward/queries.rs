@@ -101,36 +101,55 @@ impl<V: Variant> QueryPipeline<V> {
     /// Q of this step as second operand of a product over head_dim.
     #[inline(always)]
     pub fn q(&self) -> LaneAddress<Queries<V>> {
-        self.current_q().lane(0, chunks_first(self.lane))
+        self.lane_of(self.q_tile())
     }
 
     /// Q of this step as second operand of a product over queries.
     #[inline(always)]
     pub fn q_rows(&self) -> LaneAddress<Queries<V>> {
-        self.current_q().lane(0, rows_first(self.lane))
+        self.lane_rows_of(self.q_tile())
     }
 
     /// dO of this step as second operand of a product over head_dim.
     #[inline(always)]
     pub fn d_out(&self) -> LaneAddress<Queries<V>> {
-        self.d_out.lane(0, chunks_first(self.lane))
+        self.lane_of(self.d_out)
     }
 
     /// dO of this step as second operand of a product over queries.
     #[inline(always)]
     pub fn d_out_rows(&self) -> LaneAddress<Queries<V>> {
-        self.d_out.lane(0, rows_first(self.lane))
+        self.lane_rows_of(self.d_out)
+    }
+
+    /// Q of this step.
+    #[inline(always)]
+    pub fn q_tile(&self) -> SharedTile<Queries<V>> {
+        SharedTile::at(self.q.base() + self.stage)
+    }
+
+    /// dO of this step.
+    #[inline(always)]
+    pub fn d_out_tile(&self) -> SharedTile<Queries<V>> {
+        self.d_out
+    }
+
+    /// `tile` as second operand of a product over head_dim.
+    #[inline(always)]
+    pub fn lane_of(&self, tile: SharedTile<Queries<V>>) -> LaneAddress<Queries<V>> {
+        tile.lane(0, chunks_first(self.lane))
+    }
+
+    /// `tile` as second operand of a product over queries.
+    #[inline(always)]
+    pub fn lane_rows_of(&self, tile: SharedTile<Queries<V>>) -> LaneAddress<Queries<V>> {
+        tile.lane(0, rows_first(self.lane))
     }
 
     /// The row statistics of this step.
     #[inline(always)]
     pub fn rows(&self) -> RowStatistics<V> {
         RowStatistics::at(self.rows, self.lane)
-    }
-
-    #[inline(always)]
-    fn current_q(&self) -> SharedTile<Queries<V>> {
-        SharedTile::at(self.q.base() + self.stage)
     }
 
     /// # Safety

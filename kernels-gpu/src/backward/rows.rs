@@ -1,11 +1,12 @@
 //! Query tiles in the scratch of a backward pass, and the values of their rows.
 
+use crate::backward::key_tile::Variant;
 use crate::block_info::div_rem;
 use crate::fragment::{Acc, acc_col};
 use crate::ptx;
+use crate::scores::ScoreKind;
 use crate::sequence::Sequence;
 use crate::tile::GlobalTile;
-use crate::tiling::Tiling;
 use abi::{BwdParams, RowValues, Strided};
 use core::marker::PhantomData;
 
@@ -94,7 +95,7 @@ pub struct RowStatistics<T> {
     tiling: PhantomData<T>,
 }
 
-impl<T: Tiling> RowStatistics<T> {
+impl<T: Variant> RowStatistics<T> {
     /// Bytes of the statistics of a tile.
     pub const BYTES: u32 = 12 * T::BLOCK_M;
 
@@ -118,18 +119,27 @@ impl<T: Tiling> RowStatistics<T> {
         unsafe { ptx::load_shared_pair(self.lse_log2 + 32 * n as u32) }.map(f32::from_bits)
     }
 
-    /// An accumulator of dPᵀ that holds -D.
+    /// -D of those columns, as an accumulator of dPᵀ has it.
     ///
     /// # Safety
     /// The statistics are in shared memory.
     #[inline(always)]
-    pub unsafe fn neg_delta<const M: usize>(&self) -> Acc<M> {
+    pub unsafe fn neg_delta(&self, n: usize) -> [f32; 4] {
+        // SAFETY: the caller's promise; a multiple of 16 bytes.
+        unsafe { ptx::load_shared(self.neg_delta + 64 * n as u32) }.map(f32::from_bits)
+    }
+
+    /// What dPᵀ = V·dOᵀ is added to: -D, unless dropout comes between.
+    ///
+    /// # Safety
+    /// The statistics are in shared memory.
+    #[inline(always)]
+    pub unsafe fn gradient_start<const M: usize>(&self) -> Acc<M> {
         let mut acc = Acc::zero();
         let mut n = 0;
-        while n < M {
-            // SAFETY: the caller's promise; a multiple of 16 bytes.
-            let words = unsafe { ptx::load_shared(self.neg_delta + 64 * n as u32) };
-            acc.0[n] = words.map(f32::from_bits);
+        while T::Scores::IS_PLAIN && n < M {
+            // SAFETY: the caller's promise.
+            acc.0[n] = unsafe { self.neg_delta(n) };
             n += 1;
         }
         acc
