@@ -132,7 +132,7 @@ fn a_bias_of_minus_infinity_hides_keys() {
     let [q, k, v] = case.upload::<f16>(&device);
     let d_out = Tensor::from_slice(&device, case.q_shape(), &case.d_out::<f16>()).unwrap();
     // Row 3 sees nothing, the others the keys whose number is no multiple of 3.
-    let hides = |at: usize| at / 70 == 3 || at % 70 % 3 == 0;
+    let hides = |at: usize| at / 70 == 3 || (at % 70).is_multiple_of(3);
     let value = |at| {
         if hides(at) {
             f16::NEG_INFINITY

@@ -45,14 +45,14 @@ fn arrays_of_the_workspace_follow_each_other_aligned() {
     let plan = plan(&args(2, 1000, 4, 2));
     let main = plan.launches[1].0;
     let (params, tiles) = (&plan.params, 2 * 1000u64.div_ceil(main.block_m.into()));
+    // Four heads.
     let rows = 4 * tiles * u64::from(main.block_m);
     assert_eq!(u64::from(params.scratch_tiles), tiles);
-    assert_eq!(params.lse_log2, 10 << 40);
-    assert!(params.neg_delta >= params.lse_log2 + 4 * rows);
-    assert!(params.dq_accum >= params.neg_delta + 4 * rows);
+    assert_eq!(params.row_statistics, 10 << 40);
+    assert!(params.dq_accum >= params.row_statistics + 4 * 3 * rows);
     let end = params.dq_accum + 4 * rows * 64;
     assert_eq!((10 << 40) + plan.workspace_bytes, end);
-    for array in [params.lse_log2, params.neg_delta, params.dq_accum] {
+    for array in [params.row_statistics, params.dq_accum] {
         assert!(array.is_multiple_of(256));
     }
 }
