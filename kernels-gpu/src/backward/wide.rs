@@ -52,7 +52,7 @@ pub unsafe fn flash_bwd_wide<V: Variant, const M: usize, const D: usize, const C
         let tile = KeyTile {
             params,
             block,
-            n_block,
+            n_block: ptx::opaque(n_block),
         };
         // SAFETY: the launch is as promised; the tile before has left shared memory free.
         unsafe { key_tile::<V, M, D, C>(&tile) };
