@@ -116,7 +116,7 @@ mod entries {
                 { $head_dim * ($block_m / 16) / $warps / 8 },
             >
         };
-        (Main, $scores:ident, $head_dim:literal, $block_m:literal x 64, $warps:literal) => {
+        (Main, $scores:ident, $head_dim:literal, $block_m:literal x $block_n:tt, $warps:literal) => {
             wide::flash_bwd_wide::<
                 Row,
                 { $block_m / 8 },

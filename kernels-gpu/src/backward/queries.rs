@@ -26,7 +26,8 @@ pub struct QueryPipeline<V: Variant> {
     rows: u32,
     /// Bytes from stage 0 to the stage of the current step.
     stage: u32,
-    lane: u32,
+    /// The calling lane.
+    pub lane: u32,
     head_dim: u32,
 }
 
