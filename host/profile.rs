@@ -26,9 +26,9 @@ pub use ptx_emulator::{
     occupancy,
 };
 
-use crate::attention::Attention;
+use crate::attention::{Attention, Forward};
 use crate::device::Device;
-use crate::element::AttentionElement;
+use crate::element::{AttentionElement, Element};
 use crate::emulated::{EmulatorOptions, Progress};
 use crate::error::Error;
 use crate::tensor::Tensor;
@@ -144,31 +144,102 @@ pub fn forward<T: AttentionElement>(
     counters: CounterOptions,
     progress: Option<Progress>,
 ) -> Result<Profile, Error> {
-    let [q, k, v] = inputs;
-    attention.check(q.0, k.0, v.0)?;
-    let recorder = Recorder::new(counters);
-    let device = Device::emulated_with(EmulatorOptions {
-        record: Some(recorder.clone()),
-        progress,
-        ..EmulatorOptions::default()
-    });
-    let tensor = |(shape, data)| Tensor::from_slice(&device, shape, data);
-    let (q, k, v) = (tensor(q)?, tensor(k)?, tensor(v)?);
-    let result = attention.forward(&q, &k, &v)?;
-    let tensors = [
-        ("q", q.device_ptr()),
-        ("k", k.device_ptr()),
-        ("v", v.device_ptr()),
-        ("out", result.out.device_ptr()),
-        ("lse", result.lse.device_ptr()),
-    ];
+    let run = Run::new(attention, inputs, counters, progress)?;
     Ok(Profile {
-        launches: recorder.take(),
-        tensors: tensors
-            .map(|(name, address)| TensorName {
-                name: name.to_owned(),
-                address,
-            })
-            .into(),
+        launches: run.recorder.take(),
+        tensors: run.tensors(),
     })
+}
+
+/// As [`forward`], for the gradients of q, k and v from `d_out`, row-major and shaped as q. The forward pass before is not
+/// counted.
+///
+/// # Errors
+///
+/// As [`Attention::backward`] and [`Tensor::from_slice`].
+pub fn backward<T: AttentionElement>(
+    attention: &Attention,
+    inputs: [([usize; 4], &[T]); 3],
+    d_out: &[T],
+    counters: CounterOptions,
+    progress: Option<Progress>,
+) -> Result<Profile, Error> {
+    let run = Run::new(attention, inputs, counters, progress)?;
+    let [q, k, v] = &run.inputs;
+    let d_out = Tensor::from_slice(q.device(), q.shape(), d_out)?;
+    run.recorder.take();
+    let gradients = attention.backward([q, k, v], &run.forward, &d_out, None)?;
+    let launches = run.recorder.take();
+    let mut tensors = run.tensors();
+    for (name, tensor) in [
+        ("d_out", &d_out),
+        ("d_q", &gradients.d_q),
+        ("d_k", &gradients.d_k),
+        ("d_v", &gradients.d_v),
+    ] {
+        tensors.push(TensorName::new(name, tensor));
+    }
+    let allocations = launches.iter().flat_map(|it| &it.counters.allocations);
+    let unknown = allocations
+        .map(|allocation| allocation.address)
+        .find(|address| tensors.iter().all(|tensor| tensor.address != *address));
+    // The only memory that the caller does not know.
+    tensors.extend(unknown.map(|address| TensorName {
+        name: "workspace".to_owned(),
+        address,
+    }));
+    Ok(Profile { launches, tensors })
+}
+
+/// A forward pass on a device that counts.
+struct Run<T: AttentionElement> {
+    recorder: Recorder,
+    inputs: [Tensor<T>; 3],
+    forward: Forward<T>,
+}
+
+impl<T: AttentionElement> Run<T> {
+    fn new(
+        attention: &Attention,
+        inputs: [([usize; 4], &[T]); 3],
+        counters: CounterOptions,
+        progress: Option<Progress>,
+    ) -> Result<Run<T>, Error> {
+        let [q, k, v] = inputs;
+        attention.check(q.0, k.0, v.0)?;
+        let recorder = Recorder::new(counters);
+        let device = Device::emulated_with(EmulatorOptions {
+            record: Some(recorder.clone()),
+            progress,
+            ..EmulatorOptions::default()
+        });
+        let tensor = |(shape, data)| Tensor::from_slice(&device, shape, data);
+        let (q, k, v) = (tensor(q)?, tensor(k)?, tensor(v)?);
+        let forward = attention.forward(&q, &k, &v)?;
+        Ok(Run {
+            recorder,
+            inputs: [q, k, v],
+            forward,
+        })
+    }
+
+    fn tensors(&self) -> Vec<TensorName> {
+        let [q, k, v] = &self.inputs;
+        vec![
+            TensorName::new("q", q),
+            TensorName::new("k", k),
+            TensorName::new("v", v),
+            TensorName::new("out", &self.forward.out),
+            TensorName::new("lse", &self.forward.lse),
+        ]
+    }
+}
+
+impl TensorName {
+    fn new<T: Element, const N: usize>(name: &str, tensor: &Tensor<T, N>) -> TensorName {
+        TensorName {
+            name: name.to_owned(),
+            address: tensor.device_ptr(),
+        }
+    }
 }

@@ -78,6 +78,20 @@ pub fn forward<T: AttentionElement>(
     attend(spec, [&widen(q), &widen(k), &widen(v)], &|exact| exact)
 }
 
+/// As [`forward`], of inputs that no 16-bit type has rounded: for training wholly in f64 and for finite differences.
+///
+/// # Errors
+///
+/// [`ReferenceError`] when slices, extents and options do not fit together.
+pub fn forward_f64(
+    spec: &Spec,
+    q: &[f64],
+    k: &[f64],
+    v: &[f64],
+) -> Result<Reference, ReferenceError> {
+    attend(spec, [q, k, v], &|exact| exact)
+}
+
 /// The same computation by the plain method in the precision of `T`: scaled keys, scores after each step,
 /// probabilities before and after dropout, and output are each rounded to `T`. Its distance from [`forward`] tells how
 /// much error the input's precision alone explains.
@@ -121,7 +135,24 @@ pub fn backward<T: AttentionElement>(
     d_lse: Option<&[f32]>,
 ) -> Result<Gradients, ReferenceError> {
     let inputs = [q, k, v, d_out].map(widen);
-    differentiate(spec, inputs.each_ref(), widen_lse(d_lse), &|exact| exact)
+    differentiate(spec, slices(&inputs), widen_lse(d_lse), &|exact| exact)
+}
+
+/// As [`backward`], of inputs and gradients that no 16-bit type has rounded.
+///
+/// # Errors
+///
+/// [`ReferenceError`] when slices, extents and options do not fit together.
+pub fn backward_f64(
+    spec: &Spec,
+    q: &[f64],
+    k: &[f64],
+    v: &[f64],
+    d_out: &[f64],
+    d_lse: Option<&[f64]>,
+) -> Result<Gradients, ReferenceError> {
+    let d_lse = d_lse.map(<[f64]>::to_vec);
+    differentiate(spec, [q, k, v, d_out], d_lse, &|exact| exact)
 }
 
 /// The same computation by the plain method in the precision of `T`: everything that [`forward_low_precision`] rounds,
@@ -140,7 +171,7 @@ pub fn backward_low_precision<T: AttentionElement>(
     d_lse: Option<&[f32]>,
 ) -> Result<Gradients, ReferenceError> {
     let inputs = [q, k, v, d_out].map(widen);
-    differentiate(spec, inputs.each_ref(), widen_lse(d_lse), &round_to::<T>)
+    differentiate(spec, slices(&inputs), widen_lse(d_lse), &round_to::<T>)
 }
 
 /// Softmax weights of one head of one batch entry before dropout, `[seqlen_q, seqlen_k]` row-major, in f64; 0 where a
@@ -229,7 +260,7 @@ fn attend(
 /// Backward over all heads for q, k, v and the gradient of the output; every intermediate result goes through `round`.
 fn differentiate(
     spec: &Spec,
-    [q, k, v, d_out]: [&Vec<f64>; 4],
+    [q, k, v, d_out]: [&[f64]; 4],
     d_lse: Option<Vec<f64>>,
     round: &(impl Fn(f64) -> f64 + Sync),
 ) -> Result<Gradients, ReferenceError> {
@@ -308,6 +339,10 @@ fn for_each_head<R: Send>(
 
 fn widen<T: AttentionElement>(x: &[T]) -> Vec<f64> {
     x.iter().map(|x| x.to_f64()).collect()
+}
+
+fn slices(tensors: &[Vec<f64>; 4]) -> [&[f64]; 4] {
+    tensors.each_ref().map(Vec::as_slice)
 }
 
 fn widen_lse(x: Option<&[f32]>) -> Option<Vec<f64>> {

@@ -9,7 +9,7 @@ use crate::gradients::{self, Gradients};
 use crate::raw::{RawForward, RawSequences, RawTensor};
 use crate::raw_backward::RawBackward;
 use crate::tensor::{Tensor, TensorError};
-use abi::FwdVariant;
+use abi::{BwdVariant, FwdVariant};
 
 /// How packed queries and keys are cut into sequences, checked and on a device. Made once, used by every layer.
 ///
@@ -54,6 +54,8 @@ pub struct GradientsVarlen<T: AttentionElement> {
     pub d_v: Tensor<T, 3>,
     /// With respect to the bias, if there is one.
     pub d_bias: Option<Bias>,
+    /// The kernels that ran, in order.
+    pub variants: Vec<&'static BwdVariant>,
 }
 
 impl CuSeqlens {
@@ -246,12 +248,13 @@ impl Attention {
                 &mut gradients,
             )
         };
-        gradients::launch_and_wait(device, args)?;
+        let variants = gradients::launch_and_wait(device, args)?;
         Ok(GradientsVarlen {
             d_q: gradients.d_q.without_batch(),
             d_k: gradients.d_k.without_batch(),
             d_v: gradients.d_v.without_batch(),
             d_bias: gradients.d_bias,
+            variants,
         })
     }
 

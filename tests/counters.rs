@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use abi::FWD_VARIANTS;
+use abi::{BWD_VARIANTS, FWD_VARIANTS};
 use flash_attention::baseline::{self, Algorithm};
 use flash_attention::profile::{CounterOptions, Counters, InstructionClass, Recorder};
 use flash_attention::{
-    Attention, AttentionElement, Buffer, CopyKind, Device, Dtype, EmulatorOptions, FwdVariant,
-    KERNEL_COMPILER, ScoreKind, Tensor, bf16, f16, kernels,
+    Attention, AttentionElement, Bias, Buffer, BwdStep, BwdVariant, CopyKind, Device, Dtype,
+    EmulatorOptions, Forward, FwdVariant, Gradients, KERNEL_COMPILER, ScoreKind, Tensor, bf16, f16,
+    kernels,
 };
 
 /// Counts may move by this part of the blessed ones.
@@ -68,6 +69,19 @@ fn counted() -> BTreeMap<String, Row> {
             variant.entry
         );
     }
+    for variant in BWD_VARIANTS.iter().filter(|v| v.step == BwdStep::Main) {
+        let (device, recorder) = counting_device();
+        match variant.dtype {
+            Dtype::F16 => backward::<f16>(&device, variant),
+            Dtype::Bf16 => backward::<bf16>(&device, variant),
+        }
+        add(&mut rows, &recorder);
+        assert!(
+            rows.contains_key(variant.entry),
+            "{} did not run",
+            variant.entry
+        );
+    }
     for algorithm in [Algorithm::Standard, Algorithm::Flash1] {
         for head_dim in [64, 128] {
             let (device, recorder) = counting_device();
@@ -91,7 +105,8 @@ fn counting_device() -> (Device, Recorder) {
 fn add(rows: &mut BTreeMap<String, Row>, recorder: &Recorder) {
     for launch in recorder.take() {
         let counts = COLUMNS.iter().map(|(_, _, count)| count(&launch.counters));
-        rows.insert(launch.entry, counts.collect());
+        // Kernels that serve several problems are counted on the first of them.
+        rows.entry(launch.entry).or_insert_with(|| counts.collect());
     }
 }
 
@@ -106,18 +121,57 @@ fn tensor<T: AttentionElement>(device: &Device, offset: usize, shape: [usize; 4]
     Tensor::from_buffer(&buffer, offset, shape, [seqlen * row, row, head_dim, 1]).unwrap()
 }
 
-fn forward<T: AttentionElement>(device: &Device, variant: &FwdVariant) {
-    let head_dim = variant.head_dim as usize;
-    // An odd first element is what the element-copy variants are for.
-    let offset = usize::from(variant.copy == CopyKind::Element);
+/// An odd first element is what the element-copy variants are for.
+fn offset(copy: CopyKind) -> usize {
+    usize::from(copy == CopyKind::Element)
+}
+
+/// Options that select the kernels for these scores.
+fn options(scores: ScoreKind) -> Attention {
     // Softcap needs nothing but the scores, and every variant for any scores has it.
-    let attention = match variant.scores {
+    match scores {
         ScoreKind::Plain => Attention::new().causal(),
         ScoreKind::Any => Attention::new().causal().softcap(30.0),
-    };
+    }
+}
+
+fn forward<T: AttentionElement>(device: &Device, variant: &FwdVariant) {
+    let (head_dim, offset) = (variant.head_dim as usize, offset(variant.copy));
     let q = tensor::<T>(device, offset, [1, SEQLEN_Q, HEADS, head_dim]);
     let k = tensor(device, offset, [1, SEQLEN_K, 1, head_dim]);
-    attention.forward(&q, &k, &k).unwrap();
+    options(variant.scores).forward(&q, &k, &k).unwrap();
+}
+
+/// Runs the main kernel `variant` and all that goes with it, the gradient of a bias too where scores may be any.
+fn backward<T: AttentionElement>(device: &Device, variant: &BwdVariant) {
+    let (head_dim, offset) = (variant.head_dim as usize, offset(variant.copy));
+    let q = tensor::<T>(device, offset, [1, SEQLEN_Q, HEADS, head_dim]);
+    let k = tensor(device, offset, [1, SEQLEN_K, 1, head_dim]);
+    let mut attention = options(variant.scores);
+    if variant.scores == ScoreKind::Any {
+        let bias = Tensor::<f32>::zeros(device, [1, 1, SEQLEN_Q, SEQLEN_K]).unwrap();
+        attention = attention.bias(&bias);
+    }
+    let forward = attention.forward(&q, &k, &k).unwrap();
+    let [d_q, d_out] = [(); 2].map(|()| tensor(device, offset, q.shape()));
+    let [d_k, d_v] = [(); 2].map(|()| tensor(device, offset, k.shape()));
+    let d_bias = Tensor::<f32>::zeros(device, [1, 1, SEQLEN_Q, SEQLEN_K]).unwrap();
+    let mut gradients = Gradients {
+        d_q,
+        d_k,
+        d_v,
+        d_bias: (variant.scores == ScoreKind::Any).then(|| Bias::from(&d_bias)),
+        variants: Vec::new(),
+    };
+    // The output of the forward pass, where its alignment is that of everything else.
+    let forward = Forward {
+        out: tensor(device, offset, q.shape()),
+        ..forward
+    };
+    let inputs = [&q, &k, &k];
+    attention
+        .backward_into(inputs, &forward, &d_out, None, &mut gradients)
+        .unwrap();
 }
 
 fn ancestor<T: AttentionElement>(device: &Device, algorithm: Algorithm, head_dim: usize) {

@@ -1,52 +1,55 @@
-//! `flash-attention attend`: file in, attention, file out.
+//! `flash-attention attend`: file in, attention, file out. `grad` is the same with a backward pass.
 
 use std::io::Write;
-use std::num::ParseFloatError;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use flash_attention::reference::{self, Mask, Spec};
-use flash_attention::{
-    Attention, AttentionElement, BackendError, Device, Error, Schedule, Tensor, rule,
-};
+use flash_attention::{Attention, AttentionElement, BackendError, Device, Error, Schedule};
 
 use crate::Outcome;
+use crate::computed::Computed;
 use crate::device::DeviceChoice;
-use crate::input::{self, AnyInputs, Inputs};
-use crate::output::{self, OutputFile};
+use crate::exact::Exact;
+use crate::input::{self, AnyInputs, Inputs, Wanted};
+use crate::on_device;
+use crate::options::OptionArgs;
+use crate::output::OutputFile;
 use crate::picture;
 
 #[derive(Args)]
 pub struct AttendArgs {
-    /// Safetensors file with q [batch, seqlen_q, num_heads, head_dim], k and v [batch, seqlen_k, num_heads_k,
-    /// head_dim], all f16 or all bf16.
+    /// Safetensors file; its tensors are listed below.
     input: PathBuf,
-    /// Write out (type and shape of q) and lse (f32 [batch, num_heads, seqlen_q]) to this safetensors file.
+    /// Write the results to this safetensors file: out (type and shape of q) and lse (f32 [batch, num_heads, seqlen_q],
+    /// or [num_heads, total_q] with cu_seqlens), the natural logarithm of each softmax's denominator.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Let query i see key j only if j <= i + seqlen_k - seqlen_q.
+    #[command(flatten)]
+    options: OptionArgs,
+    /// Subtract slope * |i + seqlen_k - seqlen_q - j| from the score of query i and key j (ALiBi), with the slopes of
+    /// the tensor alibi_slopes.
     #[arg(long)]
-    causal: bool,
-    /// Factor on the scores; 1/sqrt(head_dim) when left out.
-    #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = softmax_scale)]
-    softmax_scale: Option<f32>,
+    alibi: bool,
+    /// Add the tensor bias to the scores.
+    #[arg(long)]
+    bias: bool,
     /// auto, emulated, reference or cuda:N.
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: DeviceChoice,
-    /// Compare with the f64 reference by FlashAttention's rule; exit code 1 when it fails.
+    /// Compare every result with the f64 reference by FlashAttention's rule; exit code 1 when one fails.
     #[arg(long)]
     check: bool,
     /// Run on the emulated device under memcheck, initcheck, racecheck and synccheck; exit code 1 when one of them
     /// finds something.
-    #[arg(long)]
+    #[arg(long, group = "random")]
     sanitize: bool,
-    /// Execute warps, blocks and asynchronous copies in an order drawn from this number; the same number gives the
-    /// same order. In program order when left out.
-    #[arg(long, requires = "sanitize", value_name = "N")]
+    /// With --dropout-p, the number that decides which weights are dropped; 0 when left out. With --sanitize, execute
+    /// warps, blocks and asynchronous copies in an order drawn from this number, and in program order when left out.
+    /// The same number gives the same result and the same order.
+    #[arg(long, requires = "random", value_name = "N")]
     seed: Option<u64>,
-    /// Draw the attention weights of one head of the first batch entry, as the reference computes them.
+    /// Draw the attention weights of one head of the first batch entry, before dropout, as the reference computes them.
     #[arg(long, value_name = "FILE.svg")]
     picture: Option<PathBuf>,
     /// Head to draw.
@@ -54,27 +57,29 @@ pub struct AttendArgs {
     head: usize,
 }
 
-/// Refuses what the library would, while the text is still there to be shown: f32 makes an infinity of 1e39.
-pub fn softmax_scale(text: &str) -> Result<f32, String> {
-    let scale: f32 = text
-        .parse()
-        .map_err(|error: ParseFloatError| error.to_string())?;
-    match (scale * std::f32::consts::LOG2_E).is_finite() {
-        true => Ok(scale),
-        false => Err(
-            "must be a finite number of at most 2.35e38; leave it out for 1/sqrt(head_dim)"
-                .to_owned(),
-        ),
-    }
+/// Whether there is a backward pass.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Passes {
+    Forward,
+    ForwardAndBackward { is_deterministic: bool },
 }
 
-pub fn run(args: &AttendArgs, stdout: &mut impl Write) -> Result<Outcome> {
+const DETERMINISTIC: Passes = Passes::ForwardAndBackward {
+    is_deterministic: true,
+};
+
+pub fn run(args: &AttendArgs, passes: Passes, stdout: &mut impl Write) -> Result<Outcome> {
     if let Some(path) = &args.picture {
         check_extension(path)?;
     }
-    match input::read(&args.input)? {
-        AnyInputs::F16(inputs) => attend(args, &inputs, stdout),
-        AnyInputs::Bf16(inputs) => attend(args, &inputs, stdout),
+    let wanted = Wanted {
+        alibi: args.alibi,
+        bias: args.bias,
+        gradients: passes != Passes::Forward,
+    };
+    match input::read(&args.input, wanted)? {
+        AnyInputs::F16(inputs) => attend(args, passes, &inputs, stdout),
+        AnyInputs::Bf16(inputs) => attend(args, passes, &inputs, stdout),
     }
 }
 
@@ -90,13 +95,51 @@ fn check_extension(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the sanitizers have found is a result; any other error stays one.
-fn finding(error: Error, stdout: &mut impl Write) -> Result<Outcome> {
-    let Error::Backend(BackendError::Fault(fault)) = error else {
-        return Err(error.into());
+fn attend<T: AttentionElement>(
+    args: &AttendArgs,
+    passes: Passes,
+    inputs: &Inputs<T>,
+    stdout: &mut impl Write,
+) -> Result<Outcome> {
+    let options = args.options.options(args.seed, passes == DETERMINISTIC);
+    // Slopes need a device even for the reference, which only wants them checked: any will do.
+    let device = open(args)?;
+    let holder = device.clone().unwrap_or_else(Device::emulated);
+    let mut attention = Attention::with_options(options);
+    if let Some(slopes) = &inputs.alibi_slopes {
+        attention = slopes.add_to(attention, &holder)?;
+    }
+    let [q, k, v] = inputs.qkv.shapes();
+    attention.check(q, k, v)?;
+    let exact = Exact::new(inputs, &options)?;
+    if args.picture.is_some() {
+        picture::check(&exact.first_spec(), args.head)?;
+    }
+    let files = Files::create(args)?;
+
+    let computed = match &device {
+        Some(device) => match on_device::compute(device, attention, inputs) {
+            Err(error) if args.sanitize => return finding(error, stdout),
+            result => result?,
+        },
+        None => exact.compute()?,
     };
-    write!(stdout, "sanitize FAILED\n{}", fault.report())?;
-    Ok(Outcome::CheckFailed)
+    // Before anything is printed: a full disk behind stdout must not cost the result.
+    let written = files.write(args, inputs, &exact, &computed)?;
+    print(inputs, &computed, stdout)?;
+    if args.sanitize {
+        writeln!(
+            stdout,
+            "sanitize passed: memcheck, initcheck, racecheck, synccheck"
+        )?;
+    }
+    for line in written {
+        writeln!(stdout, "wrote    {line}")?;
+    }
+    match args.check {
+        true => check(inputs, &exact, &computed, stdout),
+        false => Ok(Outcome::Done),
+    }
 }
 
 /// The device that was asked for; `None` for the reference.
@@ -108,74 +151,73 @@ fn open(args: &AttendArgs) -> Result<Option<Device>> {
     args.device.open_sanitized(schedule).map(Some)
 }
 
-/// What a device hands back.
-struct Computed<T> {
-    out: Vec<T>,
-    lse: Vec<f32>,
-    device: String,
-    kernel: &'static str,
-    time: Duration,
-}
-
-fn attend<T: AttentionElement>(
-    args: &AttendArgs,
-    inputs: &Inputs<T>,
-    stdout: &mut impl Write,
-) -> Result<Outcome> {
-    let Inputs { q, k, v } = inputs;
-    let attention = options(args);
-    attention.check(q.shape, k.shape, v.shape)?;
-    let spec = spec(args, inputs);
-    if args.picture.is_some() {
-        picture::check(&spec, args.head)?;
-    }
-    let files = Files::create(args)?;
-
-    let computed = match open(args)? {
-        Some(device) => match on_device(&device, attention, inputs) {
-            Err(error) if args.sanitize => return finding(error, stdout),
-            result => result?,
-        },
-        None => on_reference(&spec, inputs)?,
+/// What the sanitizers have found is a result; any other error stays one.
+fn finding(error: Error, stdout: &mut impl Write) -> Result<Outcome> {
+    let Error::Backend(BackendError::Fault(fault)) = error else {
+        return Err(error.into());
     };
-    // Before anything is printed: a full disk behind stdout must not cost the result.
-    let written = files.write(args, &spec, inputs, &computed)?;
-    let dtype = T::DTYPE.name();
-    writeln!(stdout, "device   {}", computed.device)?;
-    writeln!(stdout, "kernel   {}", computed.kernel)?;
-    writeln!(stdout, "q, out   {dtype} {:?}", q.shape)?;
-    writeln!(stdout, "k, v     {dtype} {:?}", k.shape)?;
-    writeln!(stdout, "time     {:.3} s", computed.time.as_secs_f64())?;
-    if args.sanitize {
-        writeln!(
-            stdout,
-            "sanitize passed: memcheck, initcheck, racecheck, synccheck"
-        )?;
-    }
-    for line in written {
-        writeln!(stdout, "wrote    {line}")?;
-    }
-    if args.check {
-        return check(&spec, inputs, &computed, stdout);
-    }
-    Ok(Outcome::Done)
+    write!(stdout, "sanitize FAILED\n{}", fault.report())?;
+    Ok(Outcome::CheckFailed)
 }
 
-fn check<T: AttentionElement>(
-    spec: &Spec,
+fn print<T: AttentionElement>(
     inputs: &Inputs<T>,
     computed: &Computed<T>,
     stdout: &mut impl Write,
+) -> Result<()> {
+    writeln!(stdout, "device   {}", computed.device)?;
+    for kernel in &computed.kernels {
+        writeln!(stdout, "kernel   {kernel}")?;
+    }
+    if computed.kernels.is_empty() {
+        writeln!(stdout, "kernel   none")?;
+    }
+    let dtype = T::DTYPE.name();
+    for group in &inputs.qkv.groups {
+        writeln!(stdout, "{:8} {dtype} {:?}", group.name, group.shape)?;
+    }
+    writeln!(stdout, "out      {dtype} {:?}", inputs.out_shape())?;
+    if let Some(sequences) = &inputs.sequences {
+        let [longest_q, longest_k] = sequences.max_seqlens();
+        writeln!(
+            stdout,
+            "batch    {} sequences, at most {longest_q} queries and {longest_k} keys each",
+            sequences.entries().len()
+        )?;
+    }
+    let forward = computed.forward_time.as_secs_f64();
+    match &computed.gradients {
+        None => writeln!(stdout, "time     {forward:.3} s")?,
+        Some(gradients) => {
+            let backward = gradients.time.as_secs_f64();
+            writeln!(
+                stdout,
+                "time     {forward:.3} s forward, {backward:.3} s backward"
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn check<T: AttentionElement>(
+    inputs: &Inputs<T>,
+    exact: &Exact<T>,
+    computed: &Computed<T>,
+    stdout: &mut impl Write,
 ) -> Result<Outcome> {
-    let Inputs { q, k, v } = inputs;
-    let data = [&q.data[..], &k.data, &v.data];
-    let report = rule::check(spec, data, &computed.out, &computed.lse)?;
-    let (verdict, outcome) = match report.passed() {
-        true => ("passed", Outcome::Done),
-        false => ("FAILED", Outcome::CheckFailed),
-    };
-    writeln!(stdout, "check    {verdict}: {report}")?;
-    Ok(outcome)
+    let verdict = |passed| if passed { "passed" } else { "FAILED" };
+    let report = exact.check(computed)?;
+    let mut passed = report.passed();
+    writeln!(stdout, "check    {}: {report}", verdict(passed))?;
+    if let (Some(of_output), Some(gradients)) = (&inputs.gradients, &computed.gradients) {
+        let report = exact.check_gradients(of_output, gradients)?;
+        writeln!(stdout, "check    {}: {report}", verdict(report.passed()))?;
+        passed &= report.passed();
+    }
+    Ok(match passed {
+        true => Outcome::Done,
+        false => Outcome::CheckFailed,
+    })
 }
 
 /// The files that were asked for.
@@ -207,15 +249,14 @@ impl Files {
     fn write<T: AttentionElement>(
         self,
         args: &AttendArgs,
-        spec: &Spec,
         inputs: &Inputs<T>,
+        exact: &Exact<T>,
         computed: &Computed<T>,
     ) -> Result<Vec<String>> {
-        let Inputs { q, k, .. } = inputs;
         let mut written = Vec::new();
         if let Some(file) = self.output {
             written.push(file.path().display().to_string());
-            file.commit(&output::safetensors(q.shape, &computed.out, &computed.lse)?)?;
+            file.commit(&computed.to_safetensors(inputs)?)?;
         }
         if let Some(file) = self.picture {
             written.push(format!(
@@ -223,68 +264,11 @@ impl Files {
                 file.path().display(),
                 args.head
             ));
-            let weights = reference::attention_weights(spec, &q.data, &k.data, 0, args.head)?;
-            file.commit(picture::svg(spec, args.head, &weights).as_bytes())?;
+            let weights = exact.first_weights(args.head)?;
+            file.commit(picture::svg(&exact.first_spec(), args.head, &weights).as_bytes())?;
         }
         Ok(written)
     }
-}
-
-fn options(args: &AttendArgs) -> Attention {
-    let mut attention = Attention::new();
-    if args.causal {
-        attention = attention.causal();
-    }
-    if let Some(softmax_scale) = args.softmax_scale {
-        attention = attention.softmax_scale(softmax_scale);
-    }
-    attention
-}
-
-fn spec<T>(args: &AttendArgs, inputs: &Inputs<T>) -> Spec {
-    Spec {
-        mask: Mask {
-            is_causal: args.causal,
-            ..Mask::default()
-        },
-        softmax_scale: args.softmax_scale.map(f64::from),
-        ..Spec::new(inputs.q.shape, inputs.k.shape)
-    }
-}
-
-fn on_device<T: AttentionElement>(
-    device: &Device,
-    attention: Attention,
-    inputs: &Inputs<T>,
-) -> Result<Computed<T>, Error> {
-    let Inputs { q, k, v } = inputs;
-    let q = Tensor::from_slice(device, q.shape, &q.data)?;
-    let k = Tensor::from_slice(device, k.shape, &k.data)?;
-    let v = Tensor::from_slice(device, v.shape, &v.data)?;
-    let started = Instant::now();
-    let result = attention.forward(&q, &k, &v)?;
-    let time = started.elapsed();
-    Ok(Computed {
-        out: result.out.to_vec()?,
-        lse: result.lse.to_vec()?,
-        device: device.name().to_owned(),
-        kernel: result
-            .variant
-            .map_or("none, the output is empty", |variant| variant.entry),
-        time,
-    })
-}
-
-fn on_reference<T: AttentionElement>(spec: &Spec, inputs: &Inputs<T>) -> Result<Computed<T>> {
-    let started = Instant::now();
-    let result = reference::forward(spec, &inputs.q.data, &inputs.k.data, &inputs.v.data)?;
-    Ok(Computed {
-        out: result.out.iter().map(|&x| T::from_f64(x)).collect(),
-        lse: result.lse.iter().map(|&x| x as f32).collect(),
-        device: "reference (f64 on the host)".to_owned(),
-        kernel: "none",
-        time: started.elapsed(),
-    })
 }
 
 #[cfg(test)]

@@ -1,14 +1,19 @@
-//! The `flash-attention` command: attention on safetensors files, profiles of it, the list of kernels, and what this
-//! machine has.
+//! The `flash-attention` command: attention and its gradients on safetensors files, profiles of them, the list of kernels,
+//! and what this machine has.
 //!
 //! Exit codes: 0 done, 1 `--check` failed or `--sanitize` found something, 2 anything else, with one line on stderr.
 
 mod attend;
+mod computed;
 mod device;
 mod doctor;
+mod exact;
+mod grad;
 mod growth;
 mod input;
 mod kernels;
+mod on_device;
+mod options;
 mod output;
 mod picture;
 mod printer;
@@ -33,7 +38,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Compute attention of the tensors q, k and v in a safetensors file.
-    Attend(attend::AttendArgs),
+    #[command(after_help = input::TENSORS)]
+    Attend(Box<attend::AttendArgs>),
+    /// Compute attention and its gradients, from the gradient of the output in the same file: what training needs.
+    #[command(after_help = grad::tensors())]
+    Grad(Box<grad::GradArgs>),
     /// Count what attention does on the emulated device: instructions, memory traffic, bank conflicts, by source line.
     Profile(Box<profile::ProfileArgs>),
     /// Count what standard attention, FlashAttention-1 and FlashAttention-2 move and hold as sequences grow.
@@ -71,7 +80,8 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<Outcome> {
     let mut stdout = printer::Printer::new(io::stdout().lock());
     let outcome = match command {
-        Command::Attend(args) => attend::run(args, &mut stdout),
+        Command::Attend(args) => attend::run(args, attend::Passes::Forward, &mut stdout),
+        Command::Grad(args) => grad::run(args, &mut stdout),
         Command::Profile(args) => profile::run(args, &mut stdout),
         Command::Growth(args) => growth::run(args, &mut stdout).map(|()| Outcome::Done),
         Command::Kernels { emit_ptx } => kernels::run(emit_ptx.as_deref(), &mut stdout),
@@ -91,7 +101,7 @@ fn fail(message: &str) -> ExitCode {
 /// The first paragraph of clap's message says what is wrong; usage and hints follow.
 fn usage_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "error: name a command: attend, profile, growth, kernels or doctor (see --help)"
+        return "error: name a command: attend, grad, profile, growth, kernels or doctor (see --help)"
             .to_owned();
     }
     let text = error.to_string();

@@ -5,9 +5,6 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf, is_separator};
 
 use anyhow::{Context, Result, bail};
-use flash_attention::{AttentionElement, Dtype as ElementType};
-use safetensors::Dtype;
-use safetensors::tensor::TensorView;
 use tempfile::{Builder, NamedTempFile};
 
 /// A file under a temporary name in its final folder, renamed by [`commit`](OutputFile::commit) and otherwise removed.
@@ -127,27 +124,4 @@ fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(folder)
-}
-
-/// The safetensors file of a forward pass: `out` shaped as q, `lse` f32 `[batch, num_heads, seqlen_q]`.
-pub fn safetensors<T: AttentionElement>(
-    q_shape: [usize; 4],
-    out: &[T],
-    lse: &[f32],
-) -> Result<Vec<u8>> {
-    let [batch, seqlen_q, num_heads, _] = q_shape;
-    let dtype = match T::DTYPE {
-        ElementType::F16 => Dtype::F16,
-        ElementType::Bf16 => Dtype::BF16,
-    };
-    let out: Vec<u8> = out.iter().flat_map(|x| x.to_bits().to_le_bytes()).collect();
-    let lse: Vec<u8> = lse.iter().flat_map(|x| x.to_le_bytes()).collect();
-    let tensors = [
-        ("out", TensorView::new(dtype, q_shape.to_vec(), &out)?),
-        (
-            "lse",
-            TensorView::new(Dtype::F32, vec![batch, num_heads, seqlen_q], &lse)?,
-        ),
-    ];
-    Ok(safetensors::serialize(tensors, None)?)
 }

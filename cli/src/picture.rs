@@ -8,6 +8,9 @@ use std::fmt::Write;
 
 use anyhow::{Result, bail};
 use flash_attention::reference::Spec;
+use flash_attention::{Mask, Window};
+
+use crate::options::window_text;
 
 /// Cells along the longer side, at most.
 const MAX_CELLS: usize = 192;
@@ -73,20 +76,42 @@ pub fn svg(spec: &Spec, head: usize, weights: &[f64]) -> String {
 }
 
 fn header(svg: &mut String, spec: &Spec, head: usize, width: f64, height: f64) {
+    let options = options(spec);
+    // Of the title: letters of this font are about 9.5 pixels wide.
+    let title_width = LEFT + 9.5 * (options.len() + 36) as f64;
     let (total_width, total_height) = (
-        (LEFT + width + 130.0).max(480.0),
+        (LEFT + width + 130.0).max(480.0).max(title_width),
         TOP + height.max(160.0) + 64.0,
     );
-    let mask = if spec.mask.is_causal { ", causal" } else { "" };
     let _ = write!(
         svg,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {total_width:.0} {total_height:.0}\" \
          width=\"{total_width:.0}\" height=\"{total_height:.0}\" font-family=\"sans-serif\" font-size=\"13\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-         <text x=\"{LEFT}\" y=\"30\" font-size=\"18\" font-weight=\"bold\">Attention weights of head {head}{mask}</text>\n\
+         <text x=\"{LEFT}\" y=\"30\" font-size=\"18\" font-weight=\"bold\">Attention weights of head {head}{options}</text>\n\
          <text x=\"{LEFT}\" y=\"52\" fill=\"#555\">{} queries, {} keys, head_dim {}; each row sums to 1</text>\n",
         spec.seqlen_q, spec.seqlen_k, spec.head_dim
     );
+}
+
+/// `, causal, softcap 15`
+fn options(spec: &Spec) -> String {
+    let Mask {
+        is_causal,
+        window,
+        is_top_left,
+    } = spec.mask;
+    let known = [
+        is_causal.then(|| "causal".to_owned()),
+        (window != Window::default()).then(|| format!("window {}", window_text(window))),
+        is_top_left.then(|| "top-left".to_owned()),
+        spec.softcap.map(|softcap| format!("softcap {softcap}")),
+        spec.alibi_slopes.as_ref().map(|_| "ALiBi".to_owned()),
+        spec.bias.as_ref().map(|_| "bias".to_owned()),
+        spec.dropout.map(|_| "before dropout".to_owned()),
+    ];
+    let known = known.into_iter().flatten();
+    known.map(|option| format!(", {option}")).collect()
 }
 
 fn cells(svg: &mut String, spec: &Spec, weights: &[f64], max: f64, width: f64, height: f64) {

@@ -1,4 +1,4 @@
-//! `flash-attention profile`: what attention does on the emulated device, as a table, as JSON and as a page.
+//! `flash-attention profile`: what attention, or its backward pass, does on the emulated device, as a table, as JSON and as a page.
 //!
 //! ```text
 //! problem.rs     what to compute: a file, or random numbers of a shape
@@ -25,21 +25,21 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use flash_attention::profile::{self, CounterOptions, L2Cache};
+use flash_attention::profile::{self, CounterOptions, L2Cache, Profile};
 use flash_attention::{Attention, AttentionElement};
 
 use crate::Outcome;
-use crate::attend::softmax_scale;
 use crate::device::progress_bar;
-use crate::input::{self, AnyInputs, Inputs};
+use crate::input::{self, AnyInputs, Inputs, Wanted};
+use crate::options::OptionArgs;
 use crate::output::OutputFile;
-use document::{Document, Problem};
+use document::{Document, More, Problem};
 use problem::{Shape, random};
 use source::Sources;
 
 #[derive(Args)]
 pub struct ProfileArgs {
-    /// Safetensors file with q, k and v, as `attend` reads it.
+    /// Safetensors file with q, k and v, as `attend` reads it; not packed, and of sequences of one length.
     #[arg(conflicts_with = "shape")]
     input: Option<PathBuf>,
     /// Random numbers instead, the same in every run: batch, seqlen_q, seqlen_k, num_heads, num_heads_k, head_dim.
@@ -48,18 +48,17 @@ pub struct ProfileArgs {
     /// Type of the random numbers.
     #[arg(long, conflicts_with = "input", default_value = "bf16")]
     dtype: DtypeChoice,
-    /// Let query i see key j only if j <= i + seqlen_k - seqlen_q.
+    #[command(flatten)]
+    options: OptionArgs,
+    /// Number that decides which weights are dropped; 0 when left out.
+    #[arg(long, requires = "dropout_p", value_name = "N")]
+    seed: Option<u64>,
+    /// Count the backward pass instead of the forward pass; a file then needs the tensor d_out.
     #[arg(long)]
-    causal: bool,
-    /// Factor on the scores; 1/sqrt(head_dim) when left out.
-    #[arg(
-        long,
-        visible_alias = "scale",
-        value_name = "X",
-        allow_hyphen_values = true,
-        value_parser = softmax_scale
-    )]
-    softmax_scale: Option<f32>,
+    backward: bool,
+    /// Sum d_q in a fixed order, as `grad --deterministic` does.
+    #[arg(long, requires = "backward")]
+    deterministic: bool,
     /// Size of the L2 cache in bytes, a multiple of 2048 (lines of 128 bytes, 16 ways), or `unbounded`; that of an
     /// A100, 41943040, when left out.
     #[arg(long, value_name = "BYTES", value_parser = l2_cache)]
@@ -93,8 +92,12 @@ fn l2_cache(text: &str) -> Result<L2Cache, String> {
 }
 
 pub fn run(args: &ProfileArgs, stdout: &mut impl Write) -> Result<Outcome> {
+    let wanted = Wanted {
+        gradients: args.backward,
+        ..Wanted::default()
+    };
     let inputs = match (&args.input, args.shape, args.dtype) {
-        (Some(path), _, _) => input::read(path)?,
+        (Some(path), _, _) => input::read(path, wanted)?,
         (None, Some(shape), DtypeChoice::F16) => AnyInputs::F16(random(&shape)?),
         (None, Some(shape), DtypeChoice::Bf16) => AnyInputs::Bf16(random(&shape)?),
         (None, None, _) => bail!("name a file or give a --shape"),
@@ -110,27 +113,34 @@ fn profile<T: AttentionElement>(
     inputs: &Inputs<T>,
     stdout: &mut impl Write,
 ) -> Result<Outcome> {
-    let Inputs { q, k, v } = inputs;
-    let attention = attention(args);
-    attention.check(q.shape, k.shape, v.shape)?;
+    if inputs.sequences.is_some() || inputs.qkv.groups.len() < 3 {
+        bail!(
+            "profiles are of separate q, k and v with sequences of one length, the file has packed ones: name another, \
+             or give a --shape"
+        );
+    }
+    let options = args.options.options(args.seed, args.deterministic);
+    let attention = Attention::with_options(options);
+    let [q, k, v] = inputs.qkv.shapes();
+    attention.check(q, k, v)?;
     let old = args.compare.as_deref().map(read_document).transpose()?;
     let files = Files::create(args)?;
 
     let counters = CounterOptions {
         l2: args.l2.unwrap_or_default(),
     };
-    let data = [q, k, v].map(|matrix| (matrix.shape, &matrix.data[..]));
-    let profile = profile::forward(&attention, data, counters, Some(progress_bar()))?;
+    let profile = count(&attention, inputs, args.backward, counters)?;
     let problem = Problem {
         source: args.input.as_ref().map_or_else(
             || "random numbers".to_owned(),
             |path| path.display().to_string(),
         ),
         dtype: T::DTYPE.name().to_owned(),
-        q: q.shape,
-        k: k.shape,
-        is_causal: args.causal,
-        softmax_scale: args.softmax_scale,
+        q,
+        k,
+        is_causal: options.mask.is_causal,
+        softmax_scale: options.softmax_scale,
+        more: More::new(&options, args.backward),
     };
     let mut sources = Sources::find();
     let mut document = Document::new(problem, counters.l2, profile, &mut sources);
@@ -148,15 +158,23 @@ fn profile<T: AttentionElement>(
     Ok(Outcome::Done)
 }
 
-fn attention(args: &ProfileArgs) -> Attention {
-    let mut attention = Attention::new();
-    if args.causal {
-        attention = attention.causal();
-    }
-    if let Some(softmax_scale) = args.softmax_scale {
-        attention = attention.softmax_scale(softmax_scale);
-    }
-    attention
+/// Runs one pass on a device that counts.
+fn count<T: AttentionElement>(
+    attention: &Attention,
+    inputs: &Inputs<T>,
+    is_backward: bool,
+    counters: CounterOptions,
+) -> Result<Profile> {
+    let shapes = inputs.qkv.shapes();
+    let data = inputs.qkv.split();
+    let tensors = std::array::from_fn(|i| (shapes[i], &data[i][..]));
+    let progress = Some(progress_bar());
+    Ok(match &inputs.gradients {
+        Some(gradients) if is_backward => {
+            profile::backward(attention, tensors, &gradients.d_out, counters, progress)?
+        }
+        _ => profile::forward(attention, tensors, counters, progress)?,
+    })
 }
 
 fn read_document(path: &Path) -> Result<Document> {

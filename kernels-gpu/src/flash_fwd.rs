@@ -247,7 +247,7 @@ impl<V: Variant> Warp<'_, V> {
     /// What follows from it is the same in every step: it would fill registers of the steps that do not need it.
     #[inline(always)]
     fn position(&self, n_block: u32) -> QueryRows {
-        let Place { warp, lane } = Place::of(ptx::opaque(ptx::thread_index()));
+        let Place { warp, lane } = Place::current_anew();
         let first_row = ptx::opaque(self.block.first_row) + warp * V::WARP_ROWS;
         QueryRows {
             query: first_row + acc_row(lane, 0),

@@ -4,14 +4,17 @@
 //! planted bugs and addresses always run on the emulated one.
 
 mod arguments;
+mod arguments_training;
 mod backward;
 mod baseline;
 mod common;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod determinism;
+mod determinism_backward;
 mod dropout;
 mod edge_cases;
+mod edge_cases_backward;
 mod forward;
 mod lse_gradient;
 mod masks;
@@ -21,4 +24,5 @@ mod properties;
 mod real_data;
 mod scores;
 mod strides;
+mod training;
 mod varlen;

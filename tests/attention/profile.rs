@@ -1,7 +1,7 @@
 //! What the counters say of the kernels: facts that follow from the algorithm, on the emulated device.
 
 use crate::common::Case;
-use flash_attention::profile::{self, CounterOptions, L2Cache, Profile, Recorder};
+use flash_attention::profile::{self, CounterOptions, Counters, L2Cache, Profile, Recorder};
 use flash_attention::{Device, Dtype, EmulatorOptions, bf16};
 
 fn profile(case: &Case, l2: L2Cache) -> Profile {
@@ -102,6 +102,86 @@ fn recording_changes_no_bit() {
     };
     let run = |options| case.run::<bf16>(&Device::emulated_with(options));
     assert!(run(recording) == run(EmulatorOptions::default()));
+}
+
+/// What each launch of a forward and a backward pass did, one launch after the other.
+fn training(case: &Case, l2: L2Cache) -> Vec<(String, Counters)> {
+    let recorder = Recorder::new(CounterOptions { l2 });
+    let options = EmulatorOptions {
+        record: Some(recorder.clone()),
+        ..EmulatorOptions::default()
+    };
+    case.train::<bf16>(&Device::emulated_with(options));
+    let launches = recorder.take().into_iter();
+    launches
+        .map(|launch| (launch.entry, launch.counters))
+        .collect()
+}
+
+#[test]
+fn tensor_flops_of_a_backward_pass_are_those_of_five_products() {
+    // Whole tiles: S, dP, dV, dK and dQ, each 2 · heads · seqlen² · head_dim.
+    let case = Case::new(Dtype::Bf16, 256, 256, 64).heads(2, 2);
+    let launches = training(&case, L2Cache::default());
+    let flops = |(_, counters): &(String, Counters)| counters.total.operations.tensor_flops;
+    let backward: u64 = launches[1..].iter().map(flops).sum();
+    assert_eq!(backward, 5 * 2 * 2 * 256 * 256 * 64);
+    // Every probability is recomputed once.
+    let mufu: u64 = launches[1..]
+        .iter()
+        .map(|(_, counters)| counters.total.operations.mufu)
+        .sum();
+    assert!(
+        (2 * 256 * 256..2 * 256 * 256 * 11 / 10).contains(&mufu),
+        "{mufu}"
+    );
+}
+
+#[test]
+fn without_bounds_a_backward_pass_reads_inputs_and_writes_gradients_once() {
+    let case = Case::new(Dtype::Bf16, 200, 150, 64).heads(2, 1);
+    let launches = training(&case, L2Cache::Unbounded);
+    let of = |entry: &str| {
+        let found = launches.iter().find(|(name, _)| name.contains(entry));
+        found
+            .unwrap_or_else(|| panic!("no {entry} in {launches:?}"))
+            .1
+            .hbm
+    };
+    let (q_bytes, k_bytes, lse_bytes) = (200 * 2 * 64 * 2, 150 * 64 * 2, 200 * 2 * 4);
+    assert_eq!(of("bwd_delta").read_bytes, 2 * q_bytes + lse_bytes);
+    assert_eq!(of("bwd_dq").write_bytes, q_bytes);
+    let main = of("bwd_sm80");
+    // Q, dO, K, V, and the scratch of whole query tiles: dQ in f32, a few values of each row.
+    let padded_rows = 2 * 256;
+    let scratch = padded_rows * 64 * 4;
+    let inputs = 2 * q_bytes + 2 * k_bytes;
+    let most = inputs + scratch + padded_rows * 16;
+    assert!((inputs..=most).contains(&main.read_bytes), "{main:?}");
+    assert_eq!(main.write_bytes, 2 * k_bytes + scratch);
+}
+
+#[test]
+fn backward_kernels_waste_no_sector_of_their_copies_and_no_local_memory() {
+    for head_dim in [32, 64, 96, 128, 192, 256] {
+        let case = Case::new(Dtype::Bf16, 130, 70, head_dim).causal(true);
+        for (entry, counters) in &training(&case, L2Cache::default())[1..] {
+            let total = &counters.total;
+            assert_eq!(total.local.requests, 0, "{entry}");
+            assert_eq!(
+                total.shared.sum().conflicts(),
+                0,
+                "{entry}: {:?}",
+                total.shared
+            );
+            let efficiency = total.global.copies.efficiency();
+            assert!(
+                efficiency.is_none_or(|e| e == 1.0),
+                "{entry}: {:?}",
+                total.global
+            );
+        }
+    }
 }
 
 #[test]

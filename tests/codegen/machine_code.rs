@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use flash_attention::{Kernel, KernelVariant, kernels};
+use flash_attention::{BwdStep, Kernel, KernelVariant, kernels};
 use kernel_builder::sass::{Class, LoopFigures, SassError, Usage, assemble, hottest_loop};
 use kernel_builder::tools::find;
 
@@ -98,9 +98,13 @@ fn assemble_one(kernel: &Kernel, machine: &'static str) -> Result<Assembled, Sas
     let mut code = assemble(kernel.ptx, machine)?;
     let only = code.kernels.pop().expect("a module has one entry");
     let hottest = hottest_loop(&only.function)?;
-    let is_forward = matches!(kernel.variant, KernelVariant::Forward(_));
+    let has_main_loop = match kernel.variant {
+        KernelVariant::Forward(_) => true,
+        KernelVariant::Backward(variant) => variant.step == BwdStep::Main,
+        KernelVariant::Baseline(_) => false,
+    };
     assert!(
-        hottest.is_some() || !is_forward,
+        hottest.is_some() || !has_main_loop,
         "{entry} on {machine}: no loop with products"
     );
     Ok(Assembled {

@@ -4,14 +4,29 @@
 mod blessed;
 mod machine_code;
 
-use flash_attention::{BaselineStep, CopyKind, Kernel, KernelVariant, kernels};
+use flash_attention::{BaselineStep, BwdStep, CopyKind, Kernel, KernelVariant, ScoreKind, kernels};
+
+/// How often the step of the main loop of a kernel is compiled: with and without the mask, or once where the mask is
+/// one of many things that a branch can skip.
+fn compiled_steps(scores: ScoreKind) -> usize {
+    match scores {
+        ScoreKind::Plain => 2,
+        ScoreKind::Any => 1,
+    }
+}
 
 /// Barriers that a kernel is written with.
 fn barriers(variant: &KernelVariant) -> usize {
     match variant {
-        // Two in the step of the main loop, which is compiled once with and once without the mask, and one in the
-        // epilogue.
-        KernelVariant::Forward(_) => 5,
+        // Two in the step of the main loop and one in the epilogue.
+        KernelVariant::Forward(v) => 2 * compiled_steps(v.scores) + 1,
+        KernelVariant::Backward(v) => match v.step {
+            // Two warps share 16 keys: three in the step of the main loop, and three around the staging of dK and dV.
+            BwdStep::Main if v.block_n < 16 * v.warps => 3 * compiled_steps(v.scores) + 3,
+            // Two in the step of the main loop; K and V loaded, V taken into registers; three as above.
+            BwdStep::Main => 2 * compiled_steps(v.scores) + 5,
+            BwdStep::Delta | BwdStep::ConvertDq | BwdStep::Bias => 0,
+        },
         KernelVariant::Baseline(v) => match v.step {
             BaselineStep::Scores => 1,
             BaselineStep::Softmax => 0,
@@ -30,9 +45,16 @@ fn products(variant: &KernelVariant) -> u32 {
     match variant {
         KernelVariant::Forward(v) => {
             let strips = v.block_m / (16 * v.warps);
-            // Q·Kᵀ and P·V take equally many; the step is compiled with and without the mask.
-            2 * 2 * strips * (v.block_n / 8) * (v.head_dim / 16)
+            // Q·Kᵀ and P·V take equally many.
+            2 * compiled_steps(v.scores) as u32 * strips * (v.block_n / 8) * (v.head_dim / 16)
         }
+        KernelVariant::Backward(v) => match v.step {
+            BwdStep::Main => {
+                let product = (v.block_m / 16) * (v.block_n / 8) * (v.head_dim / 16) / v.warps;
+                5 * compiled_steps(v.scores) as u32 * product
+            }
+            BwdStep::Delta | BwdStep::ConvertDq | BwdStep::Bias => 0,
+        },
         KernelVariant::Baseline(v) => {
             let product = (v.block_m / 16) * (v.block_n / 8) * (v.head_dim / 16) / v.warps;
             match v.step {
@@ -169,6 +191,9 @@ fn only_vector_copies_are_asynchronous() {
         let is_asynchronous = count(&kernel, "cp.async.cg.shared.global") > 0;
         let has_vector_copies = match kernel.variant {
             KernelVariant::Forward(variant) => variant.copy == CopyKind::Vector,
+            KernelVariant::Backward(variant) => {
+                variant.step == BwdStep::Main && variant.copy == CopyKind::Vector
+            }
             KernelVariant::Baseline(variant) => variant.step != BaselineStep::Softmax,
         };
         assert_eq!(is_asynchronous, has_vector_copies, "{}", kernel.spec.entry);

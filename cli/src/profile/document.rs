@@ -10,6 +10,7 @@
 //! texts       the text of every place that executed
 //! ```
 
+use flash_attention::Options;
 use flash_attention::profile::{L2Cache, Profile};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -50,6 +51,43 @@ pub struct Problem {
     pub is_causal: bool,
     /// None for `1 / sqrt(head_dim)`.
     pub softmax_scale: Option<f32>,
+    /// Left out when it is the default, as documents of old have none.
+    #[serde(default, skip_serializing_if = "More::is_default")]
+    pub more: More,
+}
+
+/// Options that documents have only where they are used.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct More {
+    /// Keys on either side of the diagonal.
+    pub window_left: Option<usize>,
+    pub window_right: Option<usize>,
+    pub is_top_left: bool,
+    /// 0 for none.
+    pub softcap: f32,
+    /// Probability and seed.
+    pub dropout: Option<(f32, u64)>,
+    pub is_backward: bool,
+    pub is_deterministic: bool,
+}
+
+impl More {
+    pub fn new(options: &Options, is_backward: bool) -> More {
+        let dropout = options.dropout;
+        More {
+            window_left: options.mask.window.left,
+            window_right: options.mask.window.right,
+            is_top_left: options.mask.is_top_left,
+            softcap: options.softcap,
+            dropout: dropout.map(|dropout| (dropout.probability, dropout.seed)),
+            is_backward,
+            is_deterministic: options.is_deterministic,
+        }
+    }
+
+    fn is_default(&self) -> bool {
+        *self == More::default()
+    }
 }
 
 /// What is written at a place.
@@ -142,6 +180,11 @@ mod tests {
                 k: shape,
                 is_causal: false,
                 softmax_scale: Some(0.1),
+                more: More {
+                    window_left: Some(3),
+                    dropout: Some((0.1, u64::MAX)),
+                    ..More::default()
+                },
             };
             let document = Document::new(problem, l2, profile, &mut Sources::find());
             assert!(!document.texts.is_empty());

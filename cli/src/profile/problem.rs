@@ -5,7 +5,7 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 use flash_attention::{Attention, AttentionElement};
 
-use crate::input::{Inputs, Matrix};
+use crate::input::{Inputs, OutputGradients};
 
 /// Elements of a tensor of random numbers, at most: 512 MiB.
 const MAX_ELEMENTS: u128 = 1 << 28;
@@ -37,7 +37,7 @@ impl FromStr for Shape {
     }
 }
 
-/// Uniform numbers from -1 to 1.
+/// Uniform numbers from -1 to 1 for q, k, v and d_out.
 pub fn random<T: AttentionElement>(shape: &Shape) -> Result<Inputs<T>> {
     // Before anything is allocated.
     Attention::new().check(shape.q, shape.k, shape.k)?;
@@ -50,14 +50,19 @@ pub fn random<T: AttentionElement>(shape: &Shape) -> Result<Inputs<T>> {
             );
         }
     }
-    Ok(Inputs {
-        q: matrix(shape.q, 1),
-        k: matrix(shape.k, 2),
-        v: matrix(shape.k, 3),
-    })
+    let mut inputs = Inputs::plain([
+        (shape.q, numbers(shape.q, 1)),
+        (shape.k, numbers(shape.k, 2)),
+        (shape.k, numbers(shape.k, 3)),
+    ]);
+    inputs.gradients = Some(OutputGradients {
+        d_out: numbers(shape.q, 4),
+        d_lse: None,
+    });
+    Ok(inputs)
 }
 
-fn matrix<T: AttentionElement>(shape: [usize; 4], seed: u64) -> Matrix<T> {
+fn numbers<T: AttentionElement>(shape: [usize; 4], seed: u64) -> Vec<T> {
     let element = |index: u64| {
         // splitmix64, whose upper 53 bits are a number from 0 to 1.
         let mut z = (seed << 40 | index).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -67,8 +72,5 @@ fn matrix<T: AttentionElement>(shape: [usize; 4], seed: u64) -> Matrix<T> {
         T::from_f64(2.0 * unit - 1.0)
     };
     let elements = shape.iter().product::<usize>() as u64;
-    Matrix {
-        shape,
-        data: (0..elements).map(element).collect(),
-    }
+    (0..elements).map(element).collect()
 }

@@ -2,12 +2,15 @@
 
 use std::io::{Result, Write};
 
+use flash_attention::Window;
 use flash_attention::profile::{
     BankCounts, BlockNeeds, Counters, Counts, HbmCounts, InstructionClass, L2Cache, LaunchProfile,
     Occupancy, SectorCounts, occupancy,
 };
 
-use super::document::Document;
+use crate::options::window_text;
+
+use super::document::{Document, Problem};
 use super::format::{bytes, count, percent, plural, share};
 use super::machine_code::{self, MachineCode};
 use super::source::hot_lines;
@@ -43,15 +46,35 @@ pub fn problem(document: &Document) -> String {
     let problem = &document.problem;
     let ([batch, seqlen_q, num_heads, head_dim], [_, seqlen_k, num_heads_k, _]) =
         (problem.q, problem.k);
-    let mask = if problem.is_causal { ", causal" } else { "" };
-    let scale = problem
-        .softmax_scale
-        .map_or(String::new(), |scale| format!(", softmax_scale {scale}"));
     format!(
         "{}, {}, batch {batch}, seqlen_q {seqlen_q}, seqlen_k {seqlen_k}, num_heads {num_heads}, \
-         num_heads_k {num_heads_k}, head_dim {head_dim}{mask}{scale}",
-        problem.source, problem.dtype
+         num_heads_k {num_heads_k}, head_dim {head_dim}{}",
+        problem.source,
+        problem.dtype,
+        options(problem)
     )
+}
+
+/// `, causal, softmax_scale 0.5`
+fn options(problem: &Problem) -> String {
+    let more = &problem.more;
+    let window = Window {
+        left: more.window_left,
+        right: more.window_right,
+    };
+    let known = [
+        problem.is_causal.then(|| "causal".to_owned()),
+        (window != Window::default()).then(|| format!("window {}", window_text(window))),
+        more.is_top_left.then(|| "top-left".to_owned()),
+        problem.softmax_scale.map(|x| format!("softmax_scale {x}")),
+        (more.softcap != 0.0).then(|| format!("softcap {}", more.softcap)),
+        more.dropout
+            .map(|(probability, seed)| format!("dropout {probability} with seed {seed}")),
+        more.is_backward.then(|| "backward".to_owned()),
+        more.is_deterministic.then(|| "deterministic".to_owned()),
+    ];
+    let known = known.into_iter().flatten();
+    known.map(|option| format!(", {option}")).collect()
 }
 
 /// `40.00 MiB in sets of 16 lines`

@@ -41,6 +41,23 @@ fn a_picture_shows_the_weights_of_the_chosen_head() {
 }
 
 #[test]
+fn a_picture_shows_what_options_do() {
+    let folder = folder("picture_options");
+    let draw = |name: &str, options: &[&str]| {
+        let picture = folder.join(name);
+        assert_code(&attend_to("--picture", &picture, options), 0);
+        fs::read_to_string(&picture).unwrap()
+    };
+    let plain = draw("plain.svg", &[]);
+    let window = draw("window.svg", &["--window", "5,-1", "--softcap", "0.5"]);
+    assert!(window.contains("of head 0, window 5,-1, softcap 0.5<"));
+    // Grey: what no mask allows.
+    assert!(window.contains("#e6e6e6") && !plain.contains("#e6e6e6"));
+    let dropout = draw("dropout.svg", &["--dropout-p", "0.5"]);
+    assert_eq!(dropout.replace(", before dropout", ""), plain);
+}
+
+#[test]
 fn a_picture_of_more_than_2_to_the_26_weights_is_refused_before_anything_is_computed() {
     let folder = folder("huge_picture");
     let input = folder.join("in.safetensors");

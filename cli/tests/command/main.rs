@@ -3,6 +3,9 @@
 mod attend;
 mod common;
 mod files;
+mod grad;
+mod layouts;
+mod options;
 mod other;
 mod profile;
 mod sanitize;

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::common::{PARAGRAPH, assert_code, flash_attention, folder, text};
+use crate::common::{
+    PARAGRAPH, SENTENCES, assert_code, assert_refused, flash_attention, folder, text,
+};
 
 /// A problem that takes a moment.
 const SMALL: &str = "1,140,90,2,1,32";
@@ -36,7 +38,7 @@ fn the_table_says_what_was_counted() {
         "random numbers, f16, batch 1, seqlen_q 140, seqlen_k 90, num_heads 2, num_heads_k 1, head_dim 32, causal, \
          softmax_scale 0.5",
         "40.00 MiB in sets of 16 lines",
-        "flash_fwd_sm80_f16_hdim32_causal: 4 blocks of 128 threads",
+        "flash_fwd_sm80_f16_hdim32: 4 blocks of 128 threads",
         "tensor core",
         "multi-function unit",
         "arrivals at barriers",
@@ -67,6 +69,53 @@ fn a_file_is_profiled_as_attend_would_compute_it() {
         "{table}"
     );
     assert!(table.contains("flash_fwd_sm80_f16_hdim32:"), "{table}");
+}
+
+#[test]
+fn a_backward_pass_is_three_kernels_with_names_for_all_memory() {
+    let table = profile(&[
+        "--shape",
+        SMALL,
+        "--backward",
+        "--window",
+        "-1,9",
+        "--top-left",
+    ]);
+    assert!(
+        table.contains("head_dim 32, window -1,9, top-left, backward\n"),
+        "{table}"
+    );
+    let kernels: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("kernel     ")?.split(':').next())
+        .collect();
+    assert_eq!(
+        kernels,
+        [
+            "flash_bwd_delta_sm80_bf16",
+            "flash_bwd_sm80_bf16_hdim32",
+            "flash_bwd_dq_sm80_bf16"
+        ]
+    );
+    for name in ["out", "lse", "d_out", "d_q", "d_k", "d_v", "workspace"] {
+        let row = |line: &&str| line.split_whitespace().next() == Some(name);
+        assert!(table.lines().any(|line| row(&line)), "{name} in\n{table}");
+    }
+    assert!(!table.contains("unnamed"), "{table}");
+}
+
+#[test]
+fn a_file_without_d_out_has_no_backward_pass_and_packed_files_have_no_profile() {
+    for (arguments, message) in [
+        (&[PARAGRAPH, "--backward"][..], "no tensor d_out"),
+        (&[SENTENCES], "the file has packed ones: name another"),
+        (&["--shape", SMALL, "--deterministic"], "--backward"),
+        (&["--shape", SMALL, "--seed", "1"], "--dropout-p <P>"),
+        (&["--shape", SMALL, "--top-left"], "add causal, a window"),
+    ] {
+        let run = flash_attention(&[&["profile"], arguments].concat());
+        assert_refused(&run, message);
+    }
 }
 
 #[test]
@@ -108,6 +157,10 @@ fn options_reach_the_counters() {
     assert_ne!(instructions("causal", &["--causal"]), plain);
     // The kernel prepares q for a negative scale.
     assert_ne!(instructions("negative", &["--scale", "-1"]), plain);
+    assert_ne!(instructions("window", &["--window", "9,9"]), plain);
+    assert_ne!(instructions("softcap", &["--softcap", "9"]), plain);
+    let dropout = ["--dropout-p", "0.5", "--seed", "3"];
+    assert_ne!(instructions("dropout", &dropout), plain);
 }
 
 #[test]

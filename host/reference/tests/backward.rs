@@ -23,7 +23,7 @@ fn gradients_are_the_limits_of_finite_differences() {
     for (name, spec) in specs() {
         let inputs = inputs(&spec);
         let d_lse = numbers(spec.lse_shape().iter().product(), 5);
-        let got = differentiate(&spec, inputs.each_ref(), Some(d_lse.clone()), &|x| x).unwrap();
+        let got = differentiate(&spec, slices(&inputs), Some(d_lse.clone()), &|x| x).unwrap();
         let mut tensors = vec![("d_q", &got.d_q), ("d_k", &got.d_k), ("d_v", &got.d_v)];
         for (which, (tensor, got)) in tensors.drain(..).enumerate() {
             let want: Vec<f64> = (0..got.len())
@@ -55,7 +55,7 @@ fn gradients_are_the_limits_of_finite_differences() {
 fn without_a_gradient_of_the_log_sum_exp_it_is_that_of_zeros() {
     let (_, spec) = specs().pop().unwrap();
     let inputs = inputs(&spec);
-    let gradients = |d_lse| differentiate(&spec, inputs.each_ref(), d_lse, &|x| x).unwrap();
+    let gradients = |d_lse| differentiate(&spec, slices(&inputs), d_lse, &|x| x).unwrap();
     let zeros = vec![0.0; spec.lse_shape().iter().product()];
     let ones = vec![1.0; zeros.len()];
     assert_eq!(gradients(None), gradients(Some(zeros)));
@@ -98,11 +98,11 @@ fn the_plain_method_rounds_gradients_of_probabilities_and_scores() {
         ..Spec::new([1, 1, 1, 1], [1, 2, 1, 1])
     };
     let inputs = [vec![0.0], vec![4.0, 2.0], vec![1.0, 0.5], vec![0.75]];
-    let got = differentiate(&spec, inputs.each_ref(), None, &round).unwrap();
+    let got = differentiate(&spec, slices(&inputs), None, &round).unwrap();
     // out = 0.75, delta = 0.5625; dS = 0.5 · (0.1875, -0.0625) = 0.09375, -0.03125 -> 0, 0.
     assert_eq!((got.d_q, got.d_v), (vec![0.0], vec![0.5, 0.5]));
     // With d_lse = 0.875: delta = -0.3125; dS = 0.5 · (1.0625, 0.8125) = 0.53, 0.41 -> 0.5, 0.5.
-    let got = differentiate(&spec, inputs.each_ref(), Some(vec![0.875]), &round).unwrap();
+    let got = differentiate(&spec, slices(&inputs), Some(vec![0.875]), &round).unwrap();
     assert_eq!(got.d_q, [3.0]);
     // Scores 1 and 0.5, capped 0.75 and 0.5: P and dS as above. dS · (1 - tanh²) = 0.21, 0.39 -> 0.25, 0.5.
     let capped = Spec {
@@ -110,7 +110,7 @@ fn the_plain_method_rounds_gradients_of_probabilities_and_scores() {
         ..spec.clone()
     };
     let inputs = [vec![0.25], vec![4.0, 2.0], vec![1.0, 0.5], vec![0.75]];
-    let got = differentiate(&capped, inputs.each_ref(), Some(vec![0.875]), &round).unwrap();
+    let got = differentiate(&capped, slices(&inputs), Some(vec![0.875]), &round).unwrap();
     assert_eq!(got.d_q, [2.0]);
     // Two heads that share the keys: 0.375 -> 0.5 each, before they are added.
     let spec = Spec {
@@ -118,7 +118,7 @@ fn the_plain_method_rounds_gradients_of_probabilities_and_scores() {
         ..spec
     };
     let inputs = [vec![0.0; 2], vec![4.0, 2.0], vec![1.0, 0.5], vec![0.75; 2]];
-    let got = differentiate(&spec, inputs.each_ref(), None, &round).unwrap();
+    let got = differentiate(&spec, slices(&inputs), None, &round).unwrap();
     assert_eq!(got.d_v, [1.0, 1.0]);
 }
 
