@@ -3,6 +3,7 @@
 //! | module | what it knows |
 //! |---|---|
 //! | `flash_fwd` | the forward kernel: prologue, main loop, epilogue |
+//! | `backward` | the kernels of the backward pass |
 //! | `baseline` | the kernels it is compared with: standard attention, FlashAttention-1 |
 //! | `softmax` | running maximum, running sum, log-sum-exp |
 //! | `scores` | what happens to scores between the product and the softmax |
