@@ -176,8 +176,8 @@ pub struct BwdParams {
     pub bias_heads: u32,
     /// Batch entries of the bias: batch or 1.
     pub bias_batch: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Key heads.
+    pub num_heads_k: u32,
 }
 
 const _: () = assert!(size_of::<Strided>() == 32);

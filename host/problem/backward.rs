@@ -182,7 +182,7 @@ impl BackwardProblem {
             bias_m_blocks: 0,
             bias_heads: 0,
             bias_batch: 0,
-            reserved: 0,
+            num_heads_k: self.num_heads_k,
         };
         let key_blocks = count_blocks(&[n_stride, self.num_heads_k, batch])?;
         let mut launches = vec![

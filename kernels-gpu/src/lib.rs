@@ -3,6 +3,7 @@
 //! | module | what it knows |
 //! |---|---|
 //! | `flash_fwd` | the forward kernel: prologue, main loop, epilogue |
+//! | `backward` | the kernels of the backward pass |
 //! | `baseline` | the kernels it is compared with: standard attention, FlashAttention-1 |
 //! | `softmax` | running maximum, running sum, log-sum-exp |
 //! | `scores` | what happens to scores between the product and the softmax |
@@ -116,7 +117,7 @@ mod entries {
                 { $head_dim * ($block_m / 16) / $warps / 8 },
             >
         };
-        (Main, $scores:ident, $head_dim:literal, $block_m:literal x 64, $warps:literal) => {
+        (Main, $scores:ident, $head_dim:literal, $block_m:literal x $block_n:tt, $warps:literal) => {
             wide::flash_bwd_wide::<
                 Row,
                 { $block_m / 8 },

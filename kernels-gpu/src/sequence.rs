@@ -50,11 +50,10 @@ impl Sequence {
     /// entry when all have the same length, `tile_rows` the rows of one.
     #[inline(always)]
     pub fn first_tile(&self, params: &FwdParams, tiles: u32, tile_rows: u32) -> u32 {
-        if params.sequences.cu_seqlens_q != 0 {
-            div_rem(self.first_q, tile_rows).0 + self.batch
-        } else {
-            self.batch * tiles
-        }
+        // The first row is 0 unless sequences are packed.
+        let is_packed = params.sequences.cu_seqlens_q != 0;
+        let tiles = if is_packed { 1 } else { tiles };
+        div_rem(self.first_q, tile_rows).0 + self.batch * tiles
     }
 
     /// Device address of the value of the entry's first row for `head`.

@@ -25,7 +25,9 @@ fn barriers(variant: &KernelVariant) -> usize {
             BwdStep::Main if v.block_n < 16 * v.warps => 3 * compiled_steps(v.scores) + 3,
             // Two in the step of the main loop; K and V loaded, V taken into registers; three as above.
             BwdStep::Main => 2 * compiled_steps(v.scores) + 5,
-            BwdStep::Delta | BwdStep::ConvertDq | BwdStep::Bias => 0,
+            // Around the loads of a head.
+            BwdStep::Bias => 2,
+            BwdStep::Delta | BwdStep::ConvertDq => 0,
         },
         KernelVariant::Baseline(v) => match v.step {
             BaselineStep::Scores => 1,
@@ -48,13 +50,15 @@ fn products(variant: &KernelVariant) -> u32 {
             // Q·Kᵀ and P·V take equally many.
             2 * compiled_steps(v.scores) as u32 * strips * (v.block_n / 8) * (v.head_dim / 16)
         }
-        KernelVariant::Backward(v) => match v.step {
-            BwdStep::Main => {
-                let product = (v.block_m / 16) * (v.block_n / 8) * (v.head_dim / 16) / v.warps;
-                5 * compiled_steps(v.scores) as u32 * product
+        KernelVariant::Backward(v) => {
+            let product = (v.block_m / 16) * (v.block_n / 8) * (v.head_dim / 16) / v.warps;
+            match v.step {
+                BwdStep::Main => 5 * compiled_steps(v.scores) as u32 * product,
+                // Q·Kᵀ and dO·Vᵀ.
+                BwdStep::Bias => 2 * product,
+                BwdStep::Delta | BwdStep::ConvertDq => 0,
             }
-            BwdStep::Delta | BwdStep::ConvertDq | BwdStep::Bias => 0,
-        },
+        }
         KernelVariant::Baseline(v) => {
             let product = (v.block_m / 16) * (v.block_n / 8) * (v.head_dim / 16) / v.warps;
             match v.step {

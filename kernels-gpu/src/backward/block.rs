@@ -25,9 +25,8 @@ impl KeyHead {
     #[inline(always)]
     pub fn new(params: &BwdParams, block: u32, read: impl Fn(u64) -> u32) -> Self {
         let forward = &params.forward;
-        let (num_heads_k, _) = div_rem(forward.num_heads, forward.heads_per_group);
         let (heads, first_tile) = div_rem(block, params.n_stride);
-        let (batch, head_k) = div_rem(heads, num_heads_k);
+        let (batch, head_k) = div_rem(heads, params.num_heads_k);
         KeyHead {
             head_k,
             first_tile,

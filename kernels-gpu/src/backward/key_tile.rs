@@ -65,7 +65,7 @@ pub unsafe fn flash_bwd<
         let tile = KeyTile {
             params,
             block,
-            n_block,
+            n_block: ptx::opaque(n_block),
         };
         // SAFETY: the launch is as promised; the tile before has left shared memory free.
         unsafe { key_tile::<V, M, D, STEPS, C>(&tile) };

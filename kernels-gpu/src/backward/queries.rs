@@ -13,6 +13,7 @@ use crate::backward::rows::RowStatistics;
 use crate::copy::TileCopy;
 use crate::fragment::{chunks_first, rows_first};
 use crate::ptx;
+use crate::scores::ScoreKind;
 use crate::tile::{Extent, GlobalTile, LaneAddress, Queries, Rows, Shape, SharedTile};
 
 /// Where in device memory the tiles of Q and dO of the step come from, and where in shared memory they are.
@@ -26,7 +27,8 @@ pub struct QueryPipeline<V: Variant> {
     rows: u32,
     /// Bytes from stage 0 to the stage of the current step.
     stage: u32,
-    lane: u32,
+    /// The calling lane.
+    pub lane: u32,
     head_dim: u32,
 }
 
@@ -82,14 +84,13 @@ impl<V: Variant> QueryPipeline<V> {
         self.from_q = self.from_q.tile_above(V::BLOCK_M);
         self.from_d_out = self.from_d_out.tile_above(V::BLOCK_M);
         self.from_rows -= RowStatistics::<V>::BYTES as u64;
+        let mut thread = ptx::thread_index();
+        if !V::Scores::IS_PLAIN {
+            // What is done to scores needs the registers of what would be kept from step to step.
+            thread = ptx::opaque(thread);
+        }
         // SAFETY: the caller's promise; the step before was the last to read the other stage.
-        unsafe {
-            self.load(
-                ptx::thread_index(),
-                self.stage ^ Queries::<V>::BYTES,
-                Rows::All,
-            )
-        };
+        unsafe { self.load(thread, self.stage ^ Queries::<V>::BYTES, Rows::All) };
     }
 
     /// Ends the step: the other stage of Q becomes the current one.

@@ -148,13 +148,13 @@ impl KeyTile<'_> {
 
     /// The scores of keys from `first_key` of the tile on in a step.
     #[inline(always)]
-    pub const fn scores<V: Variant>(&self, step: &Step, first_key: u32) -> ScoreTile<'_> {
+    pub fn scores<V: Variant>(&self, step: &Step, first_key: u32) -> ScoreTile<'_> {
         ScoreTile {
             params: self.params,
             block: self.block,
             head: step.head,
             first_key: self.n_block * V::BLOCK_N + first_key,
-            first_query: step.m_block * V::BLOCK_M,
+            first_query: ptx::opaque(step.m_block) * V::BLOCK_M,
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::flash_fwd::Place;
 use crate::fragment::{Acc, STRIP_ROWS, rows_first};
 use crate::mma::{mma_pv, mma_qk_onto};
 use crate::ptx;
+use crate::scores::ScoreKind;
 use crate::tile::{Keys, KeysByQueries, Queries, Shape, SharedTile};
 use crate::tiling::Tiling;
 use abi::BwdParams;
@@ -52,7 +53,7 @@ pub unsafe fn flash_bwd_wide<V: Variant, const M: usize, const D: usize, const C
         let tile = KeyTile {
             params,
             block,
-            n_block,
+            n_block: ptx::opaque(n_block),
         };
         // SAFETY: the launch is as promised; the tile before has left shared memory free.
         unsafe { key_tile::<V, M, D, C>(&tile) };
@@ -186,6 +187,12 @@ impl<V: Variant, const M: usize, const D: usize, const C: usize> Work<V> for War
 
     #[inline(always)]
     unsafe fn step<const MASK: bool>(&mut self, tile: &KeyTile, step: Step, d_q: &DqCursor) {
+        if !V::Scores::IS_PLAIN {
+            // What is done to scores needs the registers of what would be kept from step to step.
+            self.place = Place::current_anew();
+            self.role = Role::of::<V>(self.place.warp);
+            self.queries.lane = self.place.lane;
+        }
         let (place, role, queries) = (self.place, self.role, &self.queries);
         let (scores, rows) = (tile.scores::<V>(&step, role.first_key), queries.rows());
         queries.wait();
