@@ -51,7 +51,7 @@ impl Dropout {
             while strip < STRIPS {
                 let row = first.query + STRIP_ROWS * strip as u32;
                 let [w0, w1, w2, w3] = random_words(self.seed, self.subsequence, row, key);
-                let lower = row / STRIP_ROWS % 2 != 0;
+                let lower = !(row / STRIP_ROWS).is_multiple_of(2);
                 let words = match per_call {
                     1 if lower => [w2, w3, 0, 0],
                     _ => [w0, w1, w2, w3],
@@ -91,7 +91,7 @@ impl Dropout {
             let (tile, c) = (call / 2 * per_call, call % 2);
             let row = first.query + 8 * tile as u32 + c as u32;
             let [w0, w1, w2, w3] = random_words(self.seed, self.subsequence, row, first.key);
-            let lower = row / STRIP_ROWS % 2 != 0;
+            let lower = !(row / STRIP_ROWS).is_multiple_of(2);
             let words = match per_call {
                 2 if lower => [w2, w3, 0, 0],
                 _ => [w0, w1, w2, w3],

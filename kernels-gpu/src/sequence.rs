@@ -1,6 +1,6 @@
 //! One batch entry: how long it is and where its rows begin, whether sequences are packed or of equal length.
 
-use abi::{FwdParams, RowValues, Strided};
+use abi::{FwdParams, RowValues};
 
 use crate::block_info::div_rem;
 use crate::mask::VisibleKeys;
@@ -110,15 +110,5 @@ mod tests {
             }
             assert!(end <= cu_q[3] / 16 + 3, "{cu_q:?}");
         }
-    }
-}
-
-/// The matrix seen from the first query (or key) of a packed entry on: `row` rows further down.
-#[inline(always)]
-pub const fn from_row(matrix: &Strided, row: u32) -> Strided {
-    let elements = matrix.row_stride.wrapping_mul(row as i64);
-    Strided {
-        ptr: matrix.ptr.wrapping_add_signed(elements.wrapping_mul(2)),
-        ..*matrix
     }
 }
