@@ -149,12 +149,17 @@ impl KeyTile<'_> {
     /// The scores of keys from `first_key` of the tile on in a step.
     #[inline(always)]
     pub fn scores<V: Variant>(&self, step: &Step, first_key: u32) -> ScoreTile<'_> {
+        let mut m_block = step.m_block;
+        if !V::Scores::IS_PLAIN {
+            // What is done to scores needs the registers of what would be kept from step to step.
+            m_block = ptx::opaque(m_block);
+        }
         ScoreTile {
             params: self.params,
             block: self.block,
             head: step.head,
             first_key: self.n_block * V::BLOCK_N + first_key,
-            first_query: ptx::opaque(step.m_block) * V::BLOCK_M,
+            first_query: m_block * V::BLOCK_M,
         }
     }
 }
