@@ -5,6 +5,7 @@
 
 mod arguments;
 mod arguments_training;
+mod arguments_varlen;
 mod backward;
 mod baseline;
 mod common;

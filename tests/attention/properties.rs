@@ -1,8 +1,8 @@
 //! Random shapes, strides, groups and options, shrunk to the smallest failing case by proptest.
 
-use crate::common::{Case, randn, sanitized};
+use crate::common::{Case, GradientsOnHost, randn, rotated, sanitized};
 use flash_attention::{AttentionElement, EmulatorOptions, Schedule};
-use flash_attention::{Buffer, Device, Dtype, Tensor, bf16, f16, rule};
+use flash_attention::{Buffer, Device, Dtype, Gradients, Tensor, bf16, f16, rule};
 use proptest::prelude::*;
 
 /// Memory order of a tensor's dimensions and unused elements between rows.
@@ -129,6 +129,70 @@ fn holds_the_rule<T: AttentionElement>(
     Ok(())
 }
 
+/// A case with options that come in turns.
+fn training_cases() -> impl Strategy<Value = Case> {
+    let lengths = (0..170usize, 0..170usize);
+    let heads = (1..3usize, 1..4usize);
+    (0..10_000usize, 1..3usize, lengths, heads, 1..33usize).prop_map(
+        |(number, batch, (seqlen_q, seqlen_k), (num_heads_k, group), eighths)| {
+            rotated(seqlen_q, seqlen_k, 8 * eighths, number)
+                .batch(batch)
+                .heads(num_heads_k * group, num_heads_k)
+        },
+    )
+}
+
+/// Forward and backward, where q, k, v, d_out, d_q, d_k and d_v lie as their layouts say.
+fn gradients_hold_the_rule<T: AttentionElement>(
+    case: &Case,
+    layouts: [Layout; 7],
+) -> Result<(), TestCaseError> {
+    let schedule = Schedule::Seeded(case.seed);
+    let device = Device::emulated_with(EmulatorOptions {
+        schedule,
+        ..sanitized()
+    });
+    let (q_shape, k_shape) = (case.q_shape(), case.k_shape());
+    let shapes = [
+        q_shape, k_shape, k_shape, q_shape, q_shape, k_shape, k_shape,
+    ];
+    let ([q, k, v], d_out) = (case.inputs::<T>(), case.d_out::<T>());
+    let data = [&q, &k, &v, &d_out, &q, &k, &v];
+    let tensors: [Tensor<T>; 7] =
+        std::array::from_fn(|i| place(&device, shapes[i], data[i], layouts[i]));
+    let [q, k, v, d_out, d_q, d_k, d_v] = tensors;
+    let attention = case.attention(&device);
+    let forward = attention.forward(&q, &k, &v).unwrap();
+    let d_lse = case
+        .d_lse_values()
+        .map(|d_lse| Tensor::from_slice(&device, case.lse_shape(), &d_lse).unwrap());
+    let inputs = [&q, &k, &v];
+    // The gradient of the bias, from a call that makes room for it.
+    let whole = attention.backward(inputs, &forward, &d_out, d_lse.as_ref());
+    let mut gradients = Gradients {
+        d_q,
+        d_k,
+        d_v,
+        ..whole.unwrap()
+    };
+    attention
+        .backward_into(inputs, &forward, &d_out, d_lse.as_ref(), &mut gradients)
+        .unwrap();
+    let d = [&gradients.d_q, &gradients.d_k, &gradients.d_v];
+    let got = GradientsOnHost::read(d, gradients.d_bias.as_ref());
+    for (name, tensor) in case.gradient_report(&got).tensors() {
+        // Two steps of the type: a handful of elements says little about the plain method's error.
+        let step = 4.0 * tensor.worst.want.abs().max(1.0) * half_step::<T>();
+        prop_assert!(
+            tensor.worst.error <= tensor.bound + step,
+            "{name} {case:?} {layouts:?}: {:?}, bound {}",
+            tensor.worst,
+            tensor.bound
+        );
+    }
+    Ok(())
+}
+
 /// Largest relative rounding error of the type.
 fn half_step<T: AttentionElement>() -> f64 {
     match T::DTYPE {
@@ -145,6 +209,21 @@ proptest! {
         match case.dtype {
             Dtype::F16 => holds_the_rule::<f16>(&case, layouts)?,
             Dtype::Bf16 => holds_the_rule::<bf16>(&case, layouts)?,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn gradients_of_any_shape_stride_group_and_option_are_exact(
+        case in training_cases(),
+        layouts in prop::array::uniform7(layouts()),
+    ) {
+        match case.dtype {
+            Dtype::F16 => gradients_hold_the_rule::<f16>(&case, layouts)?,
+            Dtype::Bf16 => gradients_hold_the_rule::<bf16>(&case, layouts)?,
         }
     }
 }

@@ -64,6 +64,7 @@ fn grid(head_dim: usize) {
             (_, true) => OPTIONS,
             (0..=256, _) => 4,
             (257..=512, _) => 2,
+            (513..=1024, _) => usize::from(head_dim <= 128),
             _ => 0,
         };
         for _ in 0..repetitions {

@@ -170,16 +170,25 @@ impl Case {
     ) {
         let entries = got.entries.join(", ");
         self.assert_rule(&entries, &got.out, &got.lse);
-        let ([q, k, v], d_out, d_lse) =
-            (self.inputs::<T>(), self.d_out::<T>(), self.d_lse_values());
+        let report = self.gradient_report(&got.gradients).within(tolerance);
+        assert!(report.passed(), "{entries} {self:?}: {report}");
+    }
+
+    /// How far gradients are from those of this case's inputs.
+    pub fn gradient_report<T: AttentionElement>(&self, got: &GradientsOnHost<T>) -> GradientReport {
+        self.gradient_report_for(got, &self.d_out())
+    }
+
+    /// As [`gradient_report`](Case::gradient_report), with a gradient of the output of the caller.
+    pub fn gradient_report_for<T: AttentionElement>(
+        &self,
+        got: &GradientsOnHost<T>,
+        d_out: &[T],
+    ) -> GradientReport {
+        let ([q, k, v], d_lse) = (self.inputs::<T>(), self.d_lse_values());
         let (spec, d_lse) = (self.spec(), d_lse.as_deref());
-        let exact = reference::backward(&spec, &q, &k, &v, &d_out, d_lse).unwrap();
-        let low = reference::backward_low_precision(&spec, &q, &k, &v, &d_out, d_lse).unwrap();
-        let report = got.gradients.judge(&spec, self.bias, [&exact, &low]);
-        assert!(
-            report.within(tolerance).passed(),
-            "{entries} {self:?}: {}",
-            report.within(tolerance)
-        );
+        let exact = reference::backward(&spec, &q, &k, &v, d_out, d_lse).unwrap();
+        let low = reference::backward_low_precision(&spec, &q, &k, &v, d_out, d_lse).unwrap();
+        got.judge(&spec, self.bias, [&exact, &low])
     }
 }
