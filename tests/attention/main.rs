@@ -20,6 +20,7 @@ mod forward;
 mod lse_gradient;
 mod masks;
 mod planted_bugs;
+mod planted_bugs_backward;
 mod profile;
 mod properties;
 mod real_data;

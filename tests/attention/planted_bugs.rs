@@ -11,12 +11,13 @@ use ptx_emulator::{
 
 /// How a mistake came to light.
 #[derive(Debug)]
-enum Caught {
+pub enum Caught {
     ByFault(Box<Fault>),
     ByRule,
 }
 
-fn kernel(entry: &str) -> Kernel {
+/// The kernel `entry` of the manifest.
+pub fn kernel(entry: &str) -> Kernel {
     kernels().find(|kernel| kernel.spec.entry == entry).unwrap()
 }
 
@@ -82,7 +83,8 @@ fn run_case(
     }
 }
 
-fn upload(memory: &GlobalMemory, case: &Case, variant: KernelVariant) -> FwdParams {
+/// Puts the inputs of `case`, one batch entry and one head, on the device, with room for the results.
+pub fn upload(memory: &GlobalMemory, case: &Case, variant: KernelVariant) -> FwdParams {
     let [q, k, v] = case.inputs::<f16>().map(|data| {
         let bytes: Vec<u8> = data.iter().flat_map(|x| x.to_le_bytes()).collect();
         let ptr = memory.alloc(bytes.len()).unwrap();
@@ -133,12 +135,13 @@ fn upload(memory: &GlobalMemory, case: &Case, variant: KernelVariant) -> FwdPara
         heads_per_group: 1,
         m_blocks: match variant {
             KernelVariant::Forward(v) => (case.seqlen_q as u32).div_ceil(v.block_m),
+            KernelVariant::Backward(v) => (case.seqlen_q as u32).div_ceil(v.block_m),
             // FlashAttention-1 computes a head per block.
-            KernelVariant::Backward(_) | KernelVariant::Baseline(_) => 1,
+            KernelVariant::Baseline(_) => 1,
         },
         window_left: u32::MAX,
         window_right: if case.is_causal { 0 } else { u32::MAX },
-        is_top_left: 0,
+        is_top_left: u32::from(case.is_top_left),
     }
 }
 
@@ -188,7 +191,7 @@ fn holds_the_rule(memory: &GlobalMemory, case: &Case, params: &FwdParams) -> boo
 }
 
 /// The text with its `nth` occurrence of `from` replaced; `None` when there are fewer.
-fn replace_nth(text: &str, from: &str, to: &str, nth: usize) -> Option<String> {
+pub fn replace_nth(text: &str, from: &str, to: &str, nth: usize) -> Option<String> {
     let (at, _) = text.match_indices(from).nth(nth)?;
     Some(format!("{}{to}{}", &text[..at], &text[at + from.len()..]))
 }
