@@ -15,6 +15,7 @@ step() { # step NAME COMMAND...: one log per step, the last line of each on the 
   printf '%-28s %-12s %s\n' "$name" "$state" "$(grep -v '^$' "$log" | tail -n 1)"
 }
 
+gunzip -f "$here"/tests/*.gz "$here"/benches/*.gz "$here"/bin/*.gz 2>/dev/null # nothing to unpack the second time
 chmod +x "$here"/tests/* "$here"/benches/* "$here"/bin/* 2>/dev/null
 step doctor "$here/bin/flash-attention" doctor
 step attend "$here/bin/flash-attention" attend "$here/data/minilm_layer3_paragraph.safetensors" \

@@ -1,9 +1,12 @@
 //! `cargo xtask gpu-bundle`: one folder that tests and measures the kernels on a machine with a GPU and without Rust.
 
 use std::fs;
-use std::io::BufRead;
+use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::command::{TaskError, cargo, root, show};
 use crate::kernel_compiler;
@@ -13,7 +16,8 @@ const LIMIT: u64 = 60_000_000;
 /// Beside the build folder of this task, so that a later build does not mix with it.
 const TARGET: &str = "target/gpu";
 
-/// Builds stripped binaries with the feature `cuda` and puts them, the data and `run.sh` into target/gpu-bundle.
+/// Builds stripped binaries with the feature `cuda` and puts them, compressed, the data and `run.sh` into
+/// target/gpu-bundle.
 pub fn run() -> Result<(), TaskError> {
     kernel_compiler::ensure()?;
     let bundle = root().join("target/gpu-bundle");
@@ -31,7 +35,7 @@ pub fn run() -> Result<(), TaskError> {
         let folder = bundle.join(folder);
         fs::create_dir_all(&folder).map_err(file_error(&folder))?;
         for executable in build(arguments)? {
-            copy(&executable, &folder.join(plain_name(&executable)))?;
+            compress(&executable, &folder.join(plain_name(&executable) + ".gz"))?;
         }
     }
     copy_folder(&root().join("examples/data"), &bundle.join("data"))?;
@@ -109,6 +113,16 @@ fn plain_name(executable: &Path) -> String {
         }
         _ => name,
     }
+}
+
+/// Programs travel compressed: each of them has the PTX of all kernels in it. `run.sh` unpacks them.
+fn compress(from: &Path, to: &Path) -> Result<(), TaskError> {
+    let mut program = fs::File::open(from).map_err(file_error(from))?;
+    let packed = fs::File::create(to).map_err(file_error(to))?;
+    let mut encoder = GzEncoder::new(packed, Compression::default());
+    io::copy(&mut program, &mut encoder).map_err(file_error(to))?;
+    encoder.finish().map_err(file_error(to))?;
+    Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), TaskError> {
