@@ -1,5 +1,6 @@
 //! What the host and the kernels agree on: the parameter blocks of launches and the manifest of compiled kernels, one
-//! table for the [forward kernels](variants) and one for the [baselines](baseline). No dependencies, `no_std`, the same source on both sides of the launch.
+//! table each for the [forward kernels](variants), the [backward kernels](backward) and the [baselines](baseline), and
+//! the [dropout] mask. No dependencies, `no_std`, the same source on both sides of the launch.
 #![cfg_attr(not(test), no_std)]
 
 pub mod backward;

@@ -108,7 +108,7 @@ pub struct FwdParams {
     pub head_dim: u32,
     /// Query heads.
     pub num_heads: u32,
-    /// Query heads that share one key head: `num_heads / num_heads_k`, at least 1.
+    /// Query heads that share one key head: `num_heads / num_heads_k`; 0 only in a backward pass without query heads.
     pub heads_per_group: u32,
     /// Query tiles per head: `ceil(seqlen_q / BLOCK_M)`. The grid of a forward kernel is
     /// `m_blocks * num_heads * batch` blocks along x.

@@ -21,9 +21,9 @@
 //! | `tiling` | the sizes of a kernel as a trait |
 //! | `ptx` | one function per PTX instruction |
 //!
-//! Kernel entries are generated from the manifest, `abi::variants`. The modules that are pure arithmetic
-//! (`block_info`, `dropout`, `fragment`, `mask`, `position`, `sequence`, `tile`, `tiling`) also compile for the host, where their tests run; the others
-//! exist only for `nvptx64`.
+//! Kernel entries are generated from the manifest in `abi`. The modules that are pure arithmetic (`backward::block`,
+//! `block_info`, `dropout`, `fragment`, `mask`, `position`, `sequence`, `tile`, `tiling`) also compile for the host,
+//! where their tests run; the others exist only for `nvptx64`.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(
     target_arch = "nvptx64",

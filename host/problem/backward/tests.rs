@@ -2,7 +2,7 @@ use super::*;
 use crate::backend::DeviceLimits;
 use crate::dispatch;
 use crate::raw::{RawBias, RawForward, RawTensor};
-use abi::Dtype;
+use abi::{CopyKind, Dtype};
 
 /// Row-major tensors of one sequence length, far apart.
 fn args(batch: usize, seqlen: usize, num_heads: usize, num_heads_k: usize) -> RawBackward {
@@ -136,4 +136,49 @@ fn gradients_may_share_a_packed_buffer_and_nothing_else() {
     let (output, other) = ("d_v", "d_k");
     let error = BackwardProblem::new(&args).unwrap_err();
     assert_eq!(error, ProblemError::Aliased { output, other });
+}
+
+#[test]
+fn every_problem_has_kernels_and_a_narrower_one_would_not_do() {
+    let device = DeviceLimits {
+        compute_capability: (8, 0),
+        max_shared_bytes: 99 * 1024,
+    };
+    for dtype in [Dtype::F16, Dtype::Bf16] {
+        for head_dim in (8..=256).step_by(8) {
+            for (softcap, is_vectorizable) in [(0.0, true), (9.0, true), (0.0, false), (9.0, false)]
+            {
+                let mut args = args(1, 8, 2, 2);
+                args.forward.dtype = dtype;
+                args.forward.options.softcap = softcap;
+                let mut problem = BackwardProblem::new(&args).unwrap();
+                problem.problem.head_dim = head_dim;
+                if !is_vectorizable {
+                    problem.d_k.ptr += 2;
+                    problem.d_out.ptr += 2;
+                    problem.d_q.ptr += 2;
+                }
+                problem.d_bias = Some((problem.d_q, [1, 1, 8, 8]));
+                let kernels = dispatch::backward(&problem, device).unwrap();
+                let class = [32, 64, 96, 128, 192, 256]
+                    .into_iter()
+                    .find(|c| *c >= head_dim);
+                let entry = kernels.main.entry;
+                assert_eq!(
+                    Some(kernels.main.head_dim),
+                    class,
+                    "{entry}, head_dim {head_dim}"
+                );
+                assert_eq!(kernels.bias.map(|bias| bias.head_dim), class);
+                for kernel in [kernels.delta, kernels.main, kernels.convert_dq] {
+                    let is_vector = kernel.copy == CopyKind::Vector;
+                    assert_eq!(
+                        (kernel.dtype, is_vector),
+                        (dtype, is_vectorizable),
+                        "{entry}"
+                    );
+                }
+            }
+        }
+    }
 }
