@@ -36,6 +36,7 @@ mod half;
 mod integer;
 mod launch;
 mod matrix;
+mod mbarrier;
 mod memory_access;
 mod mma;
 mod plan;
@@ -48,6 +49,7 @@ mod storage;
 #[allow(dead_code)]
 mod swizzle;
 mod sync;
+mod tensor_box;
 pub(crate) mod warp;
 pub(crate) mod warp_ops;
 
