@@ -29,13 +29,13 @@ mod syntax;
 
 pub use error::{MemoryError, PtxError, PtxErrorKind};
 pub use fault::{
-    AccessKind, BarrierStanding, Conflict, Extent, Fault, FaultKind, LanesAt, Origin, Party,
-    Report, Sanitizer, Standing, Use, WarpStanding,
+    AccessKind, BarrierStanding, BlockStanding, Conflict, Extent, Fault, FaultKind, LanesAt,
+    Origin, Party, Report, Sanitizer, Standing, Use, WarpStanding,
 };
 pub use ir::Kernel;
 pub use machine::{
-    BlockOrder, CopyTiming, Fill, LaneOrder, Launch, LaunchReport, MmaNumerics, Options, Plan,
-    Schedule, Turns, WarpOrder, launch,
+    BlockOrder, CopyTiming, Fill, LaneOrder, Launch, LaunchReport, MmaNumerics, Options, PeerOrder,
+    Plan, Schedule, Turns, WarpOrder, launch,
 };
 pub use memory::GlobalMemory;
 pub use module::Module;

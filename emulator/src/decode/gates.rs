@@ -64,6 +64,7 @@ const STRONG_ACCESS: &[Gate] = &[
     gate(&["acquire"], 70, (6, 0)),
     gate(&["release"], 70, (6, 0)),
     gate(&["shared::cta"], 30, (7, 8)),
+    gate(&["cluster"], 90, (7, 8)),
     gate(&["L1::no_allocate"], 70, (7, 4)),
     gate(&["L2::cache_hint"], 80, (7, 4)),
 ];
@@ -80,6 +81,7 @@ const ATOMIC: &[Gate] = &[
     gate(&["f64"], 60, (5, 0)),
     gate(&["b16"], 70, (6, 3)),
     gate(&["shared::cta"], 30, (7, 8)),
+    gate(&["cluster"], 90, (7, 8)),
 ];
 
 const CONVERT: &[Gate] = &[
@@ -129,7 +131,7 @@ fn gates(opcode: &str) -> &'static [Gate] {
         "cvt" => CONVERT,
         "ld" | "st" => STRONG_ACCESS,
         "atom" | "red" => ATOMIC,
-        "fence" => const { &[gate(&[], 70, (6, 0))] },
+        "fence" => const { &[gate(&[], 70, (6, 0)), gate(&["cluster"], 90, (7, 8))] },
         "lop3" => LOP3,
         "dp4a" | "dp2a" => const { &[gate(&[], 61, (5, 0))] },
         "bmsk" | "szext" => const { &[gate(&[], 70, (7, 6))] },

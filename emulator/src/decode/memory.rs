@@ -29,6 +29,7 @@ impl Ordering {
 
 const SCOPES: &[(&str, Scope)] = &[
     ("cta", Scope::Cta),
+    ("cluster", Scope::Cluster),
     ("gpu", Scope::Gpu),
     ("sys", Scope::Sys),
 ];
