@@ -90,6 +90,22 @@ pub(crate) struct Exchange<'a> {
     pub lanes: u32,
 }
 
+/// How much there is to watch in a cluster.
+pub(crate) struct ClusterSize {
+    pub blocks: u32,
+    /// Warps of a block.
+    pub warps: u32,
+    /// Shared memory of a block.
+    pub shared_bytes: u32,
+}
+
+impl ClusterSize {
+    /// Warps of all its blocks.
+    fn all_warps(&self) -> u32 {
+        self.blocks * self.warps
+    }
+}
+
 /// A warp's arrival at a block barrier.
 pub(crate) struct Arrival {
     pub id: u32,
@@ -99,6 +115,7 @@ pub(crate) struct Arrival {
 
 /// One lane's `cp.async` that its wait has just landed.
 pub(crate) struct Landing {
+    /// The warp's number in the cluster, whose block it copies into.
     pub warp: u32,
     pub lane: u8,
     /// First byte in shared memory.
@@ -118,8 +135,13 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// The observers that `options` asks for.
-    pub fn new(kernel: &Kernel, launch: &Launch, options: &Options, memory: &GlobalView) -> Self {
+    /// The observers that `options` asks for, for clusters of this shape.
+    pub fn new(
+        kernel: &Kernel,
+        (launch, cluster): (&Launch, [u32; 3]),
+        options: &Options,
+        memory: &GlobalView,
+    ) -> Self {
         let Sanitizers {
             initcheck,
             racecheck,
@@ -127,7 +149,7 @@ impl Watch {
         } = options.sanitizers;
         Self {
             effects: (initcheck || synccheck).then(|| Arc::new(Effects::new(kernel, options))),
-            grid: racecheck.then(|| Arc::new(RaceGrid::new(kernel, launch, memory))),
+            grid: racecheck.then(|| Arc::new(RaceGrid::new(kernel, (launch, cluster), memory))),
             counters: options
                 .counters
                 .map(|options| Arc::new(SharedCounters::new(kernel, memory, options))),
@@ -140,18 +162,16 @@ impl Watch {
         self.counters.is_some() || self.grid.as_ref().is_some_and(|grid| grid.has_edges())
     }
 
-    /// Observers for the blocks of one thread of the host; none when nobody watches.
-    pub fn observers(&self, num_warps: u32, shared_bytes: u32) -> Option<Box<Observers>> {
+    /// Observers for the clusters of one thread of the host; none when nobody watches.
+    pub fn observers(&self, size: &ClusterSize) -> Option<Box<Observers>> {
         let observers = Observers {
             definedness: self
                 .effects
                 .clone()
-                .map(|effects| Definedness::new(effects, num_warps, shared_bytes)),
-            races: self
-                .grid
-                .clone()
-                .map(|grid| Races::new(grid, num_warps, shared_bytes)),
+                .map(|effects| Definedness::new(effects, size)),
+            races: self.grid.clone().map(|grid| Races::new(grid, size)),
             counters: self.counters.clone().map(CounterSink::new),
+            blocks: size.blocks,
         };
         let watched = observers.definedness.is_some()
             || observers.races.is_some()
@@ -165,24 +185,26 @@ impl Watch {
     }
 }
 
-/// Everything that watches one block at a time, on one thread of the host.
+/// Everything that watches one cluster at a time, on one thread of the host.
 pub(crate) struct Observers {
     pub definedness: Option<Definedness>,
     pub races: Option<Races>,
     pub counters: Option<CounterSink>,
+    /// Blocks of a cluster.
+    blocks: u32,
 }
 
 impl Observers {
-    /// A block begins; `number` is its place in the grid.
-    pub fn block_start(&mut self, number: u64) {
+    /// A cluster begins; `number` is its place in the grid.
+    pub fn cluster_start(&mut self, number: u64) {
         if let Some(counters) = &mut self.counters {
-            counters.block_start();
+            counters.cluster_start(self.blocks);
         }
         if let Some(definedness) = &mut self.definedness {
-            definedness.block_start();
+            definedness.cluster_start();
         }
         if let Some(races) = &mut self.races {
-            races.block_start(number);
+            races.cluster_start(number);
         }
     }
 
@@ -241,15 +263,15 @@ impl Observers {
             definedness.arrive(warp, context)?;
         }
         if let Some(races) = &mut self.races {
-            races.arrive(warp.index, arrival);
+            races.arrive(warp.number, arrival);
         }
         Ok(())
     }
 
-    /// A barrier is complete; the warps of `waiting` go on.
-    pub fn complete(&mut self, id: u32, waiting: u32) {
+    /// A barrier of the block of this rank is complete; its warps of `waiting` go on.
+    pub fn complete(&mut self, rank: u32, id: u32, waiting: u32) {
         if let Some(races) = &mut self.races {
-            races.complete(id, waiting);
+            races.complete(rank, id, waiting);
         }
     }
 

@@ -11,9 +11,18 @@ pub struct LanesAt {
     pub line: u32,
 }
 
-/// Where the warps of a block stand that does not end, and what its barriers wait for.
+/// Where the warps stand of a block or of a cluster that does not end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
+    /// The block, or all blocks of the cluster.
+    pub blocks: Vec<BlockStanding>,
+}
+
+/// Where the warps of a block stand, and what its barriers wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockStanding {
+    /// Block index.
+    pub block: [u32; 3],
     /// All warps of the block.
     pub warps: Vec<WarpStanding>,
     /// The barriers that somebody has arrived at.
@@ -43,8 +52,25 @@ pub struct BarrierStanding {
 }
 
 impl Standing {
-    /// A sentence for each warp, equal ones together, and for each barrier.
+    /// The sentences of each block, which names itself when it is one of several.
     pub(super) fn sentences(&self) -> impl Iterator<Item = String> {
+        let is_alone = self.blocks.len() == 1;
+        self.blocks.iter().flat_map(move |block| {
+            let [x, y, z] = block.block;
+            block.sentences().map(move |sentence| {
+                if is_alone {
+                    sentence
+                } else {
+                    format!("block ({x}, {y}, {z}): {sentence}")
+                }
+            })
+        })
+    }
+}
+
+impl BlockStanding {
+    /// A sentence for each warp, equal ones together, and for each barrier.
+    fn sentences(&self) -> impl Iterator<Item = String> {
         let same =
             |a: &WarpStanding, b: &WarpStanding| (a.barrier, &a.places) == (b.barrier, &b.places);
         let warps = self.warps.chunk_by(same).map(warps_sentence);

@@ -102,14 +102,15 @@ fn one(
     }
     match space {
         Space::Shared => {
-            let len = context.shared.bytes().len() as u64;
+            let len = context.block().shared.bytes().len() as u64;
             if address >= len || u64::from(size) > len - address {
                 return Err(out_of_bounds(address, size, space));
             }
             context
+                .block()
                 .shared
                 .check_landed(address as usize, size as usize)?;
-            let bytes = context.shared.bytes_mut();
+            let bytes = context.block_mut().shared.bytes_mut();
             Ok(plain(bytes, atomic, address as usize, b, c, false))
         }
         Space::Global => {

@@ -1,13 +1,13 @@
-//! What the warps of one block share while they run.
+//! What the warps of one cluster share while they run.
 
 use crate::fault::Outcome;
 use crate::ir::Kernel;
 use crate::observe::{Observers, Sanitizers};
 
 use super::address::GlobalView;
+use super::block::Block;
 use super::chance::Chance;
 use super::plan::Turns;
-use super::shared::SharedMemory;
 
 /// How `mma` adds up its products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,12 +20,15 @@ pub enum MmaNumerics {
     Hardware,
 }
 
-/// Everything of a block but its warps.
+/// Everything of a cluster but its warps.
 pub(crate) struct Context<'a> {
     pub kernel: &'a Kernel,
     pub params: &'a [u8],
     pub global: GlobalView,
-    pub shared: SharedMemory,
+    /// The blocks of the cluster, by their rank.
+    pub blocks: Vec<Block>,
+    /// Rank of the block whose warp is running.
+    pub rank: u32,
     pub numerics: MmaNumerics,
     pub chance: Chance,
     /// What the machine itself checks beyond what it always does.
@@ -40,6 +43,18 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The block whose warp is running.
+    #[inline(always)]
+    pub fn block(&self) -> &Block {
+        &self.blocks[self.rank as usize]
+    }
+
+    /// The block whose warp is running.
+    #[inline(always)]
+    pub fn block_mut(&mut self) -> &mut Block {
+        &mut self.blocks[self.rank as usize]
+    }
+
     #[inline(always)]
     pub fn turn_is_over(&self) -> bool {
         self.warp_instructions >= self.turn_end

@@ -208,20 +208,20 @@ fn load_shared(
     t: &Transfer,
     addresses: &Lanes<u64>,
 ) -> Outcome {
-    let shared = &context.shared;
+    let shared = &context.block().shared;
     let len = shared.bytes().len() as u64;
     if shared.has_in_flight() || !passes(addresses, t.bytes(), 0, len) {
         check_alignment(mask.lanes, addresses, t.bytes(), t.space)?;
         check_shared(context, mask, t, addresses)?;
     }
     let offsets = each_lane(|i| addresses[i] as usize);
-    load_elements(regs, mask, t, context.shared.bytes(), &offsets);
+    load_elements(regs, mask, t, context.block().shared.bytes(), &offsets);
     Ok(())
 }
 
 #[inline(always)]
 fn check_shared(context: &Context, mask: Mask, t: &Transfer, addresses: &Lanes<u64>) -> Outcome {
-    let shared = &context.shared;
+    let shared = &context.block().shared;
     let region = Region {
         space: Space::Shared,
         base: 0,
@@ -282,7 +282,13 @@ fn store_to(
         Space::Shared => {
             check_shared(context, mask, t, addresses)?;
             let offsets = each_lane(|i| addresses[i] as usize);
-            store_elements(&warp.regs, mask, t, context.shared.bytes_mut(), &offsets);
+            store_elements(
+                &warp.regs,
+                mask,
+                t,
+                context.block_mut().shared.bytes_mut(),
+                &offsets,
+            );
             Ok(())
         }
         Space::Local => {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! launch      checks the launch, deals blocks out to threads, builds the fault; explain adds what is known of its address
-//! block       runs the warps of one block in turn; sync has its barriers, chance its open choices, as a plan says
+//! cluster     runs the warps of one cluster in turn, by the open choices of chance, as a plan says
+//! block       what the warps of one block share, peers' warps included; sync has its barriers
 //! warp        registers and groups of lanes; reconverge brings waiting lanes together
 //! step        the instruction loop; execute dispatches to the families below
 //! integer carry bits compare float approx half convert data_movement        one file per ISA chapter
@@ -22,6 +23,7 @@ mod bits;
 mod block;
 mod carry;
 mod chance;
+mod cluster;
 mod compare;
 pub(crate) mod context;
 mod control_flow;
@@ -34,7 +36,7 @@ mod float;
 mod fused_dot;
 mod half;
 mod integer;
-mod launch;
+pub(crate) mod launch;
 mod matrix;
 mod mbarrier;
 mod memory_access;
@@ -56,4 +58,4 @@ pub(crate) mod warp_ops;
 pub use chance::Schedule;
 pub use context::MmaNumerics;
 pub use launch::{Launch, LaunchReport, Options, launch};
-pub use plan::{BlockOrder, CopyTiming, Fill, LaneOrder, Plan, Turns, WarpOrder};
+pub use plan::{BlockOrder, CopyTiming, Fill, LaneOrder, PeerOrder, Plan, Turns, WarpOrder};

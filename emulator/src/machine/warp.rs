@@ -32,7 +32,10 @@ pub(crate) struct Place {
 }
 
 pub(crate) struct Warp {
+    /// Its number in the block.
     pub index: u32,
+    /// Its number in the cluster: those of lower ranks come first.
+    pub number: u32,
     pub regs: Registers,
     /// Local memory, one lane after the other.
     pub local: Vec<u8>,
@@ -50,9 +53,10 @@ pub(crate) struct Warp {
 
 impl Warp {
     /// A warp for blocks of `kernel`; [`Self::start`] makes it ready.
-    pub fn new(kernel: &Kernel, index: u32) -> Self {
+    pub fn new(kernel: &Kernel, index: u32, number: u32) -> Self {
         Self {
             index,
+            number,
             regs: Registers::new(kernel.slots),
             local: vec![0; LANES * kernel.local_bytes as usize],
             copies: AsyncCopies::default(),
