@@ -21,8 +21,9 @@ mod races;
 use std::sync::Arc;
 
 use crate::fault::Outcome;
-use crate::ir::{Instruction, Kernel, Op};
+use crate::ir::{Instruction, Kernel, Op, Scope};
 use crate::machine::address::GlobalView;
+use crate::machine::bulk::Flight;
 use crate::machine::context::Context;
 use crate::machine::warp::Warp;
 use crate::machine::{Launch, Options};
@@ -125,6 +126,28 @@ pub(crate) struct Landing {
     pub source_bytes: u8,
     /// Global address.
     pub src: u64,
+}
+
+/// Lanes that have found a phase of an mbarrier complete.
+pub(crate) struct Waited {
+    pub pc: u32,
+    pub lanes: u32,
+    /// Rank of the mbarrier's block, and its offset in shared memory.
+    pub rank: u32,
+    pub offset: u32,
+    /// Scope of the acquire, unless the wait is relaxed.
+    pub acquire: Option<Scope>,
+}
+
+/// Bytes of shared memory that an operation of the asynchronous proxy reads.
+pub(crate) struct AsyncRead<'a> {
+    /// Where it was issued, and by which lanes.
+    pub pc: u32,
+    pub lanes: u32,
+    /// Rank of the block in whose shared memory the bytes lie.
+    pub rank: u32,
+    /// Offset and size of each range.
+    pub ranges: &'a [(u32, u32)],
 }
 
 /// What one launch is watched with: the part that its blocks share.
@@ -280,5 +303,58 @@ impl Observers {
         if let Some(races) = &mut self.races {
             races.landed(landing);
         }
+    }
+
+    /// An operation of the asynchronous proxy is issued that will read shared memory, some time before `warp` waits for
+    /// it: a bulk store, a matrix product of `wgmma`. Its bytes must have been written, be ordered before this
+    /// instruction, and visible to the proxy. The machine, with [`SharedMemory::begin_read`], sees to it that nobody
+    /// writes them until the wait; [`Self::async_read_done`] tells of that.
+    ///
+    /// [`SharedMemory::begin_read`]: crate::machine::shared::SharedMemory::begin_read
+    pub fn async_read(&mut self, warp: &Warp, context: &mut Context, read: &AsyncRead) -> Outcome {
+        let _ = (warp, context, read);
+        Ok(())
+    }
+
+    /// The lanes have waited for an operation of [`Self::async_read`]: whoever writes the bytes from now on must be
+    /// ordered after this.
+    pub fn async_read_done(&mut self, warp: &Warp, read: &AsyncRead) {
+        let _ = (warp, read);
+    }
+
+    /// A bulk copy is being issued.
+    pub fn bulk_issued(&mut self, context: &mut Context, flight: &Flight) -> Outcome {
+        let _ = (context, flight);
+        Ok(())
+    }
+
+    /// A bulk copy is complete.
+    pub fn bulk_landed(&mut self, context: &mut Context, flight: &Flight) -> Outcome {
+        let _ = (context, flight);
+        Ok(())
+    }
+
+    /// The thread of a bulk copy has waited until its source was read, or, when `written` says so, its destination
+    /// written.
+    pub fn bulk_awaited(
+        &mut self,
+        context: &mut Context,
+        flight: &Flight,
+        written: bool,
+    ) -> Outcome {
+        let _ = (context, flight, written);
+        Ok(())
+    }
+
+    /// An mbarrier has completed a phase.
+    pub fn flipped(&mut self, rank: u32, offset: u32) {
+        let _ = (rank, offset);
+    }
+
+    /// Lanes of a warp have executed a wait for mbarriers, `counted` of them one that lets them sleep; those of `seen`
+    /// have found their phases complete.
+    pub fn waited(&mut self, warp: &Warp, (pc, counted): (u32, u32), seen: &[Waited]) -> Outcome {
+        let _ = (warp, pc, counted, seen);
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use crate::fault::{AccessKind, BlockStanding, Party, WarpStanding};
 use crate::ir::Kernel;
 
+use super::mbarriers::Mbarriers;
 use super::plan::Fill;
 use super::shared::SharedMemory;
 use super::sync::Barriers;
@@ -14,6 +15,9 @@ pub(crate) struct Block {
     pub index: [u32; 3],
     pub shared: SharedMemory,
     pub barriers: Barriers,
+    pub mbarriers: Mbarriers,
+    /// Warps that sleep until an mbarrier of the block completes a phase.
+    pub asleep: u32,
     /// Warps that have not exited.
     pub live: u32,
     /// Those of them that can run.
@@ -33,6 +37,8 @@ impl Block {
             index: [0; 3],
             shared: SharedMemory::new(shared_bytes as usize),
             barriers: Barriers::new(num_warps),
+            mbarriers: Mbarriers::default(),
+            asleep: 0,
             live: 0,
             ready: 0,
             started: false,
@@ -46,6 +52,8 @@ impl Block {
         self.index = place.block_index;
         self.shared.reset(fill);
         self.barriers.reset();
+        self.mbarriers.clear();
+        self.asleep = 0;
         self.live = u32::MAX >> (32 - place.num_warps);
         self.ready = self.live;
         self.started = false;
@@ -64,6 +72,7 @@ impl Block {
             block: self.index,
             warps: warps.collect(),
             barriers: self.barriers.standing(self.live),
+            mbarriers: Vec::new(),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::observe::{Observers, Sanitizers};
 
 use super::address::GlobalView;
 use super::block::Block;
+use super::bulk::Flights;
 use super::chance::Chance;
 use super::plan::Turns;
 
@@ -29,6 +30,10 @@ pub(crate) struct Context<'a> {
     pub blocks: Vec<Block>,
     /// Rank of the block whose warp is running.
     pub rank: u32,
+    /// Bulk copies on their way.
+    pub flights: Flights,
+    /// Blocks, by rank, that have an mbarrier which has completed a phase since their sleeping warps were woken.
+    pub woken: u32,
     pub numerics: MmaNumerics,
     pub chance: Chance,
     /// What the machine itself checks beyond what it always does.
@@ -65,6 +70,14 @@ impl Context<'_> {
     pub fn synchronised(&mut self) {
         if self.chance.plan.turns == Turns::Synchronisation {
             self.turn_end = self.warp_instructions;
+        }
+    }
+
+    /// An mbarrier of the block of this rank has completed a phase.
+    pub fn flipped(&mut self, rank: u32, offset: u32) {
+        self.woken |= 1 << rank;
+        if let Some(observers) = &mut self.observers {
+            observers.flipped(rank, offset);
         }
     }
 

@@ -10,6 +10,7 @@ use crate::observe::{ClusterSize, CounterOptions, Counters, Sanitizers, Watch};
 
 use super::address::GlobalView;
 use super::block::Block;
+use super::bulk::Flights;
 use super::chance::{Chance, Schedule, block_order};
 use super::cluster::{Cluster, WarpTrouble};
 use super::context::{Context, MmaNumerics};
@@ -312,6 +313,8 @@ impl Run<'_> {
                 .map(|_| Block::new(num_warps, self.shared_bytes()))
                 .collect(),
             rank: 0,
+            flights: Flights::default(),
+            woken: 0,
             numerics: self.options.mma,
             chance: Chance::new(self.options.schedule, 0, num_warps, num_blocks),
             sanitizers: self.options.sanitizers,

@@ -72,7 +72,7 @@ fn check_rows(context: &Context, rows: &Lanes<u64>, used: usize) -> Outcome {
         check_alignment(u32::MAX, rows, 16, space)?;
         check_bounds(u32::MAX, rows, 16, Region { space, base, len })?;
     }
-    if context.block().shared.has_in_flight() {
+    if context.block().shared.is_guarded() {
         for (lane, row) in rows[..used].iter().enumerate() {
             if let Err(kind) = context.block().shared.check_landed(*row as usize, 16) {
                 return lane_fault(lane as u32, kind);

@@ -7,7 +7,9 @@
 //! warp        registers and groups of lanes; reconverge brings waiting lanes together
 //! step        the instruction loop; execute dispatches to the families below
 //! integer carry bits compare float approx half convert data_movement        one file per ISA chapter
-//! memory_access address elements storage shared atomics async_copy swizzle    memory
+//! memory_access address elements storage shared atomics reduce async_copy     memory
+//! mbarrier mbarriers mbarrier_wait   the object, operations on it, waiting for it
+//! bulk tensor_box swizzle shared_place   bulk and tensor copies
 //! warp_ops matrix mma fused_dot control_flow                          warp-wide instructions
 //! ```
 //!
@@ -21,6 +23,7 @@ pub(crate) mod async_copy;
 mod atomics;
 mod bits;
 mod block;
+pub(crate) mod bulk;
 mod carry;
 mod chance;
 mod cluster;
@@ -39,19 +42,22 @@ mod integer;
 pub(crate) mod launch;
 mod matrix;
 mod mbarrier;
+pub(crate) mod mbarrier_wait;
+pub(crate) mod mbarriers;
 mod memory_access;
 mod mma;
 mod plan;
 mod reconverge;
+mod reduce;
 pub(crate) mod registers;
 mod shared;
+pub(crate) mod shared_place;
 mod step;
 mod storage;
-// Used by tests alone until an instruction that swizzles is known.
 #[allow(dead_code)]
 mod swizzle;
 mod sync;
-mod tensor_box;
+pub(crate) mod tensor_box;
 pub(crate) mod warp;
 pub(crate) mod warp_ops;
 
