@@ -249,15 +249,15 @@ impl Observers {
         }
         let op = &step.instruction.op;
         accesses(warp, context, step.lanes, op, &mut |context, access| {
-            if let Some(definedness) = &mut self.definedness {
+            // The bytes of an mbarrier are no data; only their order matters.
+            let is_data = !matches!(op, Op::Mbarrier(_));
+            if let Some(definedness) = self.definedness.as_mut().filter(|_| is_data) {
                 definedness.access(warp, context, step, access)?;
             }
             if let Some(races) = &mut self.races {
                 races.access(warp, context, step, access)?;
             }
-            if let Some(counters) = &mut self.counters
-                && !matches!(op, Op::Mbarrier(_))
-            {
+            if let Some(counters) = self.counters.as_mut().filter(|_| is_data) {
                 counters.access(step, access);
             }
             Ok(())

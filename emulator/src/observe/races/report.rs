@@ -130,6 +130,12 @@ fn missing(actor: &Actor, earlier: &Record) -> &'static str {
             "the .cluster scope of one of them does not include the other block"
         };
     }
+    if is_agent(earlier.cluster) {
+        return match earlier.place.writes() {
+            true => "no wait for the mbarrier that the copy was told of",
+            false => "nothing orders the second behind the wait for the first",
+        };
+    }
     if actor.distance(earlier) == Reach::Cluster {
         return "no barrier.cluster or release and acquire between the two blocks";
     }
