@@ -109,6 +109,9 @@ fn one(
             context
                 .shared
                 .check_landed(address as usize, size as usize)?;
+            context
+                .shared
+                .check_unread(address as usize, size as usize)?;
             let bytes = context.shared.bytes_mut();
             Ok(plain(bytes, atomic, address as usize, b, c, false))
         }

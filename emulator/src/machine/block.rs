@@ -51,6 +51,7 @@ impl<'a> Block<'a> {
         self.context.chance = Chance::new(options.schedule, number, place.num_warps);
         let plan = self.context.chance.plan;
         self.context.shared.reset(plan.fill);
+        self.context.warpgroups.reset();
         self.barriers.reset();
         self.block_index = place.block_index;
         for warp in &mut self.warps {

@@ -8,15 +8,17 @@ use super::address::GlobalView;
 use super::chance::Chance;
 use super::plan::Turns;
 use super::shared::SharedMemory;
+use super::warpgroup::Warpgroups;
 
-/// How `mma` adds up its products.
+/// How `mma` and `wgmma` add up their products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MmaNumerics {
     /// Products and sums in f32, k ascending.
     #[default]
     F32,
     /// As an Ampere tensor core is understood to do it: eight products and the accumulator aligned
-    /// to the largest exponent, truncated to 24 fractional bits, summed exactly, truncated to f32.
+    /// to the largest exponent, truncated to 24 fractional bits, summed exactly, truncated to f32. For
+    /// `wgmma` as a Hopper one is: all sixteen products, 25 fractional bits.
     Hardware,
 }
 
@@ -26,6 +28,7 @@ pub(crate) struct Context<'a> {
     pub params: &'a [u8],
     pub global: GlobalView,
     pub shared: SharedMemory,
+    pub warpgroups: Warpgroups,
     pub numerics: MmaNumerics,
     pub chance: Chance,
     /// What the machine itself checks beyond what it always does.

@@ -16,6 +16,7 @@ use super::explain::Surroundings;
 use super::shared::SharedMemory;
 use super::step::Processor;
 use super::warp::Place;
+use super::warpgroup::Warpgroups;
 
 /// Largest shared memory of a block on any supported target (sm_90), in bytes.
 const MAX_SHARED_BYTES: u32 = 227 * 1024;
@@ -289,6 +290,7 @@ impl Run<'_> {
             params: self.launch.params,
             global: self.view.clone(),
             shared: SharedMemory::new(self.shared_bytes() as usize),
+            warpgroups: Warpgroups::new(num_warps),
             numerics: self.options.mma,
             chance: Chance::new(self.options.schedule, 0, num_warps),
             sanitizers: self.options.sanitizers,

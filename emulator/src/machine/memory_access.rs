@@ -9,7 +9,7 @@ use super::address::{
 use super::context::Context;
 use super::data_movement::{space_of, window_base};
 use super::elements::{load_elements, store_elements};
-use super::registers::{LANES, Lanes, Mask, Registers, ballot, each_lane};
+use super::registers::{LANES, Lanes, Mask, Registers, ballot, each_lane, lanes_of};
 use super::storage::Words;
 use super::warp::Warp;
 
@@ -281,6 +281,17 @@ fn store_to(
         Space::Global | Space::Generic => store_global(&warp.regs, context, mask, t, addresses),
         Space::Shared => {
             check_shared(context, mask, t, addresses)?;
+            let written = if context.shared.has_readers() {
+                mask.lanes
+            } else {
+                0
+            };
+            for lane in lanes_of(written) {
+                let (offset, bytes) = (addresses[lane] as usize, t.bytes() as usize);
+                if let Err(kind) = context.shared.check_unread(offset, bytes) {
+                    return lane_fault(lane as u32, kind);
+                }
+            }
             let offsets = each_lane(|i| addresses[i] as usize);
             store_elements(&warp.regs, mask, t, context.shared.bytes_mut(), &offsets);
             Ok(())

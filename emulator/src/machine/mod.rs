@@ -8,6 +8,7 @@
 //! integer carry bits compare float approx half convert data_movement        one file per ISA chapter
 //! memory_access address elements storage shared atomics async_copy swizzle    memory
 //! warp_ops matrix mma fused_dot control_flow                          warp-wide instructions
+//! warpgroup wgmma descriptor register_pool                            warpgroup-wide instructions
 //! ```
 //!
 //! Divergence: the live lanes of a warp are partitioned into groups with a program counter each. The
@@ -27,6 +28,7 @@ pub(crate) mod context;
 mod control_flow;
 mod convert;
 pub(crate) mod data_movement;
+pub(crate) mod descriptor;
 mod elements;
 mod execute;
 mod explain;
@@ -44,12 +46,12 @@ pub(crate) mod registers;
 mod shared;
 mod step;
 mod storage;
-// Used by tests alone until an instruction that swizzles is known.
-#[allow(dead_code)]
 mod swizzle;
 mod sync;
 pub(crate) mod warp;
 pub(crate) mod warp_ops;
+mod warpgroup;
+pub(crate) mod wgmma;
 
 pub use chance::Schedule;
 pub use context::MmaNumerics;

@@ -3,6 +3,7 @@
 use super::async_copy::AsyncCopies;
 use super::plan::{LaneOrder, Plan};
 use super::registers::{LANES, Lanes, Mask, Registers, each_lane};
+use super::wgmma::Products;
 use crate::fault::LanesAt;
 use crate::ir::{Axis, Kernel, Preload, Special};
 
@@ -37,6 +38,7 @@ pub(crate) struct Warp {
     /// Local memory, one lane after the other.
     pub local: Vec<u8>,
     pub copies: AsyncCopies,
+    pub products: Products,
     /// Groups that are not running; they share no lane and no program counter.
     pub groups: Vec<Group>,
     /// Lanes that the block's size gives it.
@@ -56,6 +58,7 @@ impl Warp {
             regs: Registers::new(kernel.slots),
             local: vec![0; LANES * kernel.local_bytes as usize],
             copies: AsyncCopies::default(),
+            products: Products::default(),
             groups: Vec::new(),
             born: 0,
             live: 0,
@@ -80,6 +83,7 @@ impl Warp {
         });
         self.favour_last = plan.lanes == LaneOrder::HighestFirst;
         self.copies.reset();
+        self.products.reset(kernel);
         self.local.fill(plan.fill.byte());
         self.regs.reset(plan.fill);
         for preload in &kernel.preloads {
