@@ -56,6 +56,13 @@ impl Context<'_> {
         }
     }
 
+    /// The running warp lets others catch up, if the plan leaves its turns alone.
+    pub fn gives_way(&mut self) {
+        if self.chance.plan.turns == Turns::Unbroken {
+            self.turn_end = self.warp_instructions;
+        }
+    }
+
     /// Tells the observers something, when there are any.
     #[inline]
     pub fn observe(&mut self, tell: impl FnOnce(&mut Observers, &mut Self) -> Outcome) -> Outcome {

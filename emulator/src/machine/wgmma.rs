@@ -175,6 +175,9 @@ pub(crate) fn commit(warp: &mut Warp, context: &mut Context, pc: u32) -> Outcome
 #[inline(always)]
 pub(crate) fn wait<const FUSED: bool>(warp: &mut Warp, context: &mut Context, pending: u32) {
     context.synchronised();
+    if context.warpgroups.is_far_ahead(warp.index) {
+        context.gives_way();
+    }
     let due = warp.products.due(pending);
     compute::<FUSED>(warp, context, due);
     complete(warp, context, due);
