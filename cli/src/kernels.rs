@@ -44,6 +44,20 @@ impl Row {
                 },
                 tile: [v.block_m, v.block_n],
             },
+            KernelVariant::HopperForward(v) => Row {
+                dtype: v.dtype,
+                scores: format!("{:?}", v.scores).to_lowercase(),
+                copy: "tensor".to_owned(),
+                head_dim: v.head_dim.to_string(),
+                tile: [v.block_m, v.block_n],
+            },
+            KernelVariant::HopperBackward(v) => Row {
+                dtype: v.dtype,
+                scores: format!("{:?}", v.scores).to_lowercase(),
+                copy: "tensor".to_owned(),
+                head_dim: v.head_dim.to_string(),
+                tile: [v.block_m, v.block_n],
+            },
         }
     }
 }

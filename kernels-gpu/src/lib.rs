@@ -66,7 +66,7 @@ pub mod scores;
 #[cfg(target_arch = "nvptx64")]
 pub mod softmax;
 
-#[cfg(target_arch = "nvptx64")]
+#[cfg(all(target_arch = "nvptx64", not(kernel_arch = "sm_90a")))]
 mod entries {
     use crate::backward::{bias, delta, dq, key_tile, wide};
     use crate::baseline::{flash1, standard};
@@ -214,6 +214,19 @@ mod entries {
         )* };
     }
     abi::for_each_baseline_variant!(baseline_entries);
+}
+
+#[cfg(kernel_arch = "sm_90a")]
+mod hopper_entries {
+    macro_rules! fwd_entries {
+        () => {};
+    }
+    abi::for_each_hopper_fwd_variant!(fwd_entries);
+
+    macro_rules! bwd_entries {
+        () => {};
+    }
+    abi::for_each_hopper_bwd_variant!(bwd_entries);
 }
 
 /// Never compiled into a kernel: no operation here can panic, which the code generation tests check.

@@ -102,6 +102,7 @@ fn assemble_one(kernel: &Kernel, machine: &'static str) -> Result<Assembled, Sas
         KernelVariant::Forward(_) => true,
         KernelVariant::Backward(variant) => variant.step == BwdStep::Main,
         KernelVariant::Baseline(_) => false,
+        KernelVariant::HopperForward(_) | KernelVariant::HopperBackward(_) => true,
     };
     assert!(
         hottest.is_some() || !has_main_loop,

@@ -37,6 +37,7 @@ fn barriers(variant: &KernelVariant) -> usize {
             // After the initialisation, and in the step: Q loaded, maxima, sums and parts exchanged, O updated.
             BaselineStep::Flash1 => 5,
         },
+        KernelVariant::HopperForward(_) | KernelVariant::HopperBackward(_) => 0,
     }
 }
 
@@ -67,6 +68,8 @@ fn products(variant: &KernelVariant) -> u32 {
                 BaselineStep::Flash1 => 2 * product,
             }
         }
+        // Theirs are products of warpgroups.
+        KernelVariant::HopperForward(_) | KernelVariant::HopperBackward(_) => 0,
     }
 }
 
@@ -199,6 +202,7 @@ fn only_vector_copies_are_asynchronous() {
                 variant.step == BwdStep::Main && variant.copy == CopyKind::Vector
             }
             KernelVariant::Baseline(variant) => variant.step != BaselineStep::Softmax,
+            KernelVariant::HopperForward(_) | KernelVariant::HopperBackward(_) => false,
         };
         assert_eq!(is_asynchronous, has_vector_copies, "{}", kernel.spec.entry);
     }

@@ -17,7 +17,7 @@ mod multiply;
 mod tiles;
 
 use crate::fault::{FaultKind, Outcome, Trouble, warp_fault};
-use crate::ir::{Op, Pred, R64, Wgmma, WgmmaA};
+use crate::ir::{Op, Pred, R64, Space, Wgmma, WgmmaA};
 
 use super::address::out_of_bounds;
 use super::context::Context;
@@ -25,7 +25,6 @@ use super::descriptor::{CHUNK, Descriptor, Operand};
 use super::registers::LANES;
 use super::warp::Warp;
 use super::warpgroup::Event;
-use crate::ir::Space;
 
 pub(crate) use flight::{Product, Products, touch};
 pub(crate) use tiles::Tiles;
@@ -61,8 +60,9 @@ pub(crate) fn issue(warp: &mut Warp, context: &mut Context, pc: u32, op: &Wgmma)
     let line = context.kernel.place(pc).0;
     for operand in a.iter().chain([&b]) {
         context
+            .block_mut()
             .shared
-            .begin_read((warp.index, sequence), line, *operand);
+            .begin_operand((warp.index, sequence), line, *operand);
     }
     let accumulate = operands.accumulate;
     let product = Product::new(pc, sequence, (a, b), accumulate);
@@ -119,19 +119,19 @@ fn uniform_pred(warp: &Warp, p: Pred) -> Outcome<bool> {
 
 /// Bounds, and copies on their way to the operand.
 fn check_operand(context: &Context, operand: &Operand) -> Outcome {
-    let shared = &context.shared;
+    let shared = &context.block().shared;
     let len = shared.bytes().len() as u32;
-    if operand.range().1 > len {
+    let (start, end) = operand.range();
+    if end > len {
         let outside = |at: &u32| *at > len || len - *at < CHUNK;
         if let Some(at) = operand.addresses().find(outside) {
             return warp_fault(out_of_bounds(at.into(), CHUNK, Space::Shared));
         }
     }
-    if shared.has_in_flight() {
+    if !shared.has_landed(start as usize, end.min(len) as usize) {
         for at in operand.addresses() {
-            shared
-                .check_landed(at as usize, CHUNK as usize)
-                .or_else(warp_fault)?;
+            let landed = shared.check_landed(at as usize, CHUNK as usize);
+            landed.or_else(warp_fault)?;
         }
     }
     Ok(())
@@ -175,7 +175,7 @@ pub(crate) fn commit(warp: &mut Warp, context: &mut Context, pc: u32) -> Outcome
 #[inline(always)]
 pub(crate) fn wait<const FUSED: bool>(warp: &mut Warp, context: &mut Context, pending: u32) {
     context.synchronised();
-    if context.warpgroups.is_far_ahead(warp.index) {
+    if context.block().warpgroups.is_far_ahead(warp.index) {
         context.gives_way();
     }
     let due = warp.products.due(pending);
@@ -188,7 +188,10 @@ pub(crate) fn wait<const FUSED: bool>(warp: &mut Warp, context: &mut Context, pe
 fn complete(warp: &mut Warp, context: &mut Context, due: usize) {
     let kernel = context.kernel;
     for product in warp.products.complete(kernel, due) {
-        context.shared.end_reads((warp.index, product.sequence));
+        context
+            .block_mut()
+            .shared
+            .end_operands((warp.index, product.sequence));
         if let Some(observers) = &mut context.observers {
             observers.product_done(warp.index, &product);
         }
@@ -206,6 +209,7 @@ pub(crate) fn exit(warp: &mut Warp, context: &mut Context) -> Outcome {
     let all = warp.products.len();
     complete(warp, context, all);
     context
+        .block_mut()
         .warpgroups
         .exit(kernel, warp.index)
         .or_else(warp_fault)
@@ -215,8 +219,10 @@ impl Context<'_> {
     /// Compares what a warp does with what the others of its warpgroup do. Returns its number in their
     /// common sequence.
     pub fn log(&mut self, warp: u32, event: Event) -> Outcome<u64> {
-        self.warpgroups
-            .execute(self.kernel, warp, event)
+        let kernel = self.kernel;
+        self.block_mut()
+            .warpgroups
+            .execute(kernel, warp, event)
             .or_else(|kind| {
                 Err(Box::new(Trouble {
                     kind,

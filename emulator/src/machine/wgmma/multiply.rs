@@ -29,7 +29,9 @@ pub(super) fn multiply<const FUSED: bool>(
     product: &Product,
 ) {
     let format = Format::of(op.input);
-    let shared = &context.shared;
+    let numerics = context.numerics;
+    let block = context.block_mut();
+    let shared = &block.shared;
     let mut a: ATile = [[[0.0; LANES]; 2]; DEPTH];
     match (op.a, &product.a) {
         (WgmmaA::Shared(..), Some(operand)) => {
@@ -40,7 +42,7 @@ pub(super) fn multiply<const FUSED: bool>(
         }
         (WgmmaA::Shared(..), None) => {}
     }
-    let tiles = context.warpgroups.tiles(warp.index);
+    let tiles = block.warpgroups.tiles(warp.index);
     let version = shared.version();
     let b = tiles.take(product.sequence, version).unwrap_or_else(|| {
         let mut values = tiles.empty();
@@ -49,7 +51,7 @@ pub(super) fn multiply<const FUSED: bool>(
     });
     for (j, b) in b.0.chunks_exact(BLOCK).enumerate() {
         let mut sums = load(&warp.regs, op, j, product.accumulate);
-        match context.numerics {
+        match numerics {
             MmaNumerics::F32 => add_products::<FUSED>(&mut sums, &a, b),
             MmaNumerics::Hardware => fused_dots(&mut sums, format, &a, b, op.f32_accumulate),
         }
