@@ -124,6 +124,7 @@ macro_rules! for_each_hopper_fwd_variant {
     ($consumer:ident) => {
         $consumer! {
             // entry: dtype, scores, head_dim, block_m x block_n, stages;
+            flash_fwd_sm90_f16_d128: F16, Plain, 128, 128 x 128, 2;
         }
     };
 }
