@@ -3,7 +3,7 @@
 //! ```text
 //! assemble ── ptxas -v ─────► usage      registers, stack, spills, and advice
 //!                  └ cubin ─ nvdisasm ─► listing ── control    instructions, each with its control word
-//!                                           └────── loops ── class   figures of the hottest loop
+//!                                           └────── flow ── loops ── class   figures of the hottest loop
 //! ```
 //! The figures are counted, not measured: they are the same at every run and tell nothing about caches or waiting. What
 //! a machine word means is not documented by NVIDIA; sources are named where it is read.
@@ -12,6 +12,7 @@ mod assemble;
 mod class;
 mod control;
 mod error;
+mod flow;
 mod listing;
 mod loops;
 mod usage;
@@ -21,5 +22,5 @@ pub use class::{Class, class_of, tensor_flop};
 pub use control::Control;
 pub use error::SassError;
 pub use listing::{Function, Instruction, functions};
-pub use loops::{LoopFigures, hottest_loop};
+pub use loops::{LoopFigures, hottest_loop, hottest_trip};
 pub use usage::Usage;
