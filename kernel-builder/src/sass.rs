@@ -5,6 +5,8 @@
 //!                  └ cubin ─ nvdisasm ─► listing ── control    instructions, each with its control word
 //!                                           └────── flow ── loops ── class   figures of the hottest loop
 //! ```
+//! `model` predicts from them what a step of a kernel for Hopper costs each part of a multiprocessor.
+//!
 //! The figures are counted, not measured: they are the same at every run and tell nothing about caches or waiting. What
 //! a machine word means is not documented by NVIDIA; sources are named where it is read.
 
@@ -15,6 +17,7 @@ mod error;
 mod flow;
 mod listing;
 mod loops;
+pub mod model;
 mod usage;
 
 pub use assemble::{KernelCode, MachineCode, assemble, ptxas_version};
