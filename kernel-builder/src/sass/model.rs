@@ -69,25 +69,26 @@ pub struct Cycles {
 }
 
 impl Cycles {
-    /// Every part with its name.
-    pub fn parts(&self) -> [(&'static str, f64); 6] {
+    /// Names of the parts, in the order of [`Cycles::parts`].
+    pub const PARTS: [&str; 6] = ["tensor", "mufu", "fma", "alu", "issue", "shared"];
+
+    /// Every part.
+    pub fn parts(&self) -> [f64; 6] {
         [
-            ("tensor", self.tensor),
-            ("mufu", self.mufu),
-            ("fma", self.fma),
-            ("alu", self.alu),
-            ("issue", self.issue),
-            ("shared", self.shared),
+            self.tensor,
+            self.mufu,
+            self.fma,
+            self.alu,
+            self.issue,
+            self.shared,
         ]
     }
 
     /// The part that is busy longest, and for how long: no schedule is faster. Of equal parts the first.
     pub fn floor(&self) -> (&'static str, f64) {
-        let [first, others @ ..] = self.parts();
-        others.into_iter().fold(
-            first,
-            |most, part| if part.1 > most.1 { part } else { most },
-        )
+        let parts = Cycles::PARTS.into_iter().zip(self.parts());
+        let longer = |most: (_, f64), part: (_, f64)| if part.1 > most.1 { part } else { most };
+        parts.fold(("tensor", 0.0), longer)
     }
 }
 

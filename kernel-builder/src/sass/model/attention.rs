@@ -55,6 +55,30 @@ pub struct Product {
 }
 
 impl Tile {
+    /// A forward tile whose P stays in registers.
+    pub const fn forward(head_dim: u32, block_m: u32, block_n: u32) -> Tile {
+        Tile {
+            pass: Pass::Forward { p_in_shared: false },
+            head_dim,
+            block_m,
+            block_n,
+            warpgroups: block_m / ROWS,
+        }
+    }
+
+    /// A backward tile whose dQ is added to device memory from registers.
+    pub const fn backward(head_dim: u32, block_m: u32, block_n: u32) -> Tile {
+        Tile {
+            pass: Pass::Backward {
+                dq_in_shared: false,
+            },
+            head_dim,
+            block_m,
+            block_n,
+            warpgroups: block_n / ROWS,
+        }
+    }
+
     /// The products of one warpgroup in one step.
     pub fn products(&self) -> Vec<Product> {
         let product = |cols, depth: u32, has_first_operand_in_shared| Product {
@@ -170,18 +194,7 @@ mod tests {
     use crate::sass::model::Trip;
 
     /// Tensor, special functions and shared memory, in cycles of one step.
-    fn busy(pass: Pass, head_dim: u32, block_m: u32, block_n: u32) -> [f64; 3] {
-        let warpgroups = match pass {
-            Pass::Forward { .. } => block_m / ROWS,
-            Pass::Backward { .. } => block_n / ROWS,
-        };
-        let tile = Tile {
-            pass,
-            head_dim,
-            block_m,
-            block_n,
-            warpgroups,
-        };
+    fn busy(tile: Tile) -> [f64; 3] {
         let cycles = Trip::new(tile.demand(), tile).unwrap().cycles();
         [cycles.tensor, cycles.mufu, cycles.shared]
     }
@@ -190,7 +203,6 @@ mod tests {
     fn a_forward_step_takes_what_its_shape_says() {
         // Worked out by hand: M·N·d / 1024 cycles of products, M·N / 16 of exponentials; Q once and K and V once per
         // warpgroup, K and V once more as they land, in 128 bytes a cycle.
-        let registers = Pass::Forward { p_in_shared: false };
         for (head_dim, block_m, block_n, expected) in [
             (64, 192, 128, [1536.0, 1536.0, 1216.0]),
             (64, 128, 192, [1536.0, 1536.0, 1280.0]),
@@ -201,12 +213,15 @@ mod tests {
             (256, 128, 80, [2560.0, 640.0, 2432.0]),
             (256, 128, 64, [2048.0, 512.0, 2048.0]),
         ] {
-            let found = busy(registers, head_dim, block_m, block_n);
+            let found = busy(Tile::forward(head_dim, block_m, block_n));
             assert_eq!(found, expected, "{head_dim}: {block_m} x {block_n}");
         }
         // P is written once, and read with 64 rows for each product with V.
-        let shared = Pass::Forward { p_in_shared: true };
-        assert_eq!(busy(shared, 64, 192, 192), [2304.0, 2304.0, 2880.0]);
+        let shared = Tile {
+            pass: Pass::Forward { p_in_shared: true },
+            ..Tile::forward(64, 192, 192)
+        };
+        assert_eq!(busy(shared), [2304.0, 2304.0, 2880.0]);
     }
 
     #[test]
@@ -218,30 +233,21 @@ mod tests {
             (128, 80, 128, 3200.0, 640.0, 3488.0, 2848.0),
         ] {
             for (dq_in_shared, shared) in [(true, by_copy), (false, from_registers)] {
-                let found = busy(Pass::Backward { dq_in_shared }, head_dim, block_m, block_n);
-                assert_eq!(
-                    found,
-                    [tensor, mufu, shared],
-                    "{head_dim}: {block_m} x {block_n}"
-                );
+                let tile = Tile {
+                    pass: Pass::Backward { dq_in_shared },
+                    ..Tile::backward(head_dim, block_m, block_n)
+                };
+                let expected = [tensor, mufu, shared];
+                assert_eq!(busy(tile), expected, "{head_dim}: {block_m} x {block_n}");
             }
         }
     }
 
     #[test]
     fn device_memory_gives_tiles_and_takes_what_is_added() {
-        let tile = |pass| Tile {
-            pass,
-            head_dim: 128,
-            block_m: 64,
-            block_n: 128,
-            warpgroups: 2,
-        };
-        let forward = tile(Pass::Forward { p_in_shared: false });
+        let forward = Tile::forward(128, 64, 128);
         assert_eq!((forward.copied_bytes(), forward.l2_bytes()), (65536, 65536));
-        let backward = tile(Pass::Backward {
-            dq_in_shared: false,
-        });
+        let backward = Tile::backward(128, 64, 128);
         assert_eq!(
             (backward.copied_bytes(), backward.l2_bytes()),
             (32768, 65536)

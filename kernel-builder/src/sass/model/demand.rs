@@ -56,6 +56,14 @@ impl Demand {
         Ok(demand)
     }
 
+    /// Instructions outside the tensor cores per million operations on them, the same for one warp and for all. Infinite
+    /// without products.
+    pub fn other_instructions_per_mflop(&self) -> f64 {
+        let others = f64::from(self.instructions.saturating_sub(self.products));
+        let flop = u64::from(self.tensor_cycles) * TENSOR_FLOP_PER_CYCLE;
+        others / (flop as f64 / 1e6)
+    }
+
     fn add_product(&mut self, instruction: &Instruction) -> Result<(), SassError> {
         let opcode = instruction.opcode();
         if class_of(opcode) != Class::Tensor {

@@ -42,23 +42,19 @@ impl Reference {
     }
 }
 
-const fn forward(head_dim: u32, block_m: u32, block_n: u32, p_in_shared: bool) -> Tile {
+/// A forward tile whose P goes through shared memory.
+const fn forward_with_shared_p(head_dim: u32, block_m: u32, block_n: u32) -> Tile {
     Tile {
-        pass: Pass::Forward { p_in_shared },
-        head_dim,
-        block_m,
-        block_n,
-        warpgroups: block_m / 64,
+        pass: Pass::Forward { p_in_shared: true },
+        ..Tile::forward(head_dim, block_m, block_n)
     }
 }
 
+/// A backward tile whose dQ goes through shared memory.
 const fn backward(head_dim: u32, block_m: u32, block_n: u32) -> Tile {
     Tile {
         pass: Pass::Backward { dq_in_shared: true },
-        head_dim,
-        block_m,
-        block_n,
-        warpgroups: block_n / 64,
+        ..Tile::backward(head_dim, block_m, block_n)
     }
 }
 
@@ -66,35 +62,35 @@ const fn backward(head_dim: u32, block_m: u32, block_n: u32) -> Tile {
 pub const FLASH3: &[Reference] = &[
     Reference {
         name: "forward d64 192x128",
-        tile: forward(64, 192, 128, false),
+        tile: Tile::forward(64, 192, 128),
         instructions: 431,
         stall_cycles: 930,
         computations: Some([66, 66 + 64 + 36, 68 + 32]),
     },
     Reference {
         name: "forward d64 192x192",
-        tile: forward(64, 192, 192, true),
+        tile: forward_with_shared_p(64, 192, 192),
         instructions: 632,
         stall_cycles: 1391,
         computations: Some([98, 98 + 96 + 36, 100 + 48]),
     },
     Reference {
         name: "forward d128 128x128",
-        tile: forward(128, 128, 128, false),
+        tile: Tile::forward(128, 128, 128),
         instructions: 469,
         stall_cycles: 1017,
         computations: Some([66, 66 + 64 + 68, 68 + 32]),
     },
     Reference {
         name: "forward d128 128x176",
-        tile: forward(128, 128, 176, false),
+        tile: Tile::forward(128, 128, 176),
         instructions: 594,
         stall_cycles: 1336,
         computations: Some([90, 90 + 88 + 68, 92 + 44]),
     },
     Reference {
         name: "forward d256 128x80",
-        tile: forward(256, 128, 80, false),
+        tile: Tile::forward(256, 128, 80),
         instructions: 465,
         stall_cycles: 948,
         computations: Some([42, 42 + 40 + 132, 44 + 20]),
