@@ -254,9 +254,11 @@ pub struct HopperBwdParams {
     pub d_out: TensorMap,
     /// The problem.
     pub backward: BwdParams,
+    /// Zero.
+    pub reserved: [u32; 2],
 }
 
 const _: () = assert!(size_of::<HopperFwdParams>() == 4 * 128 + size_of::<FwdParams>() + 16);
-const _: () = assert!(size_of::<HopperBwdParams>() == 4 * 128 + size_of::<BwdParams>());
+const _: () = assert!(size_of::<HopperBwdParams>() == 4 * 128 + size_of::<BwdParams>() + 8);
 
 params_as_bytes!(HopperFwdParams, HopperBwdParams);
