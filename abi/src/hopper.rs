@@ -83,6 +83,24 @@ impl HopperFwdVariant {
         }
     }
 
+    /// The box of the maps of Q and O: the 64 rows of one warpgroup, of `packed_heads` heads, which divides 64.
+    pub const fn query_box(&self, packed_heads: u32) -> TensorBox {
+        TensorBox {
+            cols: self.page_cols(),
+            heads: packed_heads,
+            rows: 64 / packed_heads,
+        }
+    }
+
+    /// The box of the maps of K and V.
+    pub const fn key_box(&self) -> TensorBox {
+        TensorBox {
+            cols: self.page_cols(),
+            heads: 1,
+            rows: self.block_n,
+        }
+    }
+
     /// Dynamic shared memory of one block in bytes: the tile of Q, also that of O; the stages of K and V; barriers.
     pub const fn shared_bytes(&self) -> u32 {
         2 * self.head_dim * (self.block_m + 2 * self.stages * self.block_n) + 1024
@@ -234,7 +252,7 @@ pub struct HopperFwdParams {
     /// Tiles of all heads and batch entries: `m_blocks * num_heads * batch`, or `m_blocks * num_heads_k * batch` with
     /// packed heads. The grid is any number of blocks along x up to it; they share the tiles.
     pub tiles: u32,
-    /// Query heads that are packed into one tile: 1 or `heads_per_group`.
+    /// Query heads that are packed into one tile: 1, or `heads_per_group` if it divides 64.
     pub packed_heads: u32,
     /// Zero.
     pub reserved: [u32; 2],

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `flash_fwd` | the forward kernel: prologue, main loop, epilogue |
 //! | `backward` | the kernels of the backward pass |
+//! | `hopper` | the kernels for Hopper |
 //! | `baseline` | the kernels it is compared with: standard attention, FlashAttention-1 |
 //! | `softmax` | running maximum, running sum, log-sum-exp |
 //! | `scores` | what happens to scores between the product and the softmax |
@@ -22,8 +23,8 @@
 //! | `ptx` | one function per PTX instruction |
 //!
 //! Kernel entries are generated from the manifest in `abi`. The modules that are pure arithmetic (`backward::block`,
-//! `block_info`, `dropout`, `fragment`, `mask`, `position`, `sequence`, `tile`, `tiling`) also compile for the host,
-//! where their tests run; the others exist only for `nvptx64`.
+//! `block_info`, `dropout`, `fragment`, `hopper::descriptor`, `mask`, `position`, `sequence`, `tile`, `tiling`) also
+//! compile for the host, where their tests run; the others exist only for `nvptx64`.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(
     target_arch = "nvptx64",
@@ -41,6 +42,7 @@ pub mod backward;
 pub mod block_info;
 pub mod dropout;
 pub mod fragment;
+pub mod hopper;
 pub mod mask;
 pub mod position;
 pub mod sequence;
