@@ -22,17 +22,18 @@ pub unsafe fn copy<V: Variant>(params: &BwdParams, maps: Maps, storage: Storage<
         keys: Turn::FIRST,
         queries: Turn::FIRST,
     };
-    let block = &KeyHead::current(params);
     // Line 5.
-    let mut n_block = block.first_tile;
-    while n_block < n_blocks::<V>(block) {
-        let tile = &KeyTile {
-            params,
-            block,
-            n_block,
-        };
+    let mut n_block = KeyHead::current(params).first_tile;
+    while n_block < n_blocks::<V>(&KeyHead::current(params)) {
         // SAFETY: the caller's promise.
-        unsafe { copies.key_tile(tile) };
+        unsafe {
+            copies.keys(&KeyTile::anew(params, n_block));
+            let mut member = 0;
+            while member < params.forward.heads_per_group {
+                copies.queries(&KeyTile::anew(params, n_block), member);
+                member += 1;
+            }
+        }
         n_block += params.n_stride;
     }
 }
@@ -45,63 +46,67 @@ struct Copies<V> {
 }
 
 impl<V: Variant> Copies<V> {
-    /// K and V, then the query tiles of every head that shares them.
+    /// Line 6: K and V.
     ///
     /// # Safety
     /// As [`copy`].
     #[inline(always)]
-    unsafe fn key_tile(&mut self, tile: &KeyTile) {
-        let storage = self.storage;
-        let block = tile.block;
-        let row = block.sequence.first_k + tile.first_key::<V>();
-        let at = [row, block.head_k, map_batch(tile)];
-        let ring = storage.keys_ring();
+    unsafe fn keys(&mut self, tile: &KeyTile) {
+        let (storage, ring, maps) = (self.storage, self.storage.keys_ring(), self.maps);
+        let row = tile.block.sequence.first_k + tile.first_key::<V>();
+        let at = [row, tile.block.head_k, map_batch(tile)];
         // SAFETY: the boxes are pages of the tiles, whose slot is free.
         unsafe {
             let full = ring.begin_fill(self.keys, 2 * Keys::<V>::BYTES);
-            tile::load(storage.k(), self.maps.k, at, full, CachePolicy::EvictFirst);
-            tile::load(storage.v(), self.maps.v, at, full, CachePolicy::EvictFirst);
+            tile::load(storage.k(), maps.k, at, full, CachePolicy::EvictFirst);
+            tile::load(storage.v(), maps.v, at, full, CachePolicy::EvictFirst);
         }
         self.keys = self.keys.next();
-        let tiles = QueryTiles::new::<V>(&block.sequence.keys, tile.n_block);
-        let mut member = 0;
-        while member < tile.params.forward.heads_per_group {
-            let mut m_block = tiles.end;
-            while m_block > tiles.begin {
-                m_block -= 1;
-                // SAFETY: the caller's promise; the query tile exists.
-                unsafe { self.query_tile(tile, tile.head(member), m_block) };
-            }
-            member += 1;
+    }
+
+    /// Line 9: Q, dO and row statistics of the query tiles of a head that see the key tile, from last to first.
+    ///
+    /// # Safety
+    /// As [`copy`].
+    #[inline(always)]
+    unsafe fn queries(&mut self, tile: &KeyTile, member: u32) {
+        let sequence = &tile.block.sequence;
+        let tiles = QueryTiles::new::<V>(&sequence.keys, tile.n_block);
+        let head = tile.head(member);
+        let end_row = scratch_row(tile.params, sequence, head, tiles.end, V::BLOCK_M);
+        let mut statistics = row_statistics(tile.params, end_row);
+        let mut at = [
+            sequence.first_q + tiles.end * V::BLOCK_M,
+            head,
+            map_batch(tile),
+        ];
+        let first_row = sequence.first_q + tiles.begin * V::BLOCK_M;
+        while at[0] > first_row {
+            at[0] -= V::BLOCK_M;
+            statistics -= Storage::<V>::STATISTICS_BYTES as u64;
+            // SAFETY: the caller's promise; the query tile exists.
+            unsafe { self.query_tile(at, statistics) };
         }
     }
 
-    /// Q, dO and row statistics of query tile `m_block` of `head`.
+    /// The query tile that begins `at` this row, head and batch entry, and its statistics in device memory.
     ///
     /// # Safety
     /// As [`copy`]; the tile exists.
     #[inline(always)]
-    unsafe fn query_tile(&mut self, tile: &KeyTile, head: u32, m_block: u32) {
-        let (storage, turn) = (self.storage, self.queries);
-        let sequence = &tile.block.sequence;
-        let at = [
-            sequence.first_q + m_block * V::BLOCK_M,
-            head,
-            map_batch(tile),
-        ];
-        let row = scratch_row(tile.params, sequence, head, m_block, V::BLOCK_M);
-        let statistics = row_statistics(tile.params, row);
+    unsafe fn query_tile(&mut self, at: [u32; 3], statistics: u64) {
+        let (storage, turn, maps) = (self.storage, self.queries, self.maps);
         let bytes = Storage::<V>::STATISTICS_BYTES;
         // SAFETY: the boxes are pages of the tiles, whose slots are free; the statistics of a tile are multiples of 16
         // bytes.
         unsafe {
             let full = storage.q_ring().begin_fill(turn, Queries::<V>::BYTES);
             let to = storage.q(turn.slot);
-            tile::load(to, self.maps.q, at, full, CachePolicy::EvictLast);
+            tile::load(to, maps.q, at, full, CachePolicy::EvictLast);
             let ring = storage.d_out_ring();
             let full = ring.begin_fill(turn, Queries::<V>::BYTES + bytes);
             let to = storage.d_out(turn.slot);
-            tile::load(to, self.maps.d_out, at, full, CachePolicy::EvictLast);
+            tile::load(to, maps.d_out, at, full, CachePolicy::EvictLast);
             ptx::load_bytes(storage.statistics(turn.slot), statistics, bytes, full);
         }
         self.queries = turn.next();

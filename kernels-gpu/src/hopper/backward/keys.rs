@@ -64,18 +64,11 @@ pub unsafe fn compute<
         d_k: Acc::zero(),
         d_v: Acc::zero(),
     };
-    let block = &KeyHead::current(params);
     // Line 5.
-    let mut n_block = block.first_tile;
-    let n_blocks = ptx::of_first_lane(n_blocks::<V>(block));
-    while n_block < n_blocks {
-        let tile = &KeyTile {
-            params,
-            block,
-            n_block,
-        };
+    let mut n_block = KeyHead::current(params).first_tile;
+    while n_block < ptx::of_first_lane(n_blocks::<V>(&KeyHead::current(params))) {
         // SAFETY: the caller's promise.
-        unsafe { warpgroup.key_tile(tile) };
+        unsafe { warpgroup.key_tile(params, n_block) };
         n_block += params.n_stride;
     }
 }
@@ -112,50 +105,41 @@ where
     /// # Safety
     /// As [`compute`].
     #[inline(always)]
-    unsafe fn key_tile(&mut self, tile: &KeyTile) {
+    unsafe fn key_tile(&mut self, params: &BwdParams, n_block: u32) {
         let (storage, ring) = (self.storage, self.storage.keys_ring());
         // Line 7.
         (self.d_k, self.d_v) = (Acc::zero(), Acc::zero());
         // SAFETY: the caller's promise; both roles take the same turns.
         unsafe {
             ring.wait_full(self.keys);
-            let left = tile.keys_left::<V>();
+            let left = KeyTile::anew(params, n_block).keys_left::<V>();
             if left < V::BLOCK_N {
                 ends::clear::<V, _>([storage.k(), storage.v()], left);
             }
-            self.walk(tile);
-            self.store(tile);
+            let mut member = 0;
+            while member < params.forward.heads_per_group {
+                self.walk(&KeyTile::anew(params, n_block), member);
+                member += 1;
+            }
+            self.store(&KeyTile::anew(params, n_block));
             ring.give_back(self.keys);
         }
         self.keys = self.keys.next();
     }
 
-    /// Lines 8 to 17: every query tile of every head that shares the key head.
-    ///
-    /// # Safety
-    /// As [`compute`]; K and V are in shared memory.
-    #[inline(always)]
-    unsafe fn walk(&mut self, tile: &KeyTile) {
-        let mut member = 0;
-        while member < tile.params.forward.heads_per_group {
-            // SAFETY: the caller's promise.
-            unsafe { self.walk_head(tile, tile.head(member)) };
-            member += 1;
-        }
-    }
-
-    /// The query tiles of one head that see the key tile, from last to first.
+    /// Lines 8 to 17: the query tiles of one head that see the key tile, from last to first.
     ///
     /// The masked step is compiled once: the first pass takes the tiles that are cut at their end and the full ones, the
     /// second pass those that are cut at their beginning.
     ///
     /// # Safety
-    /// As [`walk`](Self::walk).
+    /// As [`compute`]; K and V are in shared memory.
     #[inline(always)]
-    unsafe fn walk_head(&mut self, tile: &KeyTile, head: u32) {
+    unsafe fn walk(&mut self, tile: &KeyTile, member: u32) {
         let sequence = &tile.block.sequence;
         let tiles = QueryTiles::new::<V>(&sequence.keys, tile.n_block).uniform();
         let mut m_block = tiles.end;
+        let head = tile.head(member);
         let end_row = scratch_row(tile.params, sequence, head, tiles.end, V::BLOCK_M);
         let slice = tile.block.first_tile;
         let mut d_q = DqCursor::new::<V>(tile.params, slice, end_row, self.group, C);

@@ -146,7 +146,7 @@ pub struct KeyTile<'a> {
     /// The launch.
     pub params: &'a BwdParams,
     /// Head and batch entry.
-    pub block: &'a KeyHead,
+    pub block: KeyHead,
     /// Number of the tile.
     pub n_block: u32,
 }
@@ -157,7 +157,17 @@ pub const fn n_blocks<V: Variant>(block: &KeyHead) -> u32 {
     block.sequence.keys.seqlen_k.div_ceil(V::BLOCK_N)
 }
 
-impl KeyTile<'_> {
+impl<'a> KeyTile<'a> {
+    /// Tile `n_block` of the calling block. What is found out anew wherever it is needed takes no registers between.
+    #[inline(always)]
+    pub fn anew(params: &'a BwdParams, n_block: u32) -> Self {
+        KeyTile {
+            params,
+            block: KeyHead::current(params),
+            n_block,
+        }
+    }
+
     /// Its first key.
     #[inline(always)]
     pub const fn first_key<V: Variant>(&self) -> u32 {

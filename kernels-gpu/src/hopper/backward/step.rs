@@ -36,10 +36,12 @@ where
     /// Called by all warpgroups that compute.
     #[inline(always)]
     pub unsafe fn step<const MASK: bool>(&mut self, tile: &KeyTile, m_block: u32, d_q: &DqCursor) {
-        let (storage, turn) = (self.storage, self.turn);
+        // Addresses and descriptors are cheaper to compute in each step than to keep.
+        let (storage, turn) = (self.storage.anew(), self.turn);
+        let group = ptx::opaque(self.group);
         let (q, d_out) = (storage.q(turn.slot), storage.d_out(turn.slot));
         let (q_ring, d_out_ring) = (storage.q_ring(), storage.d_out_ring());
-        let keys = self.group * GROUP_KEYS * Keys::<V>::ROW_BYTES;
+        let keys = group * GROUP_KEYS * Keys::<V>::ROW_BYTES;
         let [k, v] = [storage.k(), storage.v()].map(|tile| Descriptor::k_major(tile).after(keys));
         let lane = ptx::thread_index() % 32;
         let statistics = storage.statistics(turn.slot);
@@ -106,7 +108,7 @@ where
             // Lines 15 and 16.
             settle_operands(&mut d_s);
             ptx::begin_products();
-            let (row, col) = dq::corner::<V>(self.group, C);
+            let (row, col) = dq::corner::<V>(group, C);
             let mut part: Acc<C> = multiply_columns::<V::Element, KeysByQueries<V>, Keys<V>, _>(
                 Descriptor::mn_major(to).after(page_of::<KeysByQueries<V>>(row)),
                 Descriptor::mn_major(storage.k()).after(page_of::<Keys<V>>(col)),
@@ -179,7 +181,7 @@ where
     /// No product of this step or the one before reads or will read the slot.
     #[inline(always)]
     unsafe fn share(&self, to: crate::tile::SharedTile<KeysByQueries<V>>, d_s: &[[u32; 4]; STEPS]) {
-        let thread = ptx::thread_index();
+        let thread = ptx::opaque(ptx::thread_index());
         let row = self.group * GROUP_KEYS + thread / 32 % 4 * 16;
         let at = to.lane(row, rows_first(thread % 32));
         let mut step = 0;

@@ -45,6 +45,15 @@ impl<V: Variant> Storage<V> {
         }
     }
 
+    /// The same, about which the compiler knows nothing more: see [`ptx::opaque`].
+    #[inline(always)]
+    pub fn anew(self) -> Self {
+        Storage {
+            base: ptx::opaque(self.base),
+            variant: PhantomData,
+        }
+    }
+
     /// K of the key tile.
     #[inline(always)]
     pub const fn k(self) -> SharedTile<Keys<V>> {
