@@ -185,8 +185,8 @@ impl HopperBwdVariant {
         }
     }
 
-    /// The box of the maps of Q and dO.
-    pub const fn query_box(&self) -> TensorBox {
+    /// What one copy moves of Q or dO.
+    pub const fn q_box(&self) -> TensorBox {
         TensorBox {
             cols: self.page_cols(),
             heads: 1,
@@ -194,8 +194,8 @@ impl HopperBwdVariant {
         }
     }
 
-    /// The box of the maps of K and V.
-    pub const fn key_box(&self) -> TensorBox {
+    /// What one copy moves of K or V.
+    pub const fn kv_box(&self) -> TensorBox {
         TensorBox {
             cols: self.page_cols(),
             heads: 1,
