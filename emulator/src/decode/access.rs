@@ -2,8 +2,8 @@
 
 use super::builder::File;
 use crate::ir::{
-    Address, AddressBase, AtomicType, CpAsync, CpAsyncSource, Mma, Number, Op, Pred, R32, R64,
-    Width,
+    Address, AddressBase, AtomicType, BulkCopy, BulkEnd, CpAsync, CpAsyncSource, MbarrierAction,
+    MbarrierOp, MbarrierPhase, MbarrierWait, Mma, Number, Op, Pred, R32, R64, Width,
 };
 
 /// What happens to a register.
@@ -111,6 +111,9 @@ macro_rules! access_table {
                     visit(Access::Read, atomic_file(*ty), b);
                 }
                 Op::CpAsync(copy) => copy_registers(copy, visit),
+                Op::Mbarrier(barrier) => mbarrier_registers(barrier, visit),
+                Op::MbarrierWait(wait) => wait_registers(wait, visit),
+                Op::BulkCopy(copy) => bulk_registers(copy, visit),
                 Op::LdMatrix { count, d, address, .. } => {
                     one(Access::Read, address, visit);
                     d[..usize::from(*count)].iter_mut().for_each(|d| one(Access::Write, d, visit));
@@ -182,6 +185,11 @@ access_table! {
     CpAsyncCommit: =>;
     CpAsyncWait: =>;
     CpAsyncWaitAll: =>;
+    MbarrierPending: a => d;
+    MbarrierInitFence: =>;
+    BulkCommit: =>;
+    BulkWait: =>;
+    ProxyFence: =>;
     Shfl: a b c mask => d p;
     Vote: a mask => d;
     Ballot: a mask => d;
@@ -212,6 +220,57 @@ fn copy_registers(copy: &mut CpAsync, visit: &mut impl FnMut(Access, File, &mut 
         CpAsyncSource::Bytes(bytes) => one(Access::Read, bytes, visit),
         CpAsyncSource::IgnoreIf(guard) => one(Access::Read, &mut guard.pred, visit),
     }
+}
+
+fn mbarrier_registers(barrier: &mut MbarrierOp, visit: &mut impl FnMut(Access, File, &mut u16)) {
+    one(Access::Read, &mut barrier.place.address, visit);
+    match &mut barrier.action {
+        MbarrierAction::Init { count } => one(Access::Read, count, visit),
+        MbarrierAction::Expect { bytes } | MbarrierAction::Complete { bytes } => {
+            one(Access::Read, bytes, visit);
+        }
+        MbarrierAction::Arrive {
+            state,
+            count,
+            expect,
+            ..
+        } => {
+            one(Access::Read, count, visit);
+            one(Access::Read, expect, visit);
+            one(Access::Write, state, visit);
+        }
+        MbarrierAction::Invalidate | MbarrierAction::AfterCopies { .. } => {}
+    }
+}
+
+fn wait_registers(wait: &mut MbarrierWait, visit: &mut impl FnMut(Access, File, &mut u16)) {
+    one(Access::Read, &mut wait.place.address, visit);
+    match &mut wait.phase {
+        MbarrierPhase::State(state) => one(Access::Read, state, visit),
+        MbarrierPhase::Parity(parity) => one(Access::Read, parity, visit),
+    }
+    one(Access::Write, &mut wait.d, visit);
+}
+
+fn bulk_registers(copy: &mut BulkCopy, visit: &mut impl FnMut(Access, File, &mut u16)) {
+    for end in [&mut copy.to, &mut copy.from] {
+        match end {
+            BulkEnd::Global(address) => one(Access::Read, address, visit),
+            BulkEnd::Shared(place) => one(Access::Read, &mut place.address, visit),
+            BulkEnd::Tensor(tensor) => {
+                one(Access::Read, &mut tensor.map, visit);
+                let coordinates = &mut tensor.start[..usize::from(tensor.rank)];
+                coordinates
+                    .iter_mut()
+                    .for_each(|slot| one(Access::Read, slot, visit));
+            }
+        }
+    }
+    one(Access::Read, &mut copy.bytes, visit);
+    if let Some(place) = &mut copy.mbarrier {
+        one(Access::Read, &mut place.address, visit);
+    }
+    one(Access::Read, &mut copy.multicast, visit);
 }
 
 fn mma_registers(mma: &mut Mma, visit: &mut impl FnMut(Access, File, &mut u16)) {

@@ -64,6 +64,7 @@ const STRONG_ACCESS: &[Gate] = &[
     gate(&["acquire"], 70, (6, 0)),
     gate(&["release"], 70, (6, 0)),
     gate(&["shared::cta"], 30, (7, 8)),
+    gate(&["cluster"], 90, (7, 8)),
     gate(&["L1::no_allocate"], 70, (7, 4)),
     gate(&["L2::cache_hint"], 80, (7, 4)),
 ];
@@ -80,6 +81,7 @@ const ATOMIC: &[Gate] = &[
     gate(&["f64"], 60, (5, 0)),
     gate(&["b16"], 70, (6, 3)),
     gate(&["shared::cta"], 30, (7, 8)),
+    gate(&["cluster"], 90, (7, 8)),
 ];
 
 const CONVERT: &[Gate] = &[
@@ -98,9 +100,32 @@ const MMA: &[Gate] = &[
 
 const COPY: &[Gate] = &[
     gate(&[], 80, (7, 0)),
+    gate(&["bulk"], 90, (8, 0)),
     gate(&["shared::cta"], 80, (7, 8)),
     gate(&["L2::cache_hint"], 80, (7, 4)),
     gate(&["L2::128B"], 80, (7, 4)),
+];
+
+const MBARRIER: &[Gate] = &[
+    gate(&[], 80, (7, 0)),
+    gate(&["parity"], 80, (7, 1)),
+    gate(&["shared::cta"], 80, (7, 8)),
+    gate(&["shared::cluster"], 90, (8, 0)),
+    gate(&["try_wait"], 90, (7, 8)),
+    gate(&["expect_tx"], 90, (8, 0)),
+    gate(&["complete_tx"], 90, (8, 0)),
+    gate(&["release"], 90, (8, 0)),
+    gate(&["acquire"], 90, (8, 0)),
+    gate(&["arrive", "relaxed"], 90, (8, 6)),
+    gate(&["test_wait", "relaxed"], 90, (8, 6)),
+    gate(&["try_wait", "relaxed"], 90, (8, 6)),
+];
+
+const FENCE: &[Gate] = &[
+    gate(&[], 70, (6, 0)),
+    gate(&["cluster"], 90, (7, 8)),
+    gate(&["proxy", "async"], 90, (8, 0)),
+    gate(&["mbarrier_init"], 90, (8, 0)),
 ];
 
 const LOP3: &[Gate] = &[
@@ -129,7 +154,7 @@ fn gates(opcode: &str) -> &'static [Gate] {
         "cvt" => CONVERT,
         "ld" | "st" => STRONG_ACCESS,
         "atom" | "red" => ATOMIC,
-        "fence" => const { &[gate(&[], 70, (6, 0))] },
+        "fence" => FENCE,
         "lop3" => LOP3,
         "dp4a" | "dp2a" => const { &[gate(&[], 61, (5, 0))] },
         "bmsk" | "szext" => const { &[gate(&[], 70, (7, 6))] },
@@ -143,6 +168,8 @@ fn gates(opcode: &str) -> &'static [Gate] {
         "movmatrix" => const { &[gate(&[], 75, (7, 8))] },
         "mma" => MMA,
         "cp" => COPY,
+        "mbarrier" => MBARRIER,
+        "prefetch" => const { &[gate(&["tensormap"], 90, (8, 0))] },
         "createpolicy" | "discard" | "applypriority" => const { &[gate(&[], 80, (7, 4))] },
         _ => &[],
     }

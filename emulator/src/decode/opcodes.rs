@@ -63,6 +63,7 @@ fn decode_transfer(inst: &mut Inst) -> Result<(), PtxError> {
         "prefetch" | "prefetchu" | "applypriority" | "discard" => inst.cache_control(),
         "createpolicy" => inst.create_policy(),
         "cp" => inst.cp(),
+        "mbarrier" => inst.mbarrier(),
         "shfl" => inst.shfl(),
         "vote" => inst.vote(),
         "match" => inst.match_lanes(),

@@ -2,10 +2,10 @@
 
 use super::{
     Address, AtomicOp, AtomicType, Binary16, Binary32, Binary64, BinaryF32, BinaryF64, BinaryHalf,
-    Consistency, ConvertMode, Count64, CpAsync, FloatClass, FloatCmp, FloatMode, HalfKind,
-    HalfMode, IntCmp, MemoryType, Mma, Number, Pred, PredLogic, PrmtMode, R32, R64, ReduxOp, Scope,
-    ShflMode, Shift64, Space, Ternary16, Ternary32, Ternary64, Unary16, Unary32, Unary64, UnaryF32,
-    UnaryF64, UnaryHalf, VoteMode, Width,
+    BulkCopy, Consistency, ConvertMode, Count64, CpAsync, FloatClass, FloatCmp, FloatMode,
+    HalfKind, HalfMode, IntCmp, MbarrierOp, MbarrierWait, MemoryType, Mma, Number, Pred, PredLogic,
+    PrmtMode, R32, R64, ReduxOp, Scope, ShflMode, Shift64, Space, Ternary16, Ternary32, Ternary64,
+    Unary16, Unary32, Unary64, UnaryF32, UnaryF64, UnaryHalf, VoteMode, Width,
 };
 
 /// One operation. Field order is PTX operand order: destination first.
@@ -395,6 +395,28 @@ pub enum Op {
     CpAsyncWait { pending: u32 },
     /// `cp.async.wait_all`: committed or not.
     CpAsyncWaitAll,
+
+    // ---- mbarriers (mbarriers.rs) ----
+    /// Everything that does not wait, and `cp.async.mbarrier.arrive`.
+    Mbarrier(Box<MbarrierOp>),
+    /// `mbarrier.test_wait`, `.try_wait`.
+    MbarrierWait(Box<MbarrierWait>),
+    /// `mbarrier.pending_count`.
+    MbarrierPending { d: R32, a: R64 },
+    /// `fence.mbarrier_init`.
+    MbarrierInitFence,
+
+    // ---- bulk and tensor copies (bulk.rs) ----
+    /// A copy or reduction.
+    BulkCopy(Box<BulkCopy>),
+    /// `cp.async.bulk.commit_group`.
+    BulkCommit,
+    /// `cp.async.bulk.wait_group[.read]`: at most the `pending` youngest groups may be unfinished, or
+    /// may still read their sources.
+    BulkWait { pending: u32, read: bool },
+    /// `fence.proxy.async`: what generic accesses did before is visible to asynchronous ones, and the
+    /// reverse.
+    ProxyFence,
 
     // ---- warp-wide (warp_ops.rs) ----
     /// `shfl.sync`; `p` is true where the source lane is in range.

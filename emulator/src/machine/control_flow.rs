@@ -4,12 +4,12 @@
 use crate::fault::{FaultKind, Outcome, lane_fault, warp_fault};
 use crate::ir::{Op, R32};
 
-use super::async_copy;
 use super::context::Context;
 use super::reconverge::{Meet, meet, told};
 use super::registers::Mask;
 use super::warp::{Group, Warp};
 use super::warp_ops::{meeting, shuffle_whole};
+use super::{async_copy, bulk, mbarrier_wait};
 
 /// What becomes of the running group.
 pub(crate) enum Flow {
@@ -29,6 +29,7 @@ pub(crate) fn waits(op: &Op, lanes: u32) -> bool {
     match op {
         Op::Barrier { .. } | Op::BarrierPopc { .. } | Op::BarrierLogic { .. } => true,
         Op::LdMatrix { .. } | Op::MovMatrix { .. } | Op::Mma(_) => lanes != u32::MAX,
+        Op::MbarrierWait(wait) => wait.sleeps,
         _ => meeting(op).is_some(),
     }
 }
@@ -63,6 +64,14 @@ pub(crate) fn control(
         Op::CpAsync(ref copy) => {
             async_copy::issue(warp, context, (group.pc, mask), copy)?;
             Ok(Flow::Next)
+        }
+        Op::BulkCopy(ref copy) => {
+            bulk::issue(warp, context, (group.pc, mask), copy)?;
+            Ok(Flow::Next)
+        }
+        Op::MbarrierWait(ref wait) => {
+            let executed = mbarrier_wait::wait(warp, context, (group.pc, mask), wait)?;
+            Ok(split(warp, group, mask, executed))
         }
         Op::Shfl {
             mode,
@@ -118,6 +127,9 @@ pub(crate) fn leave(warp: &mut Warp, context: &mut Context, mask: Mask) -> Outco
         warp.copies.check_none(context.kernel, mask)?;
     }
     async_copy::wait_all(warp, context, mask);
+    if context.flights.iter().next().is_some() {
+        bulk::check_exit(warp, context, mask)?;
+    }
     warp.live &= !mask.lanes;
     Ok(())
 }
@@ -138,6 +150,19 @@ fn wait(warp: &mut Warp, group: &Group, mask: Mask) -> Flow {
         });
     }
     Flow::Gone
+}
+
+/// Of the lanes of the mask, those of `executed` go on with the others of the group, the rest stays and sleeps.
+fn split(warp: &mut Warp, group: &Group, mask: Mask, executed: u32) -> Flow {
+    let asleep = mask.lanes & !executed;
+    if asleep == 0 {
+        return Flow::Next;
+    }
+    let mask = Mask {
+        lanes: asleep,
+        whole: false,
+    };
+    wait(warp, group, mask)
 }
 
 #[cold]

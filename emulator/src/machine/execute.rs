@@ -14,7 +14,7 @@ use super::memory_access::{Transfer, load, store};
 use super::mma;
 use super::registers::{Destination, Mask, Registers, Scratch};
 use super::warp::Warp;
-use super::{async_copy, data_movement, float, half};
+use super::{async_copy, bulk, data_movement, float, half, mbarriers};
 
 /// Everything that neither moves the program counter nor waits: memory and matrices here, arithmetic
 /// in the functions that follow.
@@ -118,7 +118,7 @@ pub(crate) fn compute<const FUSED: bool>(
     }
 }
 
-/// Asynchronous copies, and the special registers that change.
+/// Asynchronous copies, mbarriers, and the special registers that change.
 #[inline(always)]
 fn copies_and_clocks<const FUSED: bool>(
     warp: &mut Warp,
@@ -140,6 +140,21 @@ fn copies_and_clocks<const FUSED: bool>(
             async_copy::wait_all(warp, context, mask);
             Ok(())
         }
+        Op::Mbarrier(ref barrier) => mbarriers::operate(warp, context, mask, barrier),
+        Op::MbarrierPending { d, a } => {
+            let counts = mbarriers::pending(warp.regs.get64(a));
+            warp.regs.set32(mask, d, &counts);
+            Ok(())
+        }
+        Op::MbarrierInitFence | Op::ProxyFence => {
+            mbarriers::fence(warp, context, mask);
+            Ok(())
+        }
+        Op::BulkCommit => {
+            warp.bulk.commit(mask);
+            Ok(())
+        }
+        Op::BulkWait { pending, read } => bulk::wait_group(warp, context, mask, (pending, read)),
         _ => warp_wide::<FUSED>(warp, context, mask, op, scratch),
     }
 }

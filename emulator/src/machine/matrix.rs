@@ -46,7 +46,7 @@ pub(crate) fn ldmatrix(warp: &mut Warp, context: &mut Context, op: LdMatrix) -> 
         let mut matrix = [0; LANES];
         for (q, words) in matrix.chunks_exact_mut(4).enumerate() {
             let start = rows[8 * j + q] as usize;
-            let row = &context.shared.bytes()[start..start + 16];
+            let row = &context.block().shared.bytes()[start..start + 16];
             for (word, bytes) in words.iter_mut().zip(row.chunks_exact(4)) {
                 *word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
             }
@@ -63,14 +63,18 @@ pub(crate) fn ldmatrix(warp: &mut Warp, context: &mut Context, op: LdMatrix) -> 
 
 #[inline(always)]
 fn check_rows(context: &Context, rows: &Lanes<u64>, used: usize) -> Outcome {
-    let (space, base, len) = (Space::Shared, 0, context.shared.bytes().len() as u64);
+    let (space, base, len) = (
+        Space::Shared,
+        0,
+        context.block().shared.bytes().len() as u64,
+    );
     if !passes(rows, 16, base, len) {
         check_alignment(u32::MAX, rows, 16, space)?;
         check_bounds(u32::MAX, rows, 16, Region { space, base, len })?;
     }
-    if context.shared.has_in_flight() {
+    if context.block().shared.is_guarded() {
         for (lane, row) in rows[..used].iter().enumerate() {
-            if let Err(kind) = context.shared.check_landed(*row as usize, 16) {
+            if let Err(kind) = context.block().shared.check_landed(*row as usize, 16) {
                 return lane_fault(lane as u32, kind);
             }
         }

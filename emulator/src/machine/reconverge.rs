@@ -9,6 +9,7 @@ use crate::ir::{Kernel, Op};
 use crate::observe::Exchange;
 
 use super::context::Context;
+use super::mbarrier_wait::sleeps;
 use super::registers::{Mask, lanes_of};
 use super::warp::{Group, Warp};
 use super::warp_ops::{Inputs, Meeting, exchange, meeting, scatter};
@@ -27,6 +28,8 @@ pub(crate) enum Resolution {
     Ready,
     /// All live lanes stand at block barriers.
     Barrier,
+    /// Lanes sleep at an mbarrier, and no others can go on.
+    Asleep,
     /// No lane is left.
     Exited,
 }
@@ -174,6 +177,9 @@ pub(crate) fn resolve(warp: &mut Warp, context: &mut Context) -> Outcome<Resolut
         // The lanes it waited for have exited.
         warp.groups[0].waiting = false;
         return Ok(Resolution::Ready);
+    }
+    if warp.groups.iter().any(|group| sleeps(at(group))) {
+        return Ok(Resolution::Asleep);
     }
     Err(stuck(warp, kernel))
 }

@@ -20,6 +20,8 @@ use super::warp::{Group, Warp};
 pub(crate) enum Stop {
     /// All its lanes stand at a block barrier.
     Barrier,
+    /// All its lanes wait, some of them for an mbarrier.
+    Asleep,
     /// All its lanes have exited.
     Exited,
     /// Its turn is over.
@@ -92,6 +94,7 @@ fn run_warp<const FUSED: bool>(warp: &mut Warp, context: &mut Context) -> Outcom
             None => match resolve(warp, context)? {
                 Resolution::Ready => {}
                 Resolution::Barrier => return Ok(Stop::Barrier),
+                Resolution::Asleep => return Ok(Stop::Asleep),
                 Resolution::Exited => return Ok(Stop::Exited),
             },
         }

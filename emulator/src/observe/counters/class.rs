@@ -59,6 +59,10 @@ classes! {
     Global "global memory",
     /// `cp.async` and its groups.
     AsyncCopy "cp.async",
+    /// `cp.async.bulk`, tensor copies and their groups.
+    BulkCopy "bulk copy",
+    /// `mbarrier`.
+    Mbarrier "mbarrier",
     /// `atom`, `red`.
     Atomic "atomic",
     /// `ld.local`, `st.local`.
@@ -67,7 +71,7 @@ classes! {
     Constant "parameter, constant",
     /// `shfl`, `vote`, `match`, `redux`, `activemask`.
     Exchange "shuffle, vote",
-    /// `bar`, `bar.warp.sync`, `fence`.
+    /// `bar`, `bar.warp.sync`, `fence` of every kind.
     Barrier "barrier, fence",
     /// Branches and exits.
     Control "branch, exit",
@@ -103,10 +107,12 @@ pub(super) fn class_of(op: &Op) -> InstructionClass {
             Global: Load Store;
             Matrix: LdMatrix MovMatrix;
             AsyncCopy: CpAsync CpAsyncCommit CpAsyncWait CpAsyncWaitAll;
+            BulkCopy: BulkCopy BulkCommit BulkWait;
+            Mbarrier: Mbarrier MbarrierWait MbarrierPending;
             Atomic: Atom Red;
             Exchange: Shfl Vote Ballot MatchAny32 MatchAny64 MatchAll32 MatchAll64 Redux
                 ActiveMask;
-            Barrier: Fence WarpSync Barrier BarrierPopc BarrierLogic;
+            Barrier: Fence ProxyFence MbarrierInitFence WarpSync Barrier BarrierPopc BarrierLogic;
             Control: Bra BranchIndexed Exit Trap;
             Other: Clock32 Clock64 Yield Nop;
         },
