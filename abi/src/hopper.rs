@@ -186,11 +186,30 @@ impl HopperBwdVariant {
         }
     }
 
-    /// Dynamic shared memory of one block in bytes: K, V, the stages of Q and dO with their row statistics, dS; barriers.
+    /// What one copy moves of Q or dO.
+    pub const fn q_box(&self) -> TensorBox {
+        TensorBox {
+            cols: self.page_cols(),
+            heads: 1,
+            rows: self.block_m,
+        }
+    }
+
+    /// What one copy moves of K or V.
+    pub const fn kv_box(&self) -> TensorBox {
+        TensorBox {
+            cols: self.page_cols(),
+            heads: 1,
+            rows: self.block_n,
+        }
+    }
+
+    /// Dynamic shared memory of one block in bytes: K, V, the stages of Q and dO with their row statistics, two tiles of
+    /// dS; barriers.
     pub const fn shared_bytes(&self) -> u32 {
         2 * self.head_dim * (2 * self.block_n + 2 * self.stages * self.block_m)
-            + 8 * self.stages * self.block_m
-            + 2 * self.block_m * self.block_n
+            + 12 * self.stages * self.block_m
+            + 2 * 2 * self.block_m * self.block_n
             + 1024
     }
 
@@ -212,6 +231,10 @@ macro_rules! for_each_hopper_bwd_variant {
     ($consumer:ident) => {
         $consumer! {
             // entry: dtype, scores, head_dim, block_m x block_n, stages;
+            flash_bwd_sm90_f16_hdim64: F16, Plain, 64, 128 x 128, 2;
+            flash_bwd_sm90_f16_hdim128: F16, Plain, 128, 64 x 128, 2;
+            flash_bwd_sm90_bf16_hdim64: Bf16, Plain, 64, 128 x 128, 2;
+            flash_bwd_sm90_bf16_hdim128: Bf16, Plain, 128, 64 x 128, 2;
         }
     };
 }
@@ -273,9 +296,11 @@ pub struct HopperBwdParams {
     pub d_out: TensorMap,
     /// The problem.
     pub backward: BwdParams,
+    /// Zero.
+    pub reserved: [u32; 2],
 }
 
 const _: () = assert!(size_of::<HopperFwdParams>() == 4 * 128 + size_of::<FwdParams>() + 16);
-const _: () = assert!(size_of::<HopperBwdParams>() == 4 * 128 + size_of::<BwdParams>());
+const _: () = assert!(size_of::<HopperBwdParams>() == 4 * 128 + size_of::<BwdParams>() + 8);
 
 params_as_bytes!(HopperFwdParams, HopperBwdParams);

@@ -177,6 +177,8 @@ impl BackwardProblem {
             n_blocks,
             n_stride,
             dq_slices: slices,
+            dq_lane_stride: 1,
+            dq_element_stride: 32,
             batch,
             bias_n_blocks: 0,
             bias_m_blocks: 0,
