@@ -5,9 +5,11 @@
 //! party.rs    accesses and values that a report names beside the faulty instruction
 //! standing.rs where lanes and warps stand that cannot go on
 //! report.rs   the text over several lines
+//! asynchrony.rs   those of mbarriers and bulk copies
 //! help.rs     which sanitizer it is, the way out
 //! ```
 
+mod asynchrony;
 mod help;
 mod kind;
 mod party;
@@ -16,6 +18,7 @@ mod standing;
 
 use crate::ir::Space;
 
+pub use asynchrony::{BulkRule, MbarrierRule};
 pub use help::Sanitizer;
 pub use kind::{Extent, FaultKind};
 pub use party::{AccessKind, Conflict, Origin, Party, Use};

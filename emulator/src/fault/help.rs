@@ -66,6 +66,9 @@ impl FaultKind {
             | F::BarrierMissed { .. }
             | F::CopiesPending { .. }
             | F::InstructionLimit { .. } => Sanitizer::Synccheck,
+            F::Mbarrier { rule, .. } => rule.sanitizer(),
+            F::Bulk(rule) => rule.sanitizer(),
+            F::Proxy(_) => Sanitizer::Racecheck,
             F::Launch(_) | F::DivisionByZero | F::NotExecuted | F::Trap | F::BranchRange { .. } => {
                 return None;
             }
@@ -110,6 +113,9 @@ impl FaultKind {
             F::Uninitialised { origin, .. } => uninitialised(origin),
             F::Race(conflict) => race(conflict),
             F::NonCoherentWrite(_) => "read without .nc, or write in another launch",
+            F::Mbarrier { rule, .. } => rule.help(),
+            F::Bulk(rule) => rule.help(),
+            F::Proxy(_) => "fence.proxy.async in the thread that wrote, before it synchronises",
             F::InstructionLimit { .. } => "look for a loop whose condition never changes",
         }
     }

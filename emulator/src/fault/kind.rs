@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::space_name;
 use super::standing::listed;
-use super::{Conflict, LanesAt, Origin, Party, Standing, Use};
+use super::{BulkRule, Conflict, LanesAt, MbarrierRule, Origin, Party, Standing, Use};
 use crate::machine::data_movement::space_of;
 
 /// The rule that a [`Fault`](super::Fault) reports.
@@ -239,6 +239,20 @@ pub enum FaultKind {
         /// The lanes.
         exited: u32,
     },
+    /// A rule of mbarriers.
+    #[error("the mbarrier at shared address {address:#x} {rule}")]
+    Mbarrier {
+        /// Shared address of its first byte.
+        address: u64,
+        /// The rule.
+        rule: MbarrierRule,
+    },
+    /// A rule of bulk and tensor copies.
+    #[error("{0}")]
+    Bulk(BulkRule),
+    /// An asynchronous operation reads what nothing has made visible to its proxy.
+    #[error("{0}")]
+    Proxy(Box<Conflict>),
     /// The launch used up [`Options::instruction_limit`](crate::Options).
     #[error("a block has executed {limit} warp instructions without ending: {standing}")]
     InstructionLimit {

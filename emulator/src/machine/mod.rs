@@ -6,7 +6,7 @@
 //! warp        registers and groups of lanes; reconverge brings waiting lanes together
 //! step        the instruction loop; execute dispatches to the families below
 //! integer carry bits compare float approx half convert data_movement        one file per ISA chapter
-//! memory_access address elements storage shared atomics async_copy    memory
+//! memory_access address elements storage shared atomics async_copy swizzle    memory
 //! warp_ops matrix mma fused_dot control_flow                          warp-wide instructions
 //! ```
 //!
@@ -36,6 +36,7 @@ mod half;
 mod integer;
 mod launch;
 mod matrix;
+mod mbarrier;
 mod memory_access;
 mod mma;
 mod plan;
@@ -44,7 +45,11 @@ pub(crate) mod registers;
 mod shared;
 mod step;
 mod storage;
+// Used by tests alone until an instruction that swizzles is known.
+#[allow(dead_code)]
+mod swizzle;
 mod sync;
+mod tensor_box;
 pub(crate) mod warp;
 pub(crate) mod warp_ops;
 
