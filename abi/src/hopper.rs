@@ -83,6 +83,33 @@ impl HopperFwdVariant {
         }
     }
 
+    /// What one copy moves of Q, `packed_heads` query heads in a tile.
+    pub const fn q_box(&self, packed_heads: u32) -> TensorBox {
+        TensorBox {
+            cols: self.page_cols(),
+            heads: packed_heads,
+            rows: self.block_m / packed_heads,
+        }
+    }
+
+    /// What one copy moves of K or V.
+    pub const fn kv_box(&self) -> TensorBox {
+        TensorBox {
+            cols: self.page_cols(),
+            heads: 1,
+            rows: self.block_n,
+        }
+    }
+
+    /// What one copy moves of O: the rows of one warpgroup.
+    pub const fn out_box(&self, packed_heads: u32) -> TensorBox {
+        TensorBox {
+            cols: self.page_cols(),
+            heads: packed_heads,
+            rows: 64 / packed_heads,
+        }
+    }
+
     /// Dynamic shared memory of one block in bytes: the tile of Q, also that of O; the stages of K and V; barriers.
     pub const fn shared_bytes(&self) -> u32 {
         2 * self.head_dim * (self.block_m + 2 * self.stages * self.block_n) + 1024
@@ -167,6 +194,24 @@ impl HopperBwdVariant {
         }
     }
 
+    /// What one copy moves of Q or dO.
+    pub const fn q_box(&self) -> TensorBox {
+        TensorBox {
+            cols: self.page_cols(),
+            heads: 1,
+            rows: self.block_m,
+        }
+    }
+
+    /// What one copy moves of K or V.
+    pub const fn kv_box(&self) -> TensorBox {
+        TensorBox {
+            cols: self.page_cols(),
+            heads: 1,
+            rows: self.block_n,
+        }
+    }
+
     /// Dynamic shared memory of one block in bytes: K, V, the stages of Q and dO with their row statistics, dS; barriers.
     pub const fn shared_bytes(&self) -> u32 {
         2 * self.head_dim * (2 * self.block_n + 2 * self.stages * self.block_m)
@@ -234,7 +279,7 @@ pub struct HopperFwdParams {
     /// Tiles of all heads and batch entries: `m_blocks * num_heads * batch`, or `m_blocks * num_heads_k * batch` with
     /// packed heads. The grid is any number of blocks along x up to it; they share the tiles.
     pub tiles: u32,
-    /// Query heads that are packed into one tile: 1 or `heads_per_group`.
+    /// Query heads that are packed into one tile: 1 or `heads_per_group`, which then divides 64.
     pub packed_heads: u32,
     /// Zero.
     pub reserved: [u32; 2],
