@@ -23,7 +23,9 @@ pub use help::Sanitizer;
 pub use kind::{Extent, FaultKind};
 pub use party::{AccessKind, Conflict, Origin, Party, Use};
 pub use report::Report;
-pub use standing::{BarrierStanding, LanesAt, Standing, WarpStanding};
+pub use standing::{
+    AwaitedPhase, BarrierStanding, BlockStanding, LanesAt, MbarrierStanding, Standing, WarpStanding,
+};
 
 /// A kernel broke a rule of the ISA, or could not be launched. The launch stopped there; the
 /// contents of device memory are those at that moment.

@@ -30,13 +30,14 @@ mod tensor_map;
 
 pub use error::{MemoryError, PtxError, PtxErrorKind};
 pub use fault::{
-    AccessKind, BarrierStanding, BulkRule, Conflict, Extent, Fault, FaultKind, LanesAt,
-    MbarrierRule, Origin, Party, Report, Sanitizer, Standing, Use, WarpStanding,
+    AccessKind, AwaitedPhase, BarrierStanding, BlockStanding, BulkRule, Conflict, Extent, Fault,
+    FaultKind, LanesAt, MbarrierRule, MbarrierStanding, Origin, Party, Report, Sanitizer, Standing,
+    Use, WarpStanding,
 };
 pub use ir::Kernel;
 pub use machine::{
-    BlockOrder, CopyTiming, Fill, LaneOrder, Launch, LaunchReport, MmaNumerics, Options, Plan,
-    Schedule, Turns, WarpOrder, launch,
+    BlockOrder, CopyTiming, Fill, LaneOrder, Launch, LaunchReport, MmaNumerics, Options, PeerOrder,
+    Plan, Schedule, Turns, WarpOrder, launch,
 };
 pub use memory::GlobalMemory;
 pub use module::Module;

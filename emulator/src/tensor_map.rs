@@ -7,7 +7,7 @@
 mod check;
 mod encoding;
 
-pub(crate) use encoding::{Decoded, TensorMapCorrupt};
+pub(crate) use encoding::Decoded;
 
 /// Dimensions of a tensor at most.
 pub(crate) const MAX_RANK: usize = 5;

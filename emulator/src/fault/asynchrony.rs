@@ -85,6 +85,16 @@ pub enum BulkRule {
         /// The size.
         bytes: u32,
     },
+    /// An address that is not aligned as copies need it.
+    #[error("{space} address {address:#x} of a bulk copy is not a multiple of {alignment}")]
+    Alignment {
+        /// Its space.
+        space: &'static str,
+        /// The address.
+        address: u64,
+        /// Required alignment in bytes.
+        alignment: u32,
+    },
     /// A tensor map that is not aligned to 64 bytes.
     #[error("the tensor map at {address:#x} is not aligned to 64 bytes")]
     MapAlignment {
@@ -219,6 +229,7 @@ impl BulkRule {
         use BulkRule as R;
         match self {
             R::Size { .. } => "copy multiples of 16 bytes, and the rest with ld and st",
+            R::Alignment { .. } => "align to 16 bytes, and shared memory of tensor copies to 128",
             R::MapAlignment { .. } => "align the map, and the parameter that holds it, to 64 bytes",
             R::MapCorrupt { .. } => {
                 "pass the map that the host has encoded, and its address with cvta"

@@ -39,6 +39,16 @@ pub(crate) struct Arriving {
     pub expect: u32,
 }
 
+impl Arriving {
+    /// A single arrival.
+    pub const ONE: Arriving = Arriving {
+        count: 1,
+        drops: false,
+        no_complete: false,
+        expect: 0,
+    };
+}
+
 impl Mbarrier {
     /// `mbarrier.init`.
     pub fn new(count: u32) -> Result<Self, MbarrierRule> {
@@ -120,11 +130,11 @@ impl Mbarrier {
 
     /// Whether the phase of a token is complete. A token names the running phase or the one before.
     pub fn is_past(&self, state: u64) -> Result<bool, MbarrierRule> {
-        match self.phase.checked_sub(state >> PENDING_BITS) {
+        match self.phase.checked_sub(phase_of(state)) {
             Some(0) => Ok(false),
             Some(1) => Ok(true),
             _ => Err(MbarrierRule::StaleState {
-                phase: state >> PENDING_BITS,
+                phase: phase_of(state),
                 running: self.phase,
             }),
         }
@@ -137,6 +147,11 @@ impl Mbarrier {
     }
 }
 
+/// The phase of a token.
+pub(crate) fn phase_of(state: u64) -> u64 {
+    state >> PENDING_BITS
+}
+
 /// `mbarrier.pending_count`.
 pub(crate) fn pending_count(state: u64) -> u32 {
     (state & ((1 << PENDING_BITS) - 1)) as u32
@@ -146,12 +161,7 @@ pub(crate) fn pending_count(state: u64) -> u32 {
 mod tests {
     use super::*;
 
-    const ONE: Arriving = Arriving {
-        count: 1,
-        drops: false,
-        no_complete: false,
-        expect: 0,
-    };
+    const ONE: Arriving = Arriving::ONE;
 
     #[test]
     fn a_phase_waits_for_arrivals_and_for_bytes() {
