@@ -187,7 +187,7 @@ impl HopperBwdVariant {
     }
 
     /// What one copy moves of Q or dO.
-    pub const fn q_box(&self) -> TensorBox {
+    pub const fn query_box(&self) -> TensorBox {
         TensorBox {
             cols: self.page_cols(),
             heads: 1,
@@ -196,7 +196,7 @@ impl HopperBwdVariant {
     }
 
     /// What one copy moves of K or V.
-    pub const fn kv_box(&self) -> TensorBox {
+    pub const fn key_box(&self) -> TensorBox {
         TensorBox {
             cols: self.page_cols(),
             heads: 1,
@@ -276,7 +276,7 @@ pub struct HopperFwdParams {
     /// Tiles of all heads and batch entries: `m_blocks * num_heads * batch`, or `m_blocks * num_heads_k * batch` with
     /// packed heads. The grid is any number of blocks along x up to it; they share the tiles.
     pub tiles: u32,
-    /// Query heads that are packed into one tile: 1, or `heads_per_group` if it divides 64.
+    /// Query heads that are packed into one tile: 1, or `heads_per_group`, which then divides 64.
     pub packed_heads: u32,
     /// Zero.
     pub reserved: [u32; 2],
