@@ -10,14 +10,15 @@ use super::bulk::Flights;
 use super::chance::Chance;
 use super::plan::Turns;
 
-/// How `mma` adds up its products.
+/// How `mma` and `wgmma` add up their products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MmaNumerics {
     /// Products and sums in f32, k ascending.
     #[default]
     F32,
     /// As an Ampere tensor core is understood to do it: eight products and the accumulator aligned
-    /// to the largest exponent, truncated to 24 fractional bits, summed exactly, truncated to f32.
+    /// to the largest exponent, truncated to 24 fractional bits, summed exactly, truncated to f32. For
+    /// `wgmma` as a Hopper one is: all sixteen products, 25 fractional bits.
     Hardware,
 }
 
@@ -69,6 +70,13 @@ impl Context<'_> {
     /// gives way now.
     pub fn synchronised(&mut self) {
         if self.chance.plan.turns == Turns::Synchronisation {
+            self.turn_end = self.warp_instructions;
+        }
+    }
+
+    /// The running warp lets others catch up, if the plan leaves its turns alone.
+    pub fn gives_way(&mut self) {
+        if self.chance.plan.turns == Turns::Unbroken {
             self.turn_end = self.warp_instructions;
         }
     }

@@ -170,7 +170,11 @@ mod tests {
             pred: Pred::TRUE,
             negated: false,
         };
-        let strengths = Strengths::new(&[Instruction { guard, op: Op::Nop }]);
+        let strengths = Strengths::new(&[Instruction {
+            guard,
+            op: Op::Nop,
+            touches_products: false,
+        }]);
         let clocks = Clocks::new(1, 1, false);
         let record = Record {
             cluster,

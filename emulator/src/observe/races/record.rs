@@ -111,7 +111,7 @@ impl Strengths {
 
 /// Whether an operation accesses memory through the asynchronous proxy.
 pub(super) fn is_async(op: &Op) -> bool {
-    matches!(op, Op::BulkCopy(_))
+    matches!(op, Op::BulkCopy(_) | Op::Wgmma(_))
 }
 
 /// Which instruction accesses, by which warp of the cluster, and whether it writes.

@@ -101,6 +101,7 @@ impl Reporter<'_> {
             Op::BulkCopy(_) if writes => AccessKind::BulkWrite,
             Op::BulkCopy(_) => AccessKind::BulkRead,
             Op::Mbarrier(_) => AccessKind::Mbarrier,
+            Op::Wgmma(_) => AccessKind::MatrixRead,
             _ => AccessKind::Read,
         }
     }
