@@ -20,7 +20,7 @@ pub use help::Sanitizer;
 pub use kind::{Extent, FaultKind};
 pub use party::{AccessKind, Conflict, Origin, Party, Use};
 pub use report::Report;
-pub use standing::{BarrierStanding, BlockStanding, LanesAt, Standing, WarpStanding};
+pub use standing::{Awaited, BarrierStanding, BlockStanding, LanesAt, Standing, WarpStanding};
 
 /// A kernel broke a rule of the ISA, or could not be launched. The launch stopped there; the
 /// contents of device memory are those at that moment.
@@ -109,6 +109,7 @@ pub(crate) fn space_name(space: Space) -> &'static str {
     match space {
         Space::Global => "global",
         Space::Shared => "shared",
+        Space::SharedCluster => "shared::cluster",
         Space::Local => "local",
         Space::Const => "const",
         Space::Param => "param",

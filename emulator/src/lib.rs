@@ -29,8 +29,8 @@ mod syntax;
 
 pub use error::{MemoryError, PtxError, PtxErrorKind};
 pub use fault::{
-    AccessKind, BarrierStanding, BlockStanding, Conflict, Extent, Fault, FaultKind, LanesAt,
-    Origin, Party, Report, Sanitizer, Standing, Use, WarpStanding,
+    AccessKind, Awaited, BarrierStanding, BlockStanding, Conflict, Extent, Fault, FaultKind,
+    LanesAt, Origin, Party, Report, Sanitizer, Standing, Use, WarpStanding,
 };
 pub use ir::Kernel;
 pub use machine::{

@@ -114,6 +114,12 @@ pub(crate) struct Function<'a> {
     pub reqntid: Option<[u32; 3]>,
     /// `.maxntid`: its product bounds the threads of a block.
     pub maxntid: Option<[u32; 3]>,
+    /// `.reqnctapercluster`: exact shape of a cluster in blocks.
+    pub reqnctapercluster: Option<[u32; 3]>,
+    /// `.maxclusterrank`: blocks of a cluster at most.
+    pub maxclusterrank: Option<u32>,
+    /// `.explicitcluster`.
+    pub explicitcluster: bool,
     /// The statements between its braces; `None` for a declaration.
     pub body: Option<Vec<Statement<'a>>>,
 }

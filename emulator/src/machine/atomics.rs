@@ -16,6 +16,7 @@ use super::data_movement::{space_of, window_base};
 use super::float::{Exact, bits32, bits64, flush};
 use super::half::{Format, from_f32, round_to_odd, to_f32};
 use super::registers::{LANES, Mask, each_lane, lanes_of};
+use super::shared_access::{generic_space, resolve};
 use super::storage::{Words, Write};
 use super::warp::Warp;
 
@@ -87,7 +88,12 @@ fn one(
     let (space, address) = match atomic.space {
         Space::Generic => {
             let space = space_of(address);
-            (space, address - window_base(space))
+            let model = context.kernel.shared.model;
+            let inside = address - window_base(model, space);
+            match space {
+                Space::Shared => (generic_space(model), inside),
+                _ => (space, inside),
+            }
         }
         space => (space, address),
     };
@@ -101,17 +107,11 @@ fn one(
         });
     }
     match space {
-        Space::Shared => {
-            let len = context.block().shared.bytes().len() as u64;
-            if address >= len || u64::from(size) > len - address {
-                return Err(out_of_bounds(address, size, space));
-            }
-            context
-                .block()
-                .shared
-                .check_landed(address as usize, size as usize)?;
-            let bytes = context.block_mut().shared.bytes_mut();
-            Ok(plain(bytes, atomic, address as usize, b, c, false))
+        Space::Shared | Space::SharedCluster => {
+            let (rank, offset) = resolve(context, space, address, size)?;
+            let shared = &mut context.blocks[rank as usize].shared;
+            shared.check_landed(offset, size as usize)?;
+            Ok(plain(shared.bytes_mut(), atomic, offset, b, c, false))
         }
         Space::Global => {
             let allocation = context
@@ -130,7 +130,7 @@ fn one(
         // The ISA has atomics on global and shared memory only.
         Space::Local | Space::Generic => Err(FaultKind::WrongSpace {
             expected: "global or shared",
-            address: address.wrapping_add(window_base(space)),
+            address: address.wrapping_add(window_base(context.kernel.shared.model, space)),
         }),
     }
 }

@@ -1,9 +1,11 @@
 //! One block of a cluster: all that its own warps share, and what warps of its peers can reach.
 
-use crate::fault::{AccessKind, BlockStanding, Party, WarpStanding};
+use crate::fault::{AccessKind, Awaited, BlockStanding, Party, WarpStanding};
 use crate::ir::Kernel;
 
+use super::cluster_barrier::ClusterArrivals;
 use super::plan::Fill;
+use super::registers::lanes_of;
 use super::shared::SharedMemory;
 use super::sync::Barriers;
 use super::warp::{Place, Warp};
@@ -14,6 +16,7 @@ pub(crate) struct Block {
     pub index: [u32; 3],
     pub shared: SharedMemory,
     pub barriers: Barriers,
+    pub cluster: ClusterArrivals,
     /// Warps that have not exited.
     pub live: u32,
     /// Those of them that can run.
@@ -27,12 +30,13 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// A block of `num_warps` warps; [`Self::start`] makes it ready.
-    pub fn new(num_warps: u32, shared_bytes: u32) -> Self {
+    /// A block of `num_warps` warps with shared memory at an address; [`Self::start`] makes it ready.
+    pub fn new(num_warps: u32, shared_base: u32, shared_bytes: u32) -> Self {
         Self {
             index: [0; 3],
-            shared: SharedMemory::new(shared_bytes as usize),
+            shared: SharedMemory::new(shared_base, shared_bytes as usize),
             barriers: Barriers::new(num_warps),
+            cluster: ClusterArrivals::default(),
             live: 0,
             ready: 0,
             started: false,
@@ -46,6 +50,7 @@ impl Block {
         self.index = place.block_index;
         self.shared.reset(fill);
         self.barriers.reset();
+        self.cluster = ClusterArrivals::default();
         self.live = u32::MAX >> (32 - place.num_warps);
         self.ready = self.live;
         self.started = false;
@@ -57,20 +62,32 @@ impl Block {
     pub fn standing(&self, warps: &[Warp], kernel: &Kernel) -> BlockStanding {
         let warps = warps.iter().map(|warp| WarpStanding {
             warp: warp.index,
-            barrier: self.barriers.waited_for_by(warp.index),
+            awaits: self.awaited_by(warp.index),
             places: warp.places(kernel),
         });
         BlockStanding {
             block: self.index,
             warps: warps.collect(),
             barriers: self.barriers.standing(self.live),
+            cluster_awaits: lanes_of(self.cluster.awaited(self.live))
+                .map(|warp| warp as u32)
+                .collect(),
         }
+    }
+
+    /// What a warp of it waits at.
+    fn awaited_by(&self, warp: u32) -> Option<Awaited> {
+        if self.cluster.waits(warp) {
+            return Some(Awaited::ClusterBarrier);
+        }
+        self.barriers.waited_for_by(warp).map(Awaited::Barrier)
     }
 
     /// The copy in flight, of one of its `warps`, to a byte of its shared memory.
     pub fn copy_to(&self, address: u64, warps: &[Warp], kernel: &Kernel) -> Option<Party> {
         warps.iter().find_map(|warp| {
-            let (lane, pc) = warp.copies.writing_to(address)?;
+            let offset = address.wrapping_sub(self.shared.base());
+            let (lane, pc) = warp.copies.writing_to(offset)?;
             let (line, source) = kernel.place(pc);
             Some(Party {
                 access: AccessKind::CopyWrite,

@@ -6,7 +6,7 @@ use crate::ir::{Op, R32};
 
 use super::async_copy;
 use super::context::Context;
-use super::reconverge::{Meet, meet, told};
+use super::reconverge::{Meet, is_barrier, meet, told};
 use super::registers::Mask;
 use super::warp::{Group, Warp};
 use super::warp_ops::{meeting, shuffle_whole};
@@ -27,7 +27,7 @@ pub(crate) enum Flow {
 /// told of when its lanes have met.
 pub(crate) fn waits(op: &Op, lanes: u32) -> bool {
     match op {
-        Op::Barrier { .. } | Op::BarrierPopc { .. } | Op::BarrierLogic { .. } => true,
+        op if is_barrier(op) => true,
         Op::LdMatrix { .. } | Op::MovMatrix { .. } | Op::Mma(_) => lanes != u32::MAX,
         _ => meeting(op).is_some(),
     }
@@ -95,9 +95,11 @@ pub(crate) fn control(
             matrix_needs_others(warp, group, mask)
         }
         // All live lanes, or those that got here, wait; the scheduler counts the arrival.
-        Op::Barrier { .. } | Op::BarrierPopc { .. } | Op::BarrierLogic { .. } => {
-            Ok(wait(warp, group, mask))
-        }
+        Op::Barrier { .. }
+        | Op::BarrierPopc { .. }
+        | Op::BarrierLogic { .. }
+        | Op::ClusterArrive { .. }
+        | Op::ClusterWait { .. } => Ok(wait(warp, group, mask)),
         _ => Ok(Flow::Compute),
     }
 }

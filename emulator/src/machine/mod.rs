@@ -1,13 +1,13 @@
 //! The machine: executes decoded kernels.
 //!
 //! ```text
-//! launch      checks the launch, deals blocks out to threads, builds the fault; explain adds what is known of its address
+//! launch      deals clusters out to threads, builds the fault; rules checks the launch; explain adds what is known of its address
 //! cluster     runs the warps of one cluster in turn, by the open choices of chance, as a plan says
-//! block       what the warps of one block share, peers' warps included; sync has its barriers
+//! block       what the warps of one block share, peers' warps included; sync has its barriers, cluster_barrier that of the cluster
 //! warp        registers and groups of lanes; reconverge brings waiting lanes together
 //! step        the instruction loop; execute dispatches to the families below
-//! integer carry bits compare float approx half convert data_movement        one file per ISA chapter
-//! memory_access address elements storage shared atomics async_copy    memory
+//! integer carry bits compare float approx half convert data_movement address_conversion        one file per ISA chapter
+//! memory_access shared_access address elements storage shared atomics async_copy    memory
 //! warp_ops matrix mma fused_dot control_flow                          warp-wide instructions
 //! ```
 //!
@@ -16,6 +16,7 @@
 //! wait until those arrive.
 
 pub(crate) mod address;
+mod address_conversion;
 mod approx;
 pub(crate) mod async_copy;
 mod atomics;
@@ -24,6 +25,7 @@ mod block;
 mod carry;
 mod chance;
 mod cluster;
+mod cluster_barrier;
 mod compare;
 pub(crate) mod context;
 mod control_flow;
@@ -43,7 +45,9 @@ mod mma;
 mod plan;
 mod reconverge;
 pub(crate) mod registers;
+mod rules;
 mod shared;
+pub(crate) mod shared_access;
 mod step;
 mod storage;
 mod sync;

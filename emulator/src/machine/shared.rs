@@ -1,4 +1,4 @@
-//! Shared memory of one block.
+//! Shared memory of one block of a cluster.
 //!
 //! Bytes plus one flag per 4-byte word (the smallest asynchronous copy) that says whether a copy into
 //! it is still to be waited for. What fresh memory holds is up to the plan.
@@ -8,6 +8,8 @@ use crate::fault::FaultKind;
 use super::plan::Fill;
 
 pub(crate) struct SharedMemory {
+    /// Shared address of the first byte.
+    base: u64,
     bytes: Vec<u8>,
     /// 1 where an asynchronous copy has not been waited for.
     in_flight: Vec<u8>,
@@ -15,8 +17,9 @@ pub(crate) struct SharedMemory {
 }
 
 impl SharedMemory {
-    pub fn new(bytes: usize) -> Self {
+    pub fn new(base: u32, bytes: usize) -> Self {
         Self {
+            base: base.into(),
             bytes: vec![0; bytes],
             in_flight: vec![0; bytes.div_ceil(4)],
             in_flight_words: 0,
@@ -30,10 +33,18 @@ impl SharedMemory {
         self.in_flight_words = 0;
     }
 
+    /// Shared address of the first byte, a multiple of every size of access.
+    #[inline(always)]
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    #[inline(always)]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
+    #[inline(always)]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
@@ -44,14 +55,14 @@ impl SharedMemory {
         self.in_flight_words != 0
     }
 
-    /// Refuses an access to bytes that a copy may still write. The range is inside the memory.
+    /// Refuses an access to bytes that a copy may still write. The range, from an offset on, is inside the memory.
     #[inline(always)]
     pub fn check_landed(&self, offset: usize, bytes: usize) -> Result<(), FaultKind> {
         let words = &self.in_flight[offset / 4..(offset + bytes).div_ceil(4)];
         match words.iter().position(|flag| *flag != 0) {
             None => Ok(()),
             Some(word) => Err(FaultKind::AsyncReadEarly {
-                address: offset.max(4 * (offset / 4 + word)) as u64,
+                address: self.base + offset.max(4 * (offset / 4 + word)) as u64,
                 copy: None,
             }),
         }
@@ -62,7 +73,7 @@ impl SharedMemory {
         let words = &mut self.in_flight[offset / 4..(offset + bytes) / 4];
         if let Some(word) = words.iter().position(|flag| *flag != 0) {
             return Err(FaultKind::AsyncOverlap {
-                address: (offset + 4 * word) as u64,
+                address: self.base + (offset + 4 * word) as u64,
                 copy: None,
             });
         }

@@ -43,6 +43,13 @@ impl Gathered {
     }
 }
 
+/// What goes through the barrier of the cluster: a warp may wait for a phase when others have long arrived for
+/// the next one.
+struct ClusterGathered {
+    arriving: Gathered,
+    complete: Gathered,
+}
+
 /// What a lane of a warp knew and had done at a fence.
 pub(super) struct Snapshot {
     warp: WarpId,
@@ -91,6 +98,7 @@ pub(super) struct Clocks {
     warps: Vec<WarpClock>,
     /// Those of each block, by its rank.
     barriers: Vec<[Gathered; BARRIERS]>,
+    cluster_barrier: ClusterGathered,
     /// The row of one who knows of nothing.
     nothing: Row,
 }
@@ -116,6 +124,10 @@ impl Clocks {
             barriers: (0..num_blocks)
                 .map(|_| std::array::from_fn(|_| gathered.clone()))
                 .collect(),
+            cluster_barrier: ClusterGathered {
+                arriving: gathered.clone(),
+                complete: gathered,
+            },
             nothing,
         }
     }
@@ -140,6 +152,7 @@ impl Clocks {
             warp.more.clear();
         }
         self.barriers.iter_mut().flatten().for_each(Gathered::clear);
+        self.cluster_barrier.arriving.clear();
         restart
     }
 
@@ -202,6 +215,39 @@ impl Clocks {
             clock.epoch += 1;
         }
         gathered.clear();
+    }
+
+    /// A warp arrives at the barrier of the cluster, and goes on in a new epoch.
+    pub fn arrive_at_cluster(&mut self, warp: u32) {
+        let clock = &mut self.warps[warp as usize];
+        let gathered = &mut self.cluster_barrier.arriving;
+        raise(&mut gathered.row, &clock.row);
+        clock.epoch += 1;
+        gathered.row[warp as usize] = clock.epoch;
+        gathered.more.absorb(&clock.more);
+    }
+
+    /// What `lane` knew at `snapshot` is known to all that wait for this phase of the cluster's barrier.
+    pub fn gather(&mut self, snapshot: &Snapshot, lane: u32) {
+        let more = &mut self.cluster_barrier.arriving.more;
+        snapshot.each(lane, |of, span| more.learn(of, span, u32::MAX));
+    }
+
+    /// The phase of the cluster's barrier is over.
+    pub fn complete_cluster(&mut self) {
+        let ClusterGathered { arriving, complete } = &mut self.cluster_barrier;
+        std::mem::swap(arriving, complete);
+        arriving.clear();
+    }
+
+    /// A warp that has waited for the phase knows what all that arrived knew and had done.
+    pub fn pass_cluster(&mut self, warp: u32) {
+        let complete = &self.cluster_barrier.complete;
+        let clock = &mut self.warps[warp as usize];
+        raise(&mut clock.row, &complete.row);
+        clock.more.absorb(&complete.more);
+        clock.more.settle(self.cluster, &mut clock.row);
+        clock.epoch += 1;
     }
 
     /// `bar.warp.sync` among `lanes`, which may be all that are left of the warp.
