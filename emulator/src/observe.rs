@@ -307,6 +307,41 @@ impl Observers {
         }
     }
 
+    /// All live lanes of a warp arrive at the barrier of the cluster.
+    pub fn cluster_arrive(&mut self, warp: &Warp, context: &Context, release: bool) -> Outcome {
+        if let Some(counters) = &mut self.counters {
+            counters.arrive(warp);
+        }
+        if let Some(definedness) = &mut self.definedness {
+            definedness.arrive(warp, context)?;
+        }
+        if let Some(races) = &mut self.races {
+            races.cluster_arrive(warp.number, release);
+        }
+        Ok(())
+    }
+
+    /// All live lanes of a warp stand at a wait for the barrier of the cluster.
+    pub fn cluster_wait(&mut self, warp: &Warp) {
+        if let Some(counters) = &mut self.counters {
+            counters.stand(warp);
+        }
+    }
+
+    /// The phase is over: all warps of the cluster have arrived or exited.
+    pub fn cluster_complete(&mut self) {
+        if let Some(races) = &mut self.races {
+            races.cluster_complete();
+        }
+    }
+
+    /// A warp, by its number in the cluster, has waited for the phase that is over.
+    pub fn cluster_pass(&mut self, warp: u32) {
+        if let Some(races) = &mut self.races {
+            races.cluster_pass(warp);
+        }
+    }
+
     /// A copy's bytes are in shared memory and its thread has waited for them.
     pub fn landed(&mut self, landing: &Landing) {
         if let Some(races) = &mut self.races {

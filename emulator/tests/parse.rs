@@ -298,7 +298,6 @@ fn legal_instructions_without_an_implementation_are_unsupported_with_their_line(
         "\n\nmma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%r10,%r11}, {%r1}, {%r2}, {%r10,%r11};",
         "\n\nred.global.add.v2.f32 [%rd0], {%f1,%f2};",
         "\n\nalloca.u64 %rd1, %rd2, 16;",
-        "\n\nld.shared::cluster.b32 %r1, [%r2];",
         "\n\nmov.u64 %rd1, devf;",
         "\n\ncall %rd1, (), PROTO;",
         "\n\nmul24.hi.s32 %r1, %r2, %r3;",

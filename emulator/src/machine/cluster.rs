@@ -1,10 +1,11 @@
 //! One cluster: the warps of its blocks run in turn until all have exited (PTX ISA, "Cluster of
 //! Cooperative Thread Arrays"). A launch without clusters has clusters of one block.
 
-use crate::fault::{FaultKind, Standing, Trouble};
+use crate::fault::{FaultKind, Outcome, Standing, Trouble};
 use crate::ir::Kernel;
 
 use super::chance::Chance;
+use super::cluster_barrier;
 use super::context::Context;
 use super::launch::Options;
 use super::registers::lanes_of;
@@ -140,32 +141,42 @@ impl<'a> Cluster<'a> {
         let instructions = context.warp_instructions - start;
         context.block_mut().instructions += instructions;
         context.chance.ran(rank, index, instructions);
-        let done = stop.and_then(|stop| {
-            let warps = &mut self.warps[rank as usize];
-            match stop {
-                Stop::Turn if instructions >= u64::from(turn) => {
-                    let warp = &mut warps[index as usize];
-                    warp.favour_last = context.chance.highest_first(turn, warp.favour_last);
-                    Ok(())
-                }
-                Stop::Turn => Ok(()),
-                Stop::Barrier => sync::arrive(context, warps, index as usize),
-                Stop::Asleep => {
-                    let block = context.block_mut();
-                    block.ready &= !(1 << index);
-                    block.asleep |= 1 << index;
-                    Ok(())
-                }
-                Stop::Exited => {
-                    sync::exited(context, warps, index);
-                    Ok(())
-                }
-            }
-        });
+        let is_used_up = instructions >= u64::from(turn);
+        let done = stop.and_then(|stop| self.stopped(stop, index, is_used_up.then_some(turn)));
         if self.context.woken != 0 {
             self.wake();
         }
         done.map_err(|trouble| self.located(rank, index, trouble))
+    }
+
+    /// Warp `index` of the running block has given way; `turn` is the length of its turn, if it has used it up.
+    fn stopped(&mut self, stop: Stop, index: u32, turn: Option<u32>) -> Outcome {
+        let context = &mut self.context;
+        let warps = &mut self.warps[context.rank as usize];
+        let warp = &mut warps[index as usize];
+        match stop {
+            Stop::Turn => {
+                if let Some(turn) = turn {
+                    warp.favour_last = context.chance.highest_first(turn, warp.favour_last);
+                }
+                Ok(())
+            }
+            Stop::Barrier if cluster_barrier::is_there(context.kernel, warp) => {
+                cluster_barrier::step(context, &mut self.warps, index as usize)
+            }
+            Stop::Barrier => sync::arrive(context, warps, index as usize),
+            Stop::Asleep => {
+                let block = context.block_mut();
+                block.ready &= !(1 << index);
+                block.asleep |= 1 << index;
+                Ok(())
+            }
+            Stop::Exited => {
+                sync::exited(context, warps, index);
+                cluster_barrier::complete(context, &mut self.warps);
+                Ok(())
+            }
+        }
     }
 
     /// A fault of a warp, with the copy that an access came too early for.

@@ -199,7 +199,8 @@ impl Races {
         let (hit, base) = match access.region {
             Region::Shared(rank) => {
                 let shadow = &mut self.shadows[rank as usize];
-                (shadow.visit(&mut actor, access, visit), 0)
+                let base = context.blocks[rank as usize].shared.base();
+                (shadow.visit(&mut actor, access, visit), base)
             }
             Region::Global(index) => {
                 let shadow = &self.grid.shadow;
@@ -333,6 +334,23 @@ impl Races {
 
     /// A product's warp has waited: its reads have lasted until now.
     pub fn product_done(&mut self, _warp: u32, _product: &Product) {}
+    /// A warp arrives at the barrier of the cluster. A relaxed arrival hands on what its fences have made
+    /// ready.
+    pub fn cluster_arrive(&mut self, warp: u32, release: bool) {
+        if release {
+            self.clocks.arrive_at_cluster(warp);
+        } else {
+            self.patterns.hand_to_cluster(&mut self.clocks, warp);
+        }
+    }
+
+    pub fn cluster_complete(&mut self) {
+        self.clocks.complete_cluster();
+    }
+
+    pub fn cluster_pass(&mut self, warp: u32) {
+        self.clocks.pass_cluster(warp);
+    }
 
     /// A copy's thread has waited: for others, its write happens now, and its read has lasted until
     /// now.

@@ -51,7 +51,7 @@ impl AllPhases {
     /// Lanes of a warp arrive and release, as one when they are all that are left of it.
     pub fn arrive(&mut self, clocks: &mut Clocks, warp: u32, lanes: u32, barrier: u32) {
         let phases = self.of(clocks, barrier);
-        clocks.gather(&mut phases.running, warp, lanes);
+        clocks.release(&mut phases.running, warp, lanes);
     }
 
     /// The running phase is complete: it and the ones before are one release sequence.
