@@ -25,8 +25,6 @@ pub(crate) struct Block {
     pub started: bool,
     /// Warp instructions that it has executed.
     pub instructions: u64,
-    /// The warp that ran last.
-    pub last_warp: u32,
 }
 
 impl Block {
@@ -41,7 +39,6 @@ impl Block {
             ready: 0,
             started: false,
             instructions: 0,
-            last_warp: 31,
         }
     }
 
@@ -55,7 +52,6 @@ impl Block {
         self.ready = self.live;
         self.started = false;
         self.instructions = 0;
-        self.last_warp = 31;
     }
 
     /// Where its `warps` stand, and what its barriers wait for.
