@@ -11,10 +11,10 @@ pub struct LanesAt {
     pub line: u32,
 }
 
-/// Where the warps stand of a block or of a cluster that does not end.
+/// Where the warps stand of a cluster that does not end, if only of one block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// The block, or all blocks of the cluster.
+    /// The blocks of the cluster, by rank.
     pub blocks: Vec<BlockStanding>,
 }
 

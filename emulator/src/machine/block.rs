@@ -1,6 +1,6 @@
 //! One block of a cluster: all that its own warps share, and what warps of its peers can reach.
 
-use crate::fault::{AccessKind, Awaited, BlockStanding, Party, WarpStanding};
+use crate::fault::{AccessKind, Awaited, BlockStanding, MbarrierStanding, Party, WarpStanding};
 use crate::ir::Kernel;
 
 use super::cluster_barrier::ClusterArrivals;
@@ -31,8 +31,6 @@ pub(crate) struct Block {
     pub started: bool,
     /// Warp instructions that it has executed.
     pub instructions: u64,
-    /// The warp that ran last.
-    pub last_warp: u32,
 }
 
 impl Block {
@@ -50,7 +48,6 @@ impl Block {
             ready: 0,
             started: false,
             instructions: 0,
-            last_warp: 31,
         }
     }
 
@@ -67,11 +64,15 @@ impl Block {
         self.ready = self.live;
         self.started = false;
         self.instructions = 0;
-        self.last_warp = 31;
     }
 
-    /// Where its `warps` stand, and what its barriers wait for.
-    pub fn standing(&self, warps: &[Warp], kernel: &Kernel) -> BlockStanding {
+    /// Where its `warps` stand, and what its barriers and `mbarriers` wait for.
+    pub fn standing(
+        &self,
+        warps: &[Warp],
+        kernel: &Kernel,
+        mbarriers: Vec<MbarrierStanding>,
+    ) -> BlockStanding {
         let warps = warps.iter().map(|warp| WarpStanding {
             warp: warp.index,
             awaits: self.awaited_by(warp.index),
@@ -81,7 +82,7 @@ impl Block {
             block: self.index,
             warps: warps.collect(),
             barriers: self.barriers.standing(self.live),
-            mbarriers: Vec::new(),
+            mbarriers,
             cluster_awaits: lanes_of(self.cluster.awaited(self.live))
                 .map(|warp| warp as u32)
                 .collect(),

@@ -2,7 +2,6 @@
 //! Cooperative Thread Arrays"). A launch without clusters has clusters of one block.
 
 use crate::fault::{FaultKind, Outcome, Standing, Trouble};
-use crate::ir::Kernel;
 
 use super::chance::Chance;
 use super::cluster_barrier;
@@ -91,7 +90,7 @@ impl<'a> Cluster<'a> {
             if ready == 0 {
                 return Err(self.deadlock(live.trailing_zeros()));
             }
-            self.context.rank = self.context.chance.next_block(ready, self.context.rank);
+            self.context.rank = self.context.chance.next_block(ready);
             self.turn(limit)?;
         }
     }
@@ -130,8 +129,7 @@ impl<'a> Cluster<'a> {
         if let Some(limit) = limit.filter(|_| left == 0) {
             return Err(self.endless(rank, limit));
         }
-        let index = context.chance.next_warp(rank, block.ready, block.last_warp);
-        block.last_warp = index;
+        let index = context.chance.next_warp(rank, block.ready);
         block.started = true;
         let turn = context.chance.turn();
         let start = context.warp_instructions;
@@ -199,12 +197,12 @@ impl<'a> Cluster<'a> {
     }
 
     fn endless(&self, rank: u32, limit: u64) -> WarpTrouble {
-        let standing = self.standing(rank..rank + 1);
+        let standing = self.standing();
         self.blocks_trouble(rank, FaultKind::InstructionLimit { limit, standing })
     }
 
     fn deadlock(&self, rank: u32) -> WarpTrouble {
-        let standing = self.standing(0..self.warps.len() as u32);
+        let standing = self.standing();
         self.blocks_trouble(rank, FaultKind::Deadlock { standing })
     }
 
@@ -224,13 +222,12 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    fn standing(&self, ranks: std::ops::Range<u32>) -> Box<Standing> {
-        let kernel: &Kernel = self.context.kernel;
-        let blocks = ranks.map(|rank| {
-            let warps = &self.warps[rank as usize];
-            let mut block = self.context.blocks[rank as usize].standing(warps, kernel);
-            block.mbarriers = mbarrier_wait::standing(&self.context, rank, warps);
-            block
+    fn standing(&self) -> Box<Standing> {
+        let kernel = self.context.kernel;
+        let blocks = self.context.blocks.iter().zip(&self.warps).enumerate();
+        let blocks = blocks.map(|(rank, (block, warps))| {
+            let mbarriers = mbarrier_wait::standing(&self.context, rank as u32, warps);
+            block.standing(warps, kernel, mbarriers)
         });
         Box::new(Standing {
             blocks: blocks.collect(),

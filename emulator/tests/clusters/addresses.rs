@@ -127,7 +127,7 @@ fn the_own_space_holds_the_own_block_only() {
     let atomic = fault(&body("@%p0 red.shared::cta.add.u32 [%r3], 1;"), two);
     assert_eq!(atomic, FaultKind::PeerAddress { address, own: 0 });
     // No address of any space, and none of a block that is there.
-    let low = "mov.u32 %r4, 0x3fc; st.shared.u32 [%r4], %r0;";
+    let low = "setp.eq.u32 %p0, %r2, 0; mov.u32 %r4, 0x3fc; @%p0 st.shared.u32 [%r4], %r0;";
     assert!(matches!(
         fault(&kernel("", low), two),
         FaultKind::OutOfBounds { .. }
