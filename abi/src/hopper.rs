@@ -124,6 +124,7 @@ macro_rules! for_each_hopper_fwd_variant {
     ($consumer:ident) => {
         $consumer! {
             // entry: dtype, scores, head_dim, block_m x block_n, stages;
+            flash_fwd_sm90_f16_d128: F16, Plain, 128, 128 x 128, 2;
         }
     };
 }
@@ -176,7 +177,7 @@ impl HopperBwdVariant {
         128 * (self.consumers() + 1)
     }
 
-    /// Columns of a page of Q and dO in shared memory.
+    /// Columns of a page of a shared tile.
     pub const fn page_cols(&self) -> u32 {
         if self.head_dim.is_multiple_of(64) {
             64
@@ -185,17 +186,8 @@ impl HopperBwdVariant {
         }
     }
 
-    /// Columns of a page of K and V in shared memory.
-    pub const fn key_page_cols(&self) -> u32 {
-        if self.head_dim.is_multiple_of(64) {
-            64
-        } else {
-            16
-        }
-    }
-
     /// What one copy moves of Q or dO.
-    pub const fn q_box(&self) -> TensorBox {
+    pub const fn query_box(&self) -> TensorBox {
         TensorBox {
             cols: self.page_cols(),
             heads: 1,
@@ -204,9 +196,9 @@ impl HopperBwdVariant {
     }
 
     /// What one copy moves of K or V.
-    pub const fn kv_box(&self) -> TensorBox {
+    pub const fn key_box(&self) -> TensorBox {
         TensorBox {
-            cols: self.key_page_cols(),
+            cols: self.page_cols(),
             heads: 1,
             rows: self.block_n,
         }
@@ -240,10 +232,8 @@ macro_rules! for_each_hopper_bwd_variant {
         $consumer! {
             // entry: dtype, scores, head_dim, block_m x block_n, stages;
             flash_bwd_sm90_f16_hdim64: F16, Plain, 64, 128 x 128, 2;
-            flash_bwd_sm90_f16_hdim96: F16, Plain, 96, 64 x 128, 2;
             flash_bwd_sm90_f16_hdim128: F16, Plain, 128, 64 x 128, 2;
             flash_bwd_sm90_bf16_hdim64: Bf16, Plain, 64, 128 x 128, 2;
-            flash_bwd_sm90_bf16_hdim96: Bf16, Plain, 96, 64 x 128, 2;
             flash_bwd_sm90_bf16_hdim128: Bf16, Plain, 128, 64 x 128, 2;
         }
     };
@@ -286,7 +276,7 @@ pub struct HopperFwdParams {
     /// Tiles of all heads and batch entries: `m_blocks * num_heads * batch`, or `m_blocks * num_heads_k * batch` with
     /// packed heads. The grid is any number of blocks along x up to it; they share the tiles.
     pub tiles: u32,
-    /// Query heads that are packed into one tile: 1, or `heads_per_group` if it divides 64.
+    /// Query heads that are packed into one tile: 1, or `heads_per_group`, which then divides 64.
     pub packed_heads: u32,
     /// Zero.
     pub reserved: [u32; 2],

@@ -9,6 +9,7 @@
 //! compare.rs     what changed since an older JSON
 //! html.rs        the page; html/charts.rs its pictures, html/listing.rs the source with its heat
 //! format.rs      numbers for people
+//! predicted.rs   what the kernels for Hopper are predicted to cost; counts nothing and shares only the format
 //! ```
 
 mod compare;
@@ -16,6 +17,7 @@ mod document;
 mod format;
 mod html;
 mod machine_code;
+mod predicted;
 mod problem;
 mod source;
 mod table;
@@ -75,6 +77,10 @@ pub struct ProfileArgs {
     /// Print what changed since this file, which an earlier --json has written.
     #[arg(long, value_name = "OLD.json")]
     compare: Option<PathBuf>,
+    /// Run nothing: print what the main loops of the kernels for Hopper are predicted to cost, beside FlashAttention-3's.
+    /// Needs ptxas and nvdisasm.
+    #[arg(long = "static", exclusive = true)]
+    is_static: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -95,6 +101,10 @@ fn l2_cache(text: &str) -> Result<L2Cache, String> {
 }
 
 pub fn run(args: &ProfileArgs, stdout: &mut impl Write) -> Result<Outcome> {
+    if args.is_static {
+        predicted::print(stdout)?;
+        return Ok(Outcome::Done);
+    }
     let wanted = Wanted {
         gradients: args.backward,
         ..Wanted::default()

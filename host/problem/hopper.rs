@@ -50,10 +50,10 @@ impl Problem {
         let FwdParams { q, k, v, .. } = &self.params;
         let tile = |tensor, shape, boxed| Tiling::new(self.dtype, tensor, shape, boxed);
         [
-            tile(q, self.q_shape, variant.q_box()),
-            tile(k, self.k_shape, variant.kv_box()),
-            tile(v, self.k_shape, variant.kv_box()),
-            tile(d_out, self.q_shape, variant.q_box()),
+            tile(q, self.q_shape, variant.query_box()),
+            tile(k, self.k_shape, variant.key_box()),
+            tile(v, self.k_shape, variant.key_box()),
+            tile(d_out, self.q_shape, variant.query_box()),
         ]
     }
 
