@@ -205,11 +205,30 @@ impl HopperBwdVariant {
         }
     }
 
-    /// Dynamic shared memory of one block in bytes: K, V, the stages of Q and dO with their row statistics, dS; barriers.
+    /// What one copy moves of Q or dO.
+    pub const fn query_box(&self) -> TensorBox {
+        TensorBox {
+            cols: self.page_cols(),
+            heads: 1,
+            rows: self.block_m,
+        }
+    }
+
+    /// What one copy moves of K or V.
+    pub const fn key_box(&self) -> TensorBox {
+        TensorBox {
+            cols: self.page_cols(),
+            heads: 1,
+            rows: self.block_n,
+        }
+    }
+
+    /// Dynamic shared memory of one block in bytes: K, V, the stages of Q and dO with their row statistics, two tiles of
+    /// dS; barriers.
     pub const fn shared_bytes(&self) -> u32 {
         2 * self.head_dim * (2 * self.block_n + 2 * self.stages * self.block_m)
-            + 8 * self.stages * self.block_m
-            + 2 * self.block_m * self.block_n
+            + 12 * self.stages * self.block_m
+            + 2 * 2 * self.block_m * self.block_n
             + 1024
     }
 
@@ -231,6 +250,10 @@ macro_rules! for_each_hopper_bwd_variant {
     ($consumer:ident) => {
         $consumer! {
             // entry: dtype, scores, head_dim, block_m x block_n, stages;
+            flash_bwd_sm90_f16_hdim64: F16, Plain, 64, 128 x 128, 2;
+            flash_bwd_sm90_f16_hdim128: F16, Plain, 128, 64 x 128, 2;
+            flash_bwd_sm90_bf16_hdim64: Bf16, Plain, 64, 128 x 128, 2;
+            flash_bwd_sm90_bf16_hdim128: Bf16, Plain, 128, 64 x 128, 2;
         }
     };
 }
@@ -272,7 +295,7 @@ pub struct HopperFwdParams {
     /// Tiles of all heads and batch entries: `m_blocks * num_heads * batch`, or `m_blocks * num_heads_k * batch` with
     /// packed heads. The grid is any number of blocks along x up to it; they share the tiles.
     pub tiles: u32,
-    /// Query heads that are packed into one tile: 1, or `heads_per_group` if it divides 64.
+    /// Query heads that are packed into one tile: 1, or `heads_per_group`, which then divides 64.
     pub packed_heads: u32,
     /// Zero.
     pub reserved: [u32; 2],
@@ -292,9 +315,11 @@ pub struct HopperBwdParams {
     pub d_out: TensorMap,
     /// The problem.
     pub backward: BwdParams,
+    /// Zero.
+    pub reserved: [u32; 2],
 }
 
 const _: () = assert!(size_of::<HopperFwdParams>() == 4 * 128 + size_of::<FwdParams>() + 16);
-const _: () = assert!(size_of::<HopperBwdParams>() == 4 * 128 + size_of::<BwdParams>());
+const _: () = assert!(size_of::<HopperBwdParams>() == 4 * 128 + size_of::<BwdParams>() + 8);
 
 params_as_bytes!(HopperFwdParams, HopperBwdParams);

@@ -26,16 +26,18 @@ mod occupancy;
 mod parser;
 mod seeds;
 mod syntax;
+mod tensor_map;
 
 pub use error::{MemoryError, PtxError, PtxErrorKind};
 pub use fault::{
-    AccessKind, BarrierStanding, Conflict, Extent, Fault, FaultKind, LanesAt, Origin, Party,
-    Report, Sanitizer, Standing, Use, WarpStanding,
+    AccessKind, AwaitedPhase, BarrierStanding, BlockStanding, BulkRule, Conflict, Extent, Fault,
+    FaultKind, LanesAt, MbarrierRule, MbarrierStanding, Origin, Party, Report, Sanitizer, Standing,
+    Use, WarpStanding,
 };
 pub use ir::Kernel;
 pub use machine::{
-    BlockOrder, CopyTiming, Fill, LaneOrder, Launch, LaunchReport, MmaNumerics, Options, Plan,
-    Schedule, Turns, WarpOrder, launch,
+    BlockOrder, CopyTiming, Fill, LaneOrder, Launch, LaunchReport, MmaNumerics, Options, PeerOrder,
+    Plan, Schedule, Turns, WarpOrder, launch,
 };
 pub use memory::GlobalMemory;
 pub use module::Module;
@@ -46,3 +48,7 @@ pub use observe::{
 };
 pub use occupancy::{BlockNeeds, Occupancy, OccupancyError, Resource, occupancy};
 pub use seeds::{SeedFailure, for_each_seed};
+pub use tensor_map::{
+    TensorFill, TensorInterleave, TensorL2Promotion, TensorMap, TensorMapError, TensorSwizzle,
+    TensorTile, TensorType,
+};

@@ -21,10 +21,12 @@ mod races;
 use std::sync::Arc;
 
 use crate::fault::Outcome;
-use crate::ir::{Instruction, Kernel, Op};
+use crate::ir::{Instruction, Kernel, Op, Scope};
 use crate::machine::address::GlobalView;
+use crate::machine::bulk::Flight;
 use crate::machine::context::Context;
 use crate::machine::warp::Warp;
+use crate::machine::wgmma::Product;
 use crate::machine::{Launch, Options};
 
 pub(crate) use access::{Access, Action, Region, accesses};
@@ -90,6 +92,22 @@ pub(crate) struct Exchange<'a> {
     pub lanes: u32,
 }
 
+/// How much there is to watch in a cluster.
+pub(crate) struct ClusterSize {
+    pub blocks: u32,
+    /// Warps of a block.
+    pub warps: u32,
+    /// Shared memory of a block.
+    pub shared_bytes: u32,
+}
+
+impl ClusterSize {
+    /// Warps of all its blocks.
+    fn all_warps(&self) -> u32 {
+        self.blocks * self.warps
+    }
+}
+
 /// A warp's arrival at a block barrier.
 pub(crate) struct Arrival {
     pub id: u32,
@@ -99,6 +117,7 @@ pub(crate) struct Arrival {
 
 /// One lane's `cp.async` that its wait has just landed.
 pub(crate) struct Landing {
+    /// The warp's number in the cluster, whose block it copies into.
     pub warp: u32,
     pub lane: u8,
     /// First byte in shared memory.
@@ -110,6 +129,28 @@ pub(crate) struct Landing {
     pub src: u64,
 }
 
+/// Lanes that have found a phase of an mbarrier complete.
+pub(crate) struct Waited {
+    pub pc: u32,
+    pub lanes: u32,
+    /// Rank of the mbarrier's block, and its offset in shared memory.
+    pub rank: u32,
+    pub offset: u32,
+    /// Scope of the acquire, unless the wait is relaxed.
+    pub acquire: Option<Scope>,
+}
+
+/// Bytes of shared memory that an operation of the asynchronous proxy reads.
+pub(crate) struct AsyncRead<'a> {
+    /// Where it was issued, and by which lanes.
+    pub pc: u32,
+    pub lanes: u32,
+    /// Rank of the block in whose shared memory the bytes lie.
+    pub rank: u32,
+    /// Offset and size of each range.
+    pub ranges: &'a [(u32, u32)],
+}
+
 /// What one launch is watched with: the part that its blocks share.
 pub(crate) struct Watch {
     effects: Option<Arc<Effects>>,
@@ -118,8 +159,13 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// The observers that `options` asks for.
-    pub fn new(kernel: &Kernel, launch: &Launch, options: &Options, memory: &GlobalView) -> Self {
+    /// The observers that `options` asks for, for clusters of this shape.
+    pub fn new(
+        kernel: &Kernel,
+        (launch, cluster): (&Launch, [u32; 3]),
+        options: &Options,
+        memory: &GlobalView,
+    ) -> Self {
         let Sanitizers {
             initcheck,
             racecheck,
@@ -127,7 +173,7 @@ impl Watch {
         } = options.sanitizers;
         Self {
             effects: (initcheck || synccheck).then(|| Arc::new(Effects::new(kernel, options))),
-            grid: racecheck.then(|| Arc::new(RaceGrid::new(kernel, launch, memory))),
+            grid: racecheck.then(|| Arc::new(RaceGrid::new(kernel, (launch, cluster), memory))),
             counters: options
                 .counters
                 .map(|options| Arc::new(SharedCounters::new(kernel, memory, options))),
@@ -140,18 +186,16 @@ impl Watch {
         self.counters.is_some() || self.grid.as_ref().is_some_and(|grid| grid.has_edges())
     }
 
-    /// Observers for the blocks of one thread of the host; none when nobody watches.
-    pub fn observers(&self, num_warps: u32, shared_bytes: u32) -> Option<Box<Observers>> {
+    /// Observers for the clusters of one thread of the host; none when nobody watches.
+    pub fn observers(&self, size: &ClusterSize) -> Option<Box<Observers>> {
         let observers = Observers {
             definedness: self
                 .effects
                 .clone()
-                .map(|effects| Definedness::new(effects, num_warps, shared_bytes)),
-            races: self
-                .grid
-                .clone()
-                .map(|grid| Races::new(grid, num_warps, shared_bytes)),
+                .map(|effects| Definedness::new(effects, size)),
+            races: self.grid.clone().map(|grid| Races::new(grid, size)),
             counters: self.counters.clone().map(CounterSink::new),
+            blocks: size.blocks,
         };
         let watched = observers.definedness.is_some()
             || observers.races.is_some()
@@ -165,24 +209,26 @@ impl Watch {
     }
 }
 
-/// Everything that watches one block at a time, on one thread of the host.
+/// Everything that watches one cluster at a time, on one thread of the host.
 pub(crate) struct Observers {
     pub definedness: Option<Definedness>,
     pub races: Option<Races>,
     pub counters: Option<CounterSink>,
+    /// Blocks of a cluster.
+    blocks: u32,
 }
 
 impl Observers {
-    /// A block begins; `number` is its place in the grid.
-    pub fn block_start(&mut self, number: u64) {
+    /// A cluster begins; `number` is its place in the grid.
+    pub fn cluster_start(&mut self, number: u64) {
         if let Some(counters) = &mut self.counters {
-            counters.block_start();
+            counters.cluster_start(self.blocks);
         }
         if let Some(definedness) = &mut self.definedness {
-            definedness.block_start();
+            definedness.cluster_start();
         }
         if let Some(races) = &mut self.races {
-            races.block_start(number);
+            races.cluster_start(number);
         }
     }
 
@@ -241,15 +287,22 @@ impl Observers {
             definedness.arrive(warp, context)?;
         }
         if let Some(races) = &mut self.races {
-            races.arrive(warp.index, arrival);
+            races.arrive(warp.number, arrival);
         }
         Ok(())
     }
 
-    /// A barrier is complete; the warps of `waiting` go on.
-    pub fn complete(&mut self, id: u32, waiting: u32) {
+    /// A barrier of the block of this rank is complete; its warps of `waiting` go on.
+    pub fn complete(&mut self, rank: u32, id: u32, waiting: u32) {
         if let Some(races) = &mut self.races {
-            races.complete(id, waiting);
+            races.complete(rank, id, waiting);
+        }
+    }
+
+    /// A product has been waited for.
+    pub fn product_done(&mut self, warp: u32, product: &Product) {
+        if let Some(races) = &mut self.races {
+            races.product_done(warp, product);
         }
     }
 
@@ -258,5 +311,58 @@ impl Observers {
         if let Some(races) = &mut self.races {
             races.landed(landing);
         }
+    }
+
+    /// An operation of the asynchronous proxy is issued that will read shared memory, some time before `warp` waits for
+    /// it: a bulk store, a matrix product of `wgmma`. Its bytes must have been written, be ordered before this
+    /// instruction, and visible to the proxy. The machine, with [`SharedMemory::begin_read`], sees to it that nobody
+    /// writes them until the wait; [`Self::async_read_done`] tells of that.
+    ///
+    /// [`SharedMemory::begin_read`]: crate::machine::shared::SharedMemory::begin_read
+    pub fn async_read(&mut self, warp: &Warp, context: &mut Context, read: &AsyncRead) -> Outcome {
+        let _ = (warp, context, read);
+        Ok(())
+    }
+
+    /// The lanes have waited for an operation of [`Self::async_read`]: whoever writes the bytes from now on must be
+    /// ordered after this.
+    pub fn async_read_done(&mut self, warp: &Warp, read: &AsyncRead) {
+        let _ = (warp, read);
+    }
+
+    /// A bulk copy is being issued.
+    pub fn bulk_issued(&mut self, context: &mut Context, flight: &Flight) -> Outcome {
+        let _ = (context, flight);
+        Ok(())
+    }
+
+    /// A bulk copy is complete.
+    pub fn bulk_landed(&mut self, context: &mut Context, flight: &Flight) -> Outcome {
+        let _ = (context, flight);
+        Ok(())
+    }
+
+    /// The thread of a bulk copy has waited until its source was read, or, when `written` says so, its destination
+    /// written.
+    pub fn bulk_awaited(
+        &mut self,
+        context: &mut Context,
+        flight: &Flight,
+        written: bool,
+    ) -> Outcome {
+        let _ = (context, flight, written);
+        Ok(())
+    }
+
+    /// An mbarrier has completed a phase.
+    pub fn flipped(&mut self, rank: u32, offset: u32) {
+        let _ = (rank, offset);
+    }
+
+    /// Lanes of a warp have executed a wait for mbarriers, `counted` of them one that lets them sleep; those of `seen`
+    /// have found their phases complete.
+    pub fn waited(&mut self, warp: &Warp, (pc, counted): (u32, u32), seen: &[Waited]) -> Outcome {
+        let _ = (warp, pc, counted, seen);
+        Ok(())
     }
 }

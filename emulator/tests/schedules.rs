@@ -243,10 +243,10 @@ fn a_failing_seed_is_described() {
     assert_eq!((failure.seed, failure.plan), (5, plan));
     let text = failure.to_string();
     assert_eq!(text, format!("schedule seed 5 ({plan}): five"));
-    assert!(text.contains("blocks permuted, warp"), "{text}");
+    assert!(text.contains("blocks permuted, peer"), "{text}");
     assert_eq!(
         Schedule::InOrder.plan().to_string(),
-        "blocks by number, warps in turn, each until it must wait, lanes with the lowest program counter first, \
+        "blocks by number, peers in turn, warps in turn, each until it must wait, lanes with the lowest program counter first, \
          copies when waited for, dynamic shared memory at step 0, NaN where nothing is written"
     );
 }

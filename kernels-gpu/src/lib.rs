@@ -220,10 +220,11 @@ mod entries {
 
 #[cfg(kernel_arch = "sm_90a")]
 mod hopper_entries {
+    use crate::hopper::backward;
     use crate::hopper::forward::kernel::{Maps, Variant, flash_fwd};
     use crate::mma;
     use crate::tiling::Tiling;
-    use abi::{HopperFwdParams, HopperScores};
+    use abi::{HopperBwdParams, HopperFwdParams, HopperScores};
 
     macro_rules! fwd_entries {
         ($($entry:ident: $dtype:ident, $scores:ident, $head_dim:literal,
@@ -256,7 +257,39 @@ mod hopper_entries {
     abi::for_each_hopper_fwd_variant!(fwd_entries);
 
     macro_rules! bwd_entries {
-        () => {};
+        ($($entry:ident: $dtype:ident, $scores:ident, $head_dim:literal,
+           $block_m:literal x $block_n:literal, $stages:literal;)*) => { $(
+            /// Kernel entry of one row of the table of backward kernels for Hopper.
+            ///
+            /// # Safety
+            /// See [`flash_bwd`](backward::flash_bwd).
+            #[unsafe(no_mangle)]
+            pub unsafe extern "ptx-kernel" fn $entry(params: HopperBwdParams) {
+                struct Row;
+                impl Tiling for Row {
+                    const HEAD_DIM: u32 = $head_dim;
+                    const BLOCK_M: u32 = $block_m;
+                    const BLOCK_N: u32 = $block_n;
+                    const WARPS: u32 = 4 + $block_n / 16;
+                }
+                impl backward::Variant for Row {
+                    type Element = mma::$dtype;
+                }
+                const { assert!($stages == backward::SLOTS) };
+                let maps = backward::Maps::at(crate::parameter_address!($entry));
+                // SAFETY: the launch contract of the entry.
+                unsafe {
+                    backward::flash_bwd::<
+                        Row,
+                        { $block_m / 8 },
+                        { $block_m / 16 },
+                        { $head_dim / 8 },
+                        { $head_dim / 16 },
+                        { $head_dim * $block_m / 8 / $block_n },
+                    >(&params.backward, maps)
+                }
+            }
+        )* };
     }
     abi::for_each_hopper_bwd_variant!(bwd_entries);
 }

@@ -257,8 +257,18 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
             return Err(self.bad(format!("operand {} must be an address in brackets", i + 1)));
         };
         if !coordinates.is_empty() {
-            return Err(self.unsupported("tensor addresses are not known here"));
+            return Err(self.bad("coordinates are for tensor copies"));
         }
+        self.address_of(base, offset, space)
+    }
+
+    /// An address operand, taken apart.
+    pub fn address_of(
+        &mut self,
+        base: syntax::AddressBase<'a>,
+        offset: i64,
+        space: Space,
+    ) -> Result<(Space, Address), PtxError> {
         let name = match base {
             syntax::AddressBase::Absolute => return self.absolute(space, offset),
             syntax::AddressBase::Name(name) => name,

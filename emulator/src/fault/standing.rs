@@ -11,13 +11,24 @@ pub struct LanesAt {
     pub line: u32,
 }
 
-/// Where the warps of a block stand that does not end, and what its barriers wait for.
+/// Where the warps stand of a block or of a cluster that does not end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
+    /// The block, or all blocks of the cluster.
+    pub blocks: Vec<BlockStanding>,
+}
+
+/// Where the warps of a block stand, and what its barriers wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockStanding {
+    /// Block index.
+    pub block: [u32; 3],
     /// All warps of the block.
     pub warps: Vec<WarpStanding>,
     /// The barriers that somebody has arrived at.
     pub barriers: Vec<BarrierStanding>,
+    /// The mbarriers whose phase has begun, or that somebody waits for.
+    pub mbarriers: Vec<MbarrierStanding>,
 }
 
 /// Where one warp stands.
@@ -42,13 +53,58 @@ pub struct BarrierStanding {
     pub threads: u32,
 }
 
+/// How far one mbarrier has got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MbarrierStanding {
+    /// Shared address of its first byte.
+    pub address: u32,
+    /// Number of its running phase.
+    pub phase: u64,
+    /// Arrivals that have not come, of so many.
+    pub pending: u32,
+    /// Arrivals of a phase.
+    pub expected: u32,
+    /// Transaction bytes that have not come; negative when more came than were announced.
+    pub bytes: i64,
+    /// Warps that wait for it, each with the phase or parity that it waits for.
+    pub waiting: Vec<(u32, AwaitedPhase)>,
+}
+
+/// How a thread names the phase that it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AwaitedPhase {
+    /// By its number, from a token.
+    Number(u64),
+    /// By the parity of its number.
+    Parity(u32),
+}
+
 impl Standing {
-    /// A sentence for each warp, equal ones together, and for each barrier.
+    /// The sentences of each block, which names itself when it is one of several.
     pub(super) fn sentences(&self) -> impl Iterator<Item = String> {
+        let is_alone = self.blocks.len() == 1;
+        self.blocks.iter().flat_map(move |block| {
+            let [x, y, z] = block.block;
+            block.sentences().map(move |sentence| {
+                if is_alone {
+                    sentence
+                } else {
+                    format!("block ({x}, {y}, {z}): {sentence}")
+                }
+            })
+        })
+    }
+}
+
+impl BlockStanding {
+    /// A sentence for each warp, equal ones together, and for each barrier.
+    fn sentences(&self) -> impl Iterator<Item = String> {
         let same =
             |a: &WarpStanding, b: &WarpStanding| (a.barrier, &a.places) == (b.barrier, &b.places);
         let warps = self.warps.chunk_by(same).map(warps_sentence);
-        warps.chain(self.barriers.iter().map(BarrierStanding::to_string))
+        let barriers = self.barriers.iter().map(BarrierStanding::to_string);
+        let mbarriers = self.mbarriers.iter().map(MbarrierStanding::to_string);
+        warps.chain(barriers).chain(mbarriers)
     }
 }
 
@@ -83,6 +139,37 @@ impl Display for BarrierStanding {
             "barrier {id} has {threads} of {awaited} threads, from {warps} {}",
             arrived.join(", ")
         )
+    }
+}
+
+impl Display for MbarrierStanding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            address,
+            phase,
+            pending,
+            expected,
+            bytes,
+            ..
+        } = self;
+        write!(
+            f,
+            "mbarrier at shared address {address:#x}, phase {phase}, lacks {pending} of {expected} arrivals"
+        )?;
+        match bytes {
+            0 => {}
+            1.. => write!(f, " and {bytes} transaction bytes")?,
+            _ => write!(f, " and has {} transaction bytes too many", -bytes)?,
+        }
+        for (warp, awaited) in &self.waiting {
+            match awaited {
+                AwaitedPhase::Number(phase) => write!(f, ", warp {warp} waits for phase {phase}")?,
+                AwaitedPhase::Parity(parity) => {
+                    write!(f, ", warp {warp} waits for parity {parity}")?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -24,6 +24,8 @@ pub enum Space {
 pub enum Scope {
     /// Those of the block.
     Cta,
+    /// Those of the cluster.
+    Cluster,
     /// Those of the device.
     Gpu,
     /// All, the host's included.

@@ -105,6 +105,7 @@ impl AsyncCopies {
                     move_bytes(context, copy);
                 }
                 context
+                    .block_mut()
                     .shared
                     .end_copy(copy.dst as usize, usize::from(copy.size));
                 if let Some(observers) = &mut context.observers {
@@ -199,7 +200,7 @@ fn check(
             });
         }
     }
-    let len = context.shared.bytes().len() as u64;
+    let len = context.block().shared.bytes().len() as u64;
     if dst >= len || wide > len - dst {
         return Err(out_of_bounds(dst, u32::from(size), Space::Shared));
     }
@@ -212,7 +213,10 @@ fn check(
             .filter(|a| u64::from(source_bytes) <= a.bytes - (src - a.base))
             .ok_or_else(|| out_of_bounds(src, source_bytes, Space::Global))?;
     }
-    context.shared.begin_copy(dst as usize, usize::from(size))?;
+    context
+        .block_mut()
+        .shared
+        .begin_copy(dst as usize, usize::from(size))?;
     let source_bytes = source_bytes as u8;
     Ok(Copy {
         lane: 0,
@@ -249,5 +253,5 @@ fn move_bytes(context: &mut Context, copy: &Copy) {
         }
     }
     let (dst, size) = (copy.dst as usize, usize::from(copy.size));
-    context.shared.bytes_mut()[dst..dst + size].copy_from_slice(&data[..size]);
+    context.block_mut().shared.bytes_mut()[dst..dst + size].copy_from_slice(&data[..size]);
 }

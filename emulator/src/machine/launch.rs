@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::fault::{Fault, FaultKind};
 use crate::ir::{BlockShape, Kernel};
 use crate::memory::GlobalMemory;
-use crate::observe::{CounterOptions, Counters, Sanitizers, Watch};
+use crate::observe::{ClusterSize, CounterOptions, Counters, Sanitizers, Watch};
 
 use super::address::GlobalView;
-use super::block::{Block, WarpTrouble};
+use super::block::Block;
+use super::bulk::Flights;
 use super::chance::{Chance, Schedule, block_order};
+use super::cluster::{Cluster, WarpTrouble};
 use super::context::{Context, MmaNumerics};
 use super::explain::Surroundings;
-use super::shared::SharedMemory;
 use super::step::Processor;
 use super::warp::Place;
 
@@ -25,6 +26,8 @@ const MAX_LOCAL_BYTES: u32 = 512 * 1024;
 const MAX_BLOCK: [u32; 3] = [1024, 1024, 64];
 const MAX_THREADS: u32 = 1024;
 const MAX_GRID: [u32; 3] = [i32::MAX as u32, 65_535, 65_535];
+/// Blocks of a cluster at most (CUDA programming guide, "Thread Block Clusters": the portable size).
+pub(crate) const MAX_CLUSTER_BLOCKS: u32 = 8;
 
 /// What to launch.
 #[derive(Clone, Copy, Debug)]
@@ -98,7 +101,8 @@ pub fn launch(
             .for_each(|allocation| allocation.written.mark_everything());
     }
     let view = GlobalView::new(allocations.into());
-    let watch = Watch::new(kernel, launch, options, &view);
+    let cluster = [1, 1, 1];
+    let watch = Watch::new(kernel, (launch, cluster), options, &view);
     let run = Run {
         kernel,
         memory,
@@ -106,6 +110,7 @@ pub fn launch(
         options,
         globals,
         view,
+        cluster,
         watch: &watch,
         processor: Processor::detect(),
         next: AtomicU64::new(0),
@@ -228,14 +233,16 @@ struct Run<'a> {
     options: &'a Options<'a>,
     globals: Arc<[u64]>,
     view: GlobalView,
+    /// Blocks of a cluster along x, y, z.
+    cluster: [u32; 3],
     watch: &'a Watch,
     processor: Processor,
-    /// Position of the next block in launch order.
+    /// Position of the next cluster in launch order.
     next: AtomicU64,
     done: AtomicU64,
     stopped: AtomicBool,
     report: Mutex<LaunchReport>,
-    /// Fault of the lowest-numbered faulty block so far.
+    /// Fault of the lowest-numbered faulty cluster so far.
     fault: Mutex<Option<(u64, Fault)>>,
 }
 
@@ -245,6 +252,14 @@ impl Run<'_> {
         self.launch.grid.iter().map(|n| u64::from(*n)).product()
     }
 
+    fn blocks_per_cluster(&self) -> u32 {
+        self.cluster.iter().product()
+    }
+
+    fn clusters(&self) -> u64 {
+        self.blocks() / u64::from(self.blocks_per_cluster())
+    }
+
     /// Threads of the host to work with.
     fn threads(&self) -> usize {
         if self.watch.needs_one_thread() {
@@ -252,50 +267,65 @@ impl Run<'_> {
         }
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = self.options.threads.unwrap_or_else(cores).max(1);
-        threads.min(usize::try_from(self.blocks()).unwrap_or(usize::MAX))
+        threads.min(usize::try_from(self.clusters()).unwrap_or(usize::MAX))
     }
 
-    /// Takes blocks until none is left or one was faulty.
+    /// Takes clusters until none is left or one was faulty.
     fn work(&self) {
-        let blocks = self.blocks();
-        let order = block_order(self.options.schedule, blocks);
+        let (blocks, clusters) = (self.blocks(), self.clusters());
+        let order = block_order(self.options.schedule, clusters);
         let num_warps = self.launch.block.iter().product::<u32>().div_ceil(32);
-        let mut block = Block::new(self.context(num_warps), num_warps, self.processor);
+        let mut cluster = Cluster::new(self.context(num_warps), num_warps, self.processor);
+        let mut places = Vec::new();
         while !self.stopped.load(Relaxed) {
             let position = self.next.fetch_add(1, Relaxed);
-            if position >= blocks {
+            if position >= clusters {
                 break;
             }
             let number = order(position);
-            let place = self.place(number, num_warps);
-            if let Err(trouble) = block.run(&place, &self.globals, self.options) {
+            places.clear();
+            let ranks = 0..self.blocks_per_cluster();
+            places.extend(ranks.map(|rank| self.place(number, rank, num_warps)));
+            if let Err(trouble) = cluster.run(number, &places, &self.globals, self.options) {
                 self.stopped.store(true, Relaxed);
-                self.record(number, &place, trouble);
+                self.record(number, trouble);
                 break;
             }
-            let done = self.done.fetch_add(1, Relaxed) + 1;
-            if let Some(progress) = self.options.progress {
-                progress(done, blocks);
+            for _ in &places {
+                let done = self.done.fetch_add(1, Relaxed) + 1;
+                if let Some(progress) = self.options.progress {
+                    progress(done, blocks);
+                }
             }
         }
         let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-        report.warp_instructions += block.context.warp_instructions;
-        report.thread_instructions += block.context.thread_instructions;
+        report.warp_instructions += cluster.context.warp_instructions;
+        report.thread_instructions += cluster.context.thread_instructions;
     }
 
     fn context(&self, num_warps: u32) -> Context<'_> {
+        let num_blocks = self.blocks_per_cluster();
         Context {
             kernel: self.kernel,
             params: self.launch.params,
             global: self.view.clone(),
-            shared: SharedMemory::new(self.shared_bytes() as usize),
+            blocks: (0..num_blocks)
+                .map(|_| Block::new(num_warps, self.shared_bytes()))
+                .collect(),
+            rank: 0,
+            flights: Flights::default(),
+            woken: 0,
             numerics: self.options.mma,
-            chance: Chance::new(self.options.schedule, 0, num_warps),
+            chance: Chance::new(self.options.schedule, 0, num_warps, num_blocks),
             sanitizers: self.options.sanitizers,
             warp_instructions: 0,
             thread_instructions: 0,
             turn_end: 0,
-            observers: self.watch.observers(num_warps, self.shared_bytes()),
+            observers: self.watch.observers(&ClusterSize {
+                blocks: num_blocks,
+                warps: num_warps,
+                shared_bytes: self.shared_bytes(),
+            }),
         }
     }
 
@@ -308,13 +338,12 @@ impl Run<'_> {
         self.kernel.shared.dynamic_offset(step)
     }
 
-    fn place(&self, number: u64, num_warps: u32) -> Place {
-        let [nx, ny, _] = self.launch.grid.map(u64::from);
-        let index = [number % nx, number / nx % ny, number / nx / ny];
+    /// The place of the block of a rank of cluster `number`.
+    fn place(&self, number: u64, rank: u32, num_warps: u32) -> Place {
         Place {
             grid: self.launch.grid,
             block: self.launch.block,
-            block_index: index.map(|i| i as u32),
+            block_index: block_index(self.launch.grid, self.cluster, number, rank),
             warp: 0,
             num_warps,
             dynamic_shared_offset: self.dynamic_shared_offset(),
@@ -323,7 +352,7 @@ impl Run<'_> {
         }
     }
 
-    fn record(&self, number: u64, place: &Place, found: WarpTrouble) {
+    fn record(&self, number: u64, found: WarpTrouble) {
         let (line, source) = self.kernel.place(found.trouble.pc);
         let surroundings = Surroundings {
             kernel: self.kernel,
@@ -335,7 +364,7 @@ impl Run<'_> {
             entry: self.kernel.entry.as_str().into(),
             line,
             source,
-            block: place.block_index,
+            block: found.block,
             warp: found.warp,
             lane: found.trouble.lane,
         };
@@ -344,4 +373,14 @@ impl Run<'_> {
             *first = Some((number, fault));
         }
     }
+}
+
+/// `%ctaid` of the block of a rank of cluster `number`: along x first, both clusters in the grid and blocks in
+/// a cluster (PTX ISA, "%cluster_ctarank").
+pub(crate) fn block_index(grid: [u32; 3], cluster: [u32; 3], number: u64, rank: u32) -> [u32; 3] {
+    let [nx, ny] = [0, 1].map(|axis| u64::from(grid[axis] / cluster[axis]));
+    let corner = [number % nx, number / nx % ny, number / nx / ny];
+    let [cx, cy, _] = cluster;
+    let inside = [rank % cx, rank / cx % cy, rank / cx / cy];
+    std::array::from_fn(|axis| corner[axis] as u32 * cluster[axis] + inside[axis])
 }

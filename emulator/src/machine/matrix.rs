@@ -1,4 +1,4 @@
-//! 8x8 matrices in registers: ldmatrix, movmatrix (PTX ISA, "Warp Level Matrix Instructions").
+//! 8x8 matrices in registers: ldmatrix, stmatrix, movmatrix (PTX ISA, "Warp Level Matrix Instructions").
 //!
 //! With g = lane / 4 and t = lane % 4, every 8x8 fragment of 16-bit elements gives lane (g, t) the
 //! elements (g, 2t) and (g, 2t + 1), low half first. So the 32 lanes of one register, read in lane
@@ -27,26 +27,71 @@ pub(crate) struct LdMatrix {
     pub address: Address,
 }
 
-/// Row q of matrix j comes from the address of lane 8j + q.
+/// Operands of `stmatrix`.
+pub(crate) struct StMatrix {
+    pub count: u8,
+    pub transpose: bool,
+    pub space: Space,
+    pub a: [R32; 4],
+    pub address: Address,
+}
+
+/// Row q of matrix j goes to the address of lane 8j + q.
 #[inline(always)]
-pub(crate) fn ldmatrix(warp: &mut Warp, context: &mut Context, op: LdMatrix) -> Outcome {
-    let base = if op.space == Space::Generic {
+pub(crate) fn stmatrix(warp: &mut Warp, context: &mut Context, op: StMatrix) -> Outcome {
+    let used = 8 * usize::from(op.count);
+    let rows = row_addresses(&warp.regs, op.space, op.address, used);
+    check_rows(context, &rows, used)?;
+    for (lane, row) in rows[..used].iter().enumerate() {
+        if let Err(kind) = context.block().shared.check_writable(*row as usize, 16) {
+            return lane_fault(lane as u32, kind);
+        }
+    }
+    for (j, a) in op.a.iter().take(usize::from(op.count)).enumerate() {
+        let held = *warp.regs.get32(*a);
+        let matrix = if op.transpose {
+            transposed(&held)
+        } else {
+            held
+        };
+        for (q, words) in matrix.chunks_exact(4).enumerate() {
+            let start = rows[8 * j + q] as usize;
+            let row = &mut context.block_mut().shared.bytes_mut()[start..start + 16];
+            for (bytes, word) in row.chunks_exact_mut(4).zip(words) {
+                bytes.copy_from_slice(&word.to_le_bytes());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where the rows lie that the first `used` lanes name. The other lanes' addresses are not used; they
+/// must not be checked either.
+#[inline(always)]
+fn row_addresses(regs: &Registers, space: Space, address: Address, used: usize) -> Lanes<u64> {
+    let base = if space == Space::Generic {
         window_base(Space::Shared)
     } else {
         0
     };
-    let addresses = effective(&warp.regs, EVERYONE, op.address);
+    let addresses = effective(regs, EVERYONE, address);
     let mut rows = each_lane(|i| addresses[i].wrapping_sub(base));
-    let used = 8 * usize::from(op.count);
-    // The other lanes' addresses are not used; they must not be checked either.
     let first = rows[0];
     rows[used..].fill(first);
+    rows
+}
+
+/// Row q of matrix j comes from the address of lane 8j + q.
+#[inline(always)]
+pub(crate) fn ldmatrix(warp: &mut Warp, context: &mut Context, op: LdMatrix) -> Outcome {
+    let used = 8 * usize::from(op.count);
+    let rows = row_addresses(&warp.regs, op.space, op.address, used);
     check_rows(context, &rows, used)?;
     for (j, d) in op.d.iter().take(usize::from(op.count)).enumerate() {
         let mut matrix = [0; LANES];
         for (q, words) in matrix.chunks_exact_mut(4).enumerate() {
             let start = rows[8 * j + q] as usize;
-            let row = &context.shared.bytes()[start..start + 16];
+            let row = &context.block().shared.bytes()[start..start + 16];
             for (word, bytes) in words.iter_mut().zip(row.chunks_exact(4)) {
                 *word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
             }
@@ -63,14 +108,18 @@ pub(crate) fn ldmatrix(warp: &mut Warp, context: &mut Context, op: LdMatrix) -> 
 
 #[inline(always)]
 fn check_rows(context: &Context, rows: &Lanes<u64>, used: usize) -> Outcome {
-    let (space, base, len) = (Space::Shared, 0, context.shared.bytes().len() as u64);
+    let (space, base, len) = (
+        Space::Shared,
+        0,
+        context.block().shared.bytes().len() as u64,
+    );
     if !passes(rows, 16, base, len) {
         check_alignment(u32::MAX, rows, 16, space)?;
         check_bounds(u32::MAX, rows, 16, Region { space, base, len })?;
     }
-    if context.shared.has_in_flight() {
+    if context.block().shared.is_guarded() {
         for (lane, row) in rows[..used].iter().enumerate() {
-            if let Err(kind) = context.shared.check_landed(*row as usize, 16) {
+            if let Err(kind) = context.block().shared.check_landed(*row as usize, 16) {
                 return lane_fault(lane as u32, kind);
             }
         }

@@ -10,6 +10,7 @@ use super::context::Context;
 use super::data_movement::{space_of, window_base};
 use super::elements::{load_elements, store_elements};
 use super::registers::{LANES, Lanes, Mask, Registers, ballot, each_lane};
+use super::shared::SharedMemory;
 use super::storage::Words;
 use super::warp::Warp;
 
@@ -208,29 +209,35 @@ fn load_shared(
     t: &Transfer,
     addresses: &Lanes<u64>,
 ) -> Outcome {
-    let shared = &context.shared;
+    let shared = &context.block().shared;
     let len = shared.bytes().len() as u64;
-    if shared.has_in_flight() || !passes(addresses, t.bytes(), 0, len) {
+    if shared.is_guarded() || !passes(addresses, t.bytes(), 0, len) {
         check_alignment(mask.lanes, addresses, t.bytes(), t.space)?;
-        check_shared(context, mask, t, addresses)?;
+        check_shared(context, mask, t, addresses, SharedMemory::check_landed)?;
     }
     let offsets = each_lane(|i| addresses[i] as usize);
-    load_elements(regs, mask, t, context.shared.bytes(), &offsets);
+    load_elements(regs, mask, t, context.block().shared.bytes(), &offsets);
     Ok(())
 }
 
 #[inline(always)]
-fn check_shared(context: &Context, mask: Mask, t: &Transfer, addresses: &Lanes<u64>) -> Outcome {
-    let shared = &context.shared;
+fn check_shared(
+    context: &Context,
+    mask: Mask,
+    t: &Transfer,
+    addresses: &Lanes<u64>,
+    check: impl Fn(&SharedMemory, usize, usize) -> Result<(), FaultKind>,
+) -> Outcome {
+    let shared = &context.block().shared;
     let region = Region {
         space: Space::Shared,
         base: 0,
         len: shared.bytes().len() as u64,
     };
     check_bounds(mask.lanes, addresses, t.bytes(), region)?;
-    if shared.has_in_flight() {
+    if shared.is_guarded() {
         for lane in mask.iter() {
-            if let Err(kind) = shared.check_landed(addresses[lane] as usize, t.bytes() as usize) {
+            if let Err(kind) = check(shared, addresses[lane] as usize, t.bytes() as usize) {
                 return lane_fault(lane as u32, kind);
             }
         }
@@ -280,9 +287,15 @@ fn store_to(
     match t.space {
         Space::Global | Space::Generic => store_global(&warp.regs, context, mask, t, addresses),
         Space::Shared => {
-            check_shared(context, mask, t, addresses)?;
+            check_shared(context, mask, t, addresses, SharedMemory::check_writable)?;
             let offsets = each_lane(|i| addresses[i] as usize);
-            store_elements(&warp.regs, mask, t, context.shared.bytes_mut(), &offsets);
+            store_elements(
+                &warp.regs,
+                mask,
+                t,
+                context.block_mut().shared.bytes_mut(),
+                &offsets,
+            );
             Ok(())
         }
         Space::Local => {

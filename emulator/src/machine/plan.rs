@@ -1,17 +1,20 @@
 //! What a schedule does with each choice that the ISA leaves open.
 //!
-//! A plan holds for a whole launch. Where it says that something is drawn, every block draws for
-//! itself, from the seed and its number.
+//! A plan holds for a whole launch. Where it says that something is drawn, every cluster (without
+//! clusters: every block) draws for itself, from the seed and its number.
 
 use std::fmt::{self, Display};
 
 use super::chance::{Generator, PLAN_STREAM, Schedule};
+use super::launch::MAX_CLUSTER_BLOCKS;
 
 /// A way to run a launch; `Display` says it in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Order of blocks.
     pub blocks: BlockOrder,
+    /// Which block of a cluster runs one of its warps.
+    pub peers: PeerOrder,
     /// Which of the warps that can run does so.
     pub warps: WarpOrder,
     /// When it gives way to another one.
@@ -27,13 +30,30 @@ pub struct Plan {
     pub fill: Fill,
 }
 
-/// Order of blocks.
+/// Order of blocks; with clusters, of clusters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockOrder {
     /// By number.
     Ascending,
     /// A drawn permutation.
     Permuted,
+}
+
+/// Which block of a cluster runs one of its warps. Ranks are taken modulo the blocks of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerOrder {
+    /// One after the other.
+    RoundRobin,
+    /// One after the other, downwards.
+    Reverse,
+    /// A drawn one each time.
+    Drawn,
+    /// One block starts only when no other can run, and is one of many then.
+    Late(u32),
+    /// One block runs only when no other can.
+    Starved(u32),
+    /// One block runs whenever it can.
+    Favoured(u32),
 }
 
 /// Which of the warps that can run does so. Warp numbers are taken modulo the warps of the block.
@@ -75,16 +95,16 @@ pub enum LaneOrder {
     HighestFirst,
 }
 
-/// When a `cp.async` moves its bytes.
+/// When an asynchronous copy moves its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyTiming {
     /// When it is waited for.
     AtWait,
     /// When it is issued.
     AtIssue,
-    /// One of the two, drawn for each instruction.
+    /// One of the two, drawn for each instruction; bulk copies also in pieces between the two.
     DrawnPerInstruction,
-    /// One of the two, drawn for each lane's 4 to 16 bytes.
+    /// One of the two, drawn for each lane's 4 to 16 bytes; bulk copies in pieces between the two.
     DrawnPerLane,
 }
 
@@ -109,6 +129,7 @@ const SHARED_STEPS: u64 = 8;
 impl Plan {
     pub(crate) const IN_ORDER: Plan = Plan {
         blocks: BlockOrder::Ascending,
+        peers: PeerOrder::RoundRobin,
         warps: WarpOrder::RoundRobin,
         turns: Turns::Unbroken,
         lanes: LaneOrder::LowestFirst,
@@ -121,8 +142,9 @@ impl Plan {
     pub(crate) fn draw(draw: &mut Generator) -> Plan {
         let number = draw.below(32) as u32;
         let longest = draw.pick(LONGEST_TURNS);
-        Plan {
+        let mut plan = Plan {
             blocks: BlockOrder::Permuted,
+            peers: PeerOrder::RoundRobin,
             warps: draw.pick([
                 WarpOrder::RoundRobin,
                 WarpOrder::Reverse,
@@ -146,7 +168,17 @@ impl Plan {
             ]),
             shared_step: draw.below(SHARED_STEPS) as u32,
             fill: draw.pick([Fill::NotANumber, Fill::Zero, Fill::Large, Fill::Negative]),
-        }
+        };
+        let rank = draw.below(MAX_CLUSTER_BLOCKS.into()) as u32;
+        plan.peers = draw.pick([
+            PeerOrder::RoundRobin,
+            PeerOrder::Reverse,
+            PeerOrder::Drawn,
+            PeerOrder::Late(rank),
+            PeerOrder::Starved(rank),
+            PeerOrder::Favoured(rank),
+        ]);
+        plan
     }
 }
 
@@ -210,12 +242,25 @@ impl Display for Plan {
             Fill::Large => "large numbers",
             Fill::Negative => "large negative numbers",
         };
-        let (warps, turns, step) = (self.warps, self.turns, self.shared_step);
+        let (peers, warps, turns, step) = (self.peers, self.warps, self.turns, self.shared_step);
         write!(
             f,
-            "{blocks}, {warps}, {turns}, {lanes}, {copies}, \
+            "{blocks}, {peers}, {warps}, {turns}, {lanes}, {copies}, \
              dynamic shared memory at step {step}, {fill} where nothing is written"
         )
+    }
+}
+
+impl Display for PeerOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PeerOrder::RoundRobin => write!(f, "peers in turn"),
+            PeerOrder::Reverse => write!(f, "peers in turn downwards"),
+            PeerOrder::Drawn => write!(f, "peers drawn"),
+            PeerOrder::Late(rank) => write!(f, "peer {rank} (modulo their number) late"),
+            PeerOrder::Starved(rank) => write!(f, "peer {rank} (modulo their number) starved"),
+            PeerOrder::Favoured(rank) => write!(f, "peer {rank} (modulo their number) favoured"),
+        }
     }
 }
 

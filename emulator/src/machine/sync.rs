@@ -72,44 +72,6 @@ impl Barriers {
         self.barriers = Default::default();
     }
 
-    /// Warp `index`, whose live lanes all stand at barriers, arrives. `live` are the warps that have
-    /// not exited. Returns the warps that may run on.
-    pub fn arrive(
-        &mut self,
-        context: &mut Context,
-        warps: &mut [Warp],
-        index: usize,
-        live: u32,
-    ) -> Outcome<u32> {
-        let pc = warps[index].groups.first().map_or(0, |group| group.pc);
-        let located = |mut trouble: Box<Trouble>| {
-            trouble.pc = pc;
-            trouble
-        };
-        let arrival = read_arrival(context.kernel, &warps[index]).map_err(located)?;
-        check_missed(context, &warps[index]).map_err(located)?;
-        let told = observe::Arrival {
-            id: arrival.id,
-            waits: arrival.waits,
-        };
-        context
-            .observe(|observers, context| observers.arrive(&warps[index], context, &told))
-            .map_err(located)?;
-        self.register(&arrival, 1 << index).map_err(located)?;
-        let mut free = 0;
-        if !arrival.waits {
-            warps[index].advance_all();
-            free |= 1 << index;
-        }
-        Ok(free | self.complete(arrival.id as usize, context, warps, live))
-    }
-
-    /// A warp has exited: barriers that waited for the whole block may be complete. Returns the
-    /// warps that may run on.
-    pub fn after_exit(&mut self, context: &mut Context, warps: &mut [Warp], live: u32) -> u32 {
-        (0..BARRIERS).fold(0, |free, id| free | self.complete(id, context, warps, live))
-    }
-
     fn register(&mut self, arrival: &Arrival, warp_bit: u32) -> Outcome {
         let id = arrival.id;
         let Some(barrier) = self.barriers.get_mut(id as usize) else {
@@ -157,26 +119,17 @@ impl Barriers {
         Ok(())
     }
 
-    fn complete(&mut self, id: usize, context: &mut Context, warps: &mut [Warp], live: u32) -> u32 {
-        let barrier = &self.barriers[id];
-        let Some(count) = barrier.count else { return 0 };
+    /// Ends the round of barrier `id` if all that it waits for have arrived. `live` are the warps that
+    /// have not exited.
+    fn complete(&mut self, id: usize, live: u32) -> Option<Barrier> {
+        let barrier = &mut self.barriers[id];
+        let count = barrier.count?;
         let complete = if count.explicit {
             32 * barrier.arrived.count_ones() >= count.threads
         } else {
             live & !barrier.arrived == 0
         };
-        if !complete {
-            return 0;
-        }
-        let barrier = std::mem::take(&mut self.barriers[id]);
-        for index in lanes_of(barrier.waiting) {
-            deliver(context.kernel, &mut warps[index], &barrier);
-            warps[index].advance_all();
-        }
-        if let Some(observers) = &mut context.observers {
-            observers.complete(id as u32, barrier.waiting);
-        }
-        barrier.waiting
+        complete.then(|| std::mem::take(barrier))
     }
 
     /// The barrier that a warp waits at.
@@ -206,6 +159,64 @@ impl Barriers {
             .enumerate()
             .filter_map(standing)
             .collect()
+    }
+}
+
+/// Warp `index` of the running block, whose live lanes all stand at barriers, arrives. `warps` are those of
+/// the block.
+pub(crate) fn arrive(context: &mut Context, warps: &mut [Warp], index: usize) -> Outcome {
+    let pc = warps[index].groups.first().map_or(0, |group| group.pc);
+    let located = |mut trouble: Box<Trouble>| {
+        trouble.pc = pc;
+        trouble
+    };
+    context.block_mut().ready &= !(1 << index);
+    let arrival = read_arrival(context.kernel, &warps[index]).map_err(located)?;
+    check_missed(context, &warps[index]).map_err(located)?;
+    let told = observe::Arrival {
+        id: arrival.id,
+        waits: arrival.waits,
+    };
+    context
+        .observe(|observers, context| observers.arrive(&warps[index], context, &told))
+        .map_err(located)?;
+    let block = context.block_mut();
+    block
+        .barriers
+        .register(&arrival, 1 << index)
+        .map_err(located)?;
+    if !arrival.waits {
+        warps[index].advance_all();
+        block.ready |= 1 << index;
+    }
+    complete(context, warps, arrival.id as usize);
+    Ok(())
+}
+
+/// Warp `index` of the running block has exited: barriers that waited for the whole block may be complete.
+pub(crate) fn exited(context: &mut Context, warps: &mut [Warp], index: u32) {
+    let block = context.block_mut();
+    block.live &= !(1 << index);
+    block.ready &= block.live;
+    for id in 0..BARRIERS {
+        complete(context, warps, id);
+    }
+}
+
+/// Lets the warps go on that wait at barrier `id` of the running block, if it is complete.
+fn complete(context: &mut Context, warps: &mut [Warp], id: usize) {
+    let block = context.block_mut();
+    let Some(barrier) = block.barriers.complete(id, block.live) else {
+        return;
+    };
+    block.ready |= barrier.waiting;
+    for index in lanes_of(barrier.waiting) {
+        deliver(context.kernel, &mut warps[index], &barrier);
+        warps[index].advance_all();
+    }
+    let rank = context.rank;
+    if let Some(observers) = &mut context.observers {
+        observers.complete(rank, id as u32, barrier.waiting);
     }
 }
 

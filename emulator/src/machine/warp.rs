@@ -1,8 +1,10 @@
 //! One warp: its registers, its local memory and where its lanes stand.
 
 use super::async_copy::AsyncCopies;
+use super::bulk::BulkGroups;
 use super::plan::{LaneOrder, Plan};
 use super::registers::{LANES, Lanes, Mask, Registers, each_lane};
+use super::wgmma::Products;
 use crate::fault::LanesAt;
 use crate::ir::{Axis, Kernel, Preload, Special};
 
@@ -32,11 +34,16 @@ pub(crate) struct Place {
 }
 
 pub(crate) struct Warp {
+    /// Its number in the block.
     pub index: u32,
+    /// Its number in the cluster: those of lower ranks come first.
+    pub number: u32,
     pub regs: Registers,
     /// Local memory, one lane after the other.
     pub local: Vec<u8>,
     pub copies: AsyncCopies,
+    pub bulk: BulkGroups,
+    pub products: Products,
     /// Groups that are not running; they share no lane and no program counter.
     pub groups: Vec<Group>,
     /// Lanes that the block's size gives it.
@@ -50,12 +57,15 @@ pub(crate) struct Warp {
 
 impl Warp {
     /// A warp for blocks of `kernel`; [`Self::start`] makes it ready.
-    pub fn new(kernel: &Kernel, index: u32) -> Self {
+    pub fn new(kernel: &Kernel, index: u32, number: u32) -> Self {
         Self {
             index,
+            number,
             regs: Registers::new(kernel.slots),
             local: vec![0; LANES * kernel.local_bytes as usize],
             copies: AsyncCopies::default(),
+            bulk: BulkGroups::new(),
+            products: Products::default(),
             groups: Vec::new(),
             born: 0,
             live: 0,
@@ -80,6 +90,8 @@ impl Warp {
         });
         self.favour_last = plan.lanes == LaneOrder::HighestFirst;
         self.copies.reset();
+        self.bulk = BulkGroups::new();
+        self.products.reset(kernel);
         self.local.fill(plan.fill.byte());
         self.regs.reset(plan.fill);
         for preload in &kernel.preloads {

@@ -15,8 +15,8 @@ use crate::machine::warp::Warp;
 /// Memory that an access falls into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Region {
-    /// The block's shared memory; offsets as the program sees them.
-    Shared,
+    /// Shared memory of the block of a rank of the cluster; offsets from its first byte.
+    Shared(u32),
     /// An allocation of device memory: its index in the launch's snapshot.
     Global(usize),
     /// The lane's own local memory.
@@ -228,7 +228,10 @@ impl Request {
             Space::Global | Space::Generic => {
                 return self.in_allocations(context, lanes, addresses, visit);
             }
-            Space::Shared => (Region::Shared, context.shared.bytes().len() as u64),
+            Space::Shared => (
+                Region::Shared(context.rank),
+                context.block().shared.bytes().len() as u64,
+            ),
             Space::Local => (Region::Local, u64::from(context.kernel.local_bytes)),
             Space::Const => (Region::ReadOnly, context.kernel.constants.len() as u64),
             Space::Param => (Region::ReadOnly, context.params.len() as u64),

@@ -110,8 +110,8 @@ impl CounterSink {
         }
     }
 
-    pub fn block_start(&mut self) {
-        self.blocks += 1;
+    pub fn cluster_start(&mut self, blocks: u32) {
+        self.blocks += u64::from(blocks);
     }
 
     /// An instruction executes.
@@ -167,7 +167,7 @@ impl CounterSink {
         let lane_bytes = lane_bytes.sum();
         match access.region {
             Region::Global(index) => self.global(step.pc, access, lane_bytes, index),
-            Region::Shared => self.shared(step.pc, access, lane_bytes),
+            Region::Shared(_) => self.shared(step.pc, access, lane_bytes),
             Region::Local => {
                 let local = &mut self.counts[step.pc as usize].local;
                 local.requests += 1;

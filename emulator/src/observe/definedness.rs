@@ -24,7 +24,7 @@ mod registers;
 
 use std::sync::Arc;
 
-use super::Step;
+use super::{ClusterSize, Step};
 use crate::fault::{FaultKind, Origin, Outcome, Use, lane_fault};
 use crate::ir::Op;
 use crate::machine::context::Context;
@@ -36,11 +36,12 @@ use effects::Kind;
 use memory::Copied;
 use registers::{RegisterShadow, Taint};
 
-/// Which values of a block are defined.
+/// Which values of a cluster are defined.
 pub(crate) struct Definedness {
     effects: Arc<Effects>,
     warps: Vec<WarpShadow>,
-    shared: UndefinedBytes,
+    /// By the block's rank.
+    shared: Vec<UndefinedBytes>,
     /// Lanes in which the running store or atomic has an undefined value.
     stored: u32,
     /// What the running `cp.async` reads.
@@ -57,7 +58,7 @@ struct WarpShadow {
 }
 
 impl Definedness {
-    pub fn new(effects: Arc<Effects>, num_warps: u32, shared_bytes: u32) -> Self {
+    pub fn new(effects: Arc<Effects>, size: &ClusterSize) -> Self {
         let local_bytes = 32 * effects.local_bytes as usize;
         let warp = |_| WarpShadow {
             registers: RegisterShadow::new(),
@@ -66,16 +67,20 @@ impl Definedness {
         };
         Self {
             effects,
-            warps: (0..num_warps).map(warp).collect(),
-            shared: UndefinedBytes::new(shared_bytes as usize),
+            warps: (0..size.all_warps()).map(warp).collect(),
+            shared: (0..size.blocks)
+                .map(|_| UndefinedBytes::new(size.shared_bytes as usize))
+                .collect(),
             stored: 0,
             copied: Copied::default(),
         }
     }
 
-    pub fn block_start(&mut self) {
+    pub fn cluster_start(&mut self) {
         let effects = &self.effects;
-        self.shared.reset(effects.unwritten);
+        for shared in &mut self.shared {
+            shared.reset(effects.unwritten);
+        }
         for warp in &mut self.warps {
             warp.registers.reset(&effects.initial);
             warp.local.reset(effects.unwritten);
@@ -88,7 +93,7 @@ impl Definedness {
     pub fn before(&mut self, warp: &Warp, step: &Step) -> Outcome {
         let effects = &*self.effects;
         let effect = effects.at(step.pc);
-        let shadow = &mut self.warps[warp.index as usize];
+        let shadow = &mut self.warps[warp.number as usize];
         if shadow.registers.undefined(effect.guard) & step.group != 0 {
             let (guard, line) = ([effect.guard], effects.line(step.pc));
             return refuse(
@@ -123,7 +128,7 @@ impl Definedness {
         let effect = effects.at(step.pc);
         let line = effects.line(step.pc);
         let op = &step.instruction.op;
-        let shadow = &mut self.warps[warp.index as usize];
+        let shadow = &mut self.warps[warp.number as usize];
         let registers = &mut shadow.registers;
         let sinks = (step.lanes & naming_lanes(op), effect.used);
         refuse(registers, effects.sinks(effect), sinks, line)?;
@@ -151,7 +156,7 @@ impl Definedness {
     /// The results of a barrier are defined; its operands were seen when the lanes came to it.
     pub fn arrive(&mut self, warp: &Warp, _context: &Context) -> Outcome {
         let effects = &*self.effects;
-        let registers = &mut self.warps[warp.index as usize].registers;
+        let registers = &mut self.warps[warp.number as usize].registers;
         for group in &warp.groups {
             registers.define(effects.results(effects.at(group.pc)), group.lanes);
         }

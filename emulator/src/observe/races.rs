@@ -14,13 +14,14 @@
 //! - Only what the launch executes is judged: where values decide, other schedules may do otherwise.
 //! - Lanes that have exited count as arriving with their warp at its later barriers.
 //! - `fence.sc` orders no more than `fence.acq_rel`; an `atom.cas` that fails counts as a write.
-//! - Blocks are told apart by the low 32 bits of their number.
+//! - Clusters are told apart by the low 32 bits of their number. A block is one of a cluster, if only of its own.
 //!
 //! ```text
-//! clocks.rs      what the warps of a block know of each other; knowledge.rs: what single lanes know
+//! clocks.rs      what the warps of a cluster know of each other; knowledge.rs: what single lanes know
 //! record.rs      what is remembered of an access; cell.rs: of all accesses to some bytes
 //! shadow.rs      cells for all memory
 //! actor.rs       does this access race with that record?
+//! reach.rs       which blocks a scope includes
 //! release.rs     fences, and the strong accesses that hand knowledge on
 //! copies.rs      cp.async in flight
 //! report.rs      the fault
@@ -31,6 +32,7 @@ mod cell;
 mod clocks;
 mod copies;
 mod knowledge;
+mod reach;
 mod record;
 mod release;
 mod report;
@@ -38,7 +40,7 @@ mod shadow;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Access, Action, Arrival, Exchange, Landing, Region, Step};
+use super::{Access, Action, Arrival, ClusterSize, Exchange, Landing, Region, Step};
 use crate::fault::{FaultKind, Outcome, lane_fault};
 use crate::ir::{Consistency, Kernel, Op, Space};
 use crate::machine::Launch;
@@ -47,6 +49,7 @@ use crate::machine::async_copy::source_bytes;
 use crate::machine::context::Context;
 use crate::machine::registers::{Mask, lanes_of};
 use crate::machine::warp::Warp;
+use crate::machine::wgmma::Product;
 
 use actor::Actor;
 use clocks::Clocks;
@@ -58,7 +61,10 @@ use shadow::{GlobalShadow, SharedShadow, Visit};
 
 /// What the blocks of a launch share.
 pub(crate) struct RaceGrid {
+    /// Blocks along x, y, z of the grid and of a cluster.
     grid: [u32; 3],
+    cluster: [u32; 3],
+    warps_per_block: u32,
     strengths: Strengths,
     has_fences: bool,
     has_edges: bool,
@@ -68,11 +74,17 @@ pub(crate) struct RaceGrid {
 }
 
 impl RaceGrid {
-    pub fn new(kernel: &Kernel, launch: &Launch, memory: &GlobalView) -> Self {
+    pub fn new(
+        kernel: &Kernel,
+        (launch, cluster): (&Launch, [u32; 3]),
+        memory: &GlobalView,
+    ) -> Self {
         let has = |test: fn(&Op) -> bool| kernel.program.iter().any(|i| test(&i.op));
         let has_fences = has(|op| matches!(op, Op::Fence { .. }));
         Self {
             grid: launch.grid,
+            cluster,
+            warps_per_block: launch.block.iter().product::<u32>().div_ceil(32),
             strengths: Strengths::new(&kernel.program),
             has_fences,
             has_edges: has_fences && has(is_strong_and_global),
@@ -100,11 +112,12 @@ fn is_strong_and_global(op: &Op) -> bool {
         && matches!(Strength::of(op), Strength::Strong { .. })
 }
 
-/// Who knows of which accesses in the block that runs on this thread of the host.
+/// Who knows of which accesses in the cluster that runs on this thread of the host.
 pub(crate) struct Races {
     grid: Arc<RaceGrid>,
     clocks: Clocks,
-    shadow: SharedShadow,
+    /// By the block's rank.
+    shadows: Vec<SharedShadow>,
     copies: Copies,
     patterns: Patterns,
     /// What locations in shared memory hand on.
@@ -112,20 +125,25 @@ pub(crate) struct Races {
 }
 
 impl Races {
-    pub fn new(grid: Arc<RaceGrid>, num_warps: u32, shared_bytes: u32) -> Self {
+    pub fn new(grid: Arc<RaceGrid>, size: &ClusterSize) -> Self {
+        let num_warps = size.all_warps();
         Self {
             grid,
-            clocks: Clocks::new(num_warps),
-            shadow: SharedShadow::new(shared_bytes),
+            clocks: Clocks::new(size.blocks, size.warps),
+            shadows: (0..size.blocks)
+                .map(|_| SharedShadow::new(size.shared_bytes))
+                .collect(),
             copies: Copies::new(num_warps),
             patterns: Patterns::new(num_warps),
             heads: Heads::default(),
         }
     }
 
-    pub fn block_start(&mut self, number: u64) {
-        let epochs_restart = self.clocks.start_block(number);
-        self.shadow.start_block(epochs_restart);
+    pub fn cluster_start(&mut self, number: u64) {
+        let epochs_restart = self.clocks.start_cluster(number);
+        for shadow in &mut self.shadows {
+            shadow.start_block(epochs_restart);
+        }
         self.copies.clear();
         self.patterns.clear();
         self.heads.clear();
@@ -146,7 +164,7 @@ impl Races {
                 acquire,
                 release,
             };
-            self.patterns.fence(&mut self.clocks, warp.index, &fence);
+            self.patterns.fence(&mut self.clocks, warp.number, &fence);
         }
     }
 
@@ -158,14 +176,17 @@ impl Races {
         step: &Step,
         access: &Access,
     ) -> Outcome {
-        let place = Place::new(step.pc, warp.index, access.action.writes());
+        let place = Place::new(step.pc, warp.number, access.action.writes());
         let mut actor = actor(&self.grid, &self.clocks, access.region, place);
         let visit = match access.action {
             Action::CopyDestination => Visit::Ahead,
             _ => Visit::Access,
         };
         let (hit, base) = match access.region {
-            Region::Shared => (self.shadow.visit(&mut actor, access, visit), 0),
+            Region::Shared(rank) => {
+                let shadow = &mut self.shadows[rank as usize];
+                (shadow.visit(&mut actor, access, visit), 0)
+            }
             Region::Global(index) => {
                 let shadow = &self.grid.shadow;
                 (shadow.visit(index, &mut actor, access), shadow.base(index))
@@ -175,7 +196,7 @@ impl Races {
         if let Some(hit) = hit {
             let reporter = Reporter {
                 kernel: context.kernel,
-                grid: self.grid.grid,
+                grid: &self.grid,
                 space: access.space,
                 base,
             };
@@ -211,9 +232,9 @@ impl Races {
                 dst: access.offsets[lane] as u32,
                 src: sources[lane],
                 pc: step.pc,
-                epoch: self.clocks.epoch(warp.index),
+                epoch: self.clocks.epoch(warp.number),
             };
-            self.copies.issue(warp.index, copy);
+            self.copies.issue(warp.number, copy);
         }
     }
 
@@ -254,16 +275,20 @@ impl Races {
             }
             _ => (None, &mut self.heads),
         };
+        let first = match access.region {
+            Region::Shared(rank) => shared_location(rank, 0),
+            _ => 0,
+        };
         let bytes = match grid.strengths.at(step.pc) {
             Strength::Strong { bytes, .. } => u32::from(bytes),
             _ => access.bytes,
         };
         for lane in lanes_of(access.lanes) {
             for part in (0..access.bytes).step_by(bytes as usize) {
-                let location = (memory, access.offsets[lane] + u64::from(part));
+                let location = (memory, first + access.offsets[lane] + u64::from(part));
                 match strong {
                     Some(strong) => {
-                        let agent = (warp.index, lane as u32);
+                        let agent = (warp.number, lane as u32);
                         self.patterns
                             .access(heads, agent, strong, (location, bytes));
                     }
@@ -279,7 +304,8 @@ impl Races {
         let is_first = exchange.part & exchange.lanes & exchange.lanes.wrapping_neg() != 0;
         if is_first && matches!(exchange.op, Op::WarpSync { .. }) {
             let is_whole = exchange.lanes == warp.born;
-            self.clocks.sync_lanes(warp.index, exchange.lanes, is_whole);
+            self.clocks
+                .sync_lanes(warp.number, exchange.lanes, is_whole);
         }
     }
 
@@ -287,9 +313,12 @@ impl Races {
         self.clocks.arrive(warp, arrival.id, arrival.waits);
     }
 
-    pub fn complete(&mut self, id: u32, waiting: u32) {
-        self.clocks.complete(id, lanes_of(waiting));
+    pub fn complete(&mut self, rank: u32, id: u32, waiting: u32) {
+        self.clocks.complete(rank, id, lanes_of(waiting));
     }
+
+    /// A product's warp has waited: its reads have lasted until now.
+    pub fn product_done(&mut self, _warp: u32, _product: &Product) {}
 
     /// A copy's thread has waited: for others, its write happens now, and its read has lasted until
     /// now.
@@ -300,14 +329,16 @@ impl Races {
         let (warp, lanes) = (landing.warp, 1 << landing.lane);
         let epoch = self.clocks.epoch(warp);
         let write = Record {
-            block: 0,
+            cluster: 0,
             epoch,
             lanes,
             place: Place::new(copy.pc, warp, true),
         };
         let bytes = u32::from(landing.bytes);
-        self.shadow.land(write, landing.dst, bytes);
-        self.heads.overwrite((None, u64::from(landing.dst)), bytes);
+        let rank = warp / self.grid.warps_per_block;
+        self.shadows[rank as usize].land(write, landing.dst, bytes);
+        let location = (None, shared_location(rank, landing.dst));
+        self.heads.overwrite(location, bytes);
         if landing.source_bytes > 0 && copy.epoch != epoch {
             let place = Place::new(copy.pc, warp, false);
             let mut reader = actor(&self.grid, &self.clocks, Region::Global(0), place);
@@ -318,21 +349,25 @@ impl Races {
     }
 }
 
+/// Where strong accesses to shared memory meet: the block's rank and the offset in one number.
+fn shared_location(rank: u32, offset: u32) -> u64 {
+    u64::from(rank) << 32 | u64::from(offset)
+}
+
 /// The lanes of a warp, still to be named, that access memory in `region`.
 fn actor<'a>(grid: &'a RaceGrid, clocks: &'a Clocks, region: Region, place: Place) -> Actor<'a> {
     let warp = place.warp() as u32;
     let strength = grid.strengths.at(place.pc());
     // What is non-coherent is in nobody's past, and nothing is in its past.
     let (epoch, row) = match strength {
-        Strength::NonCoherent => (Record::NEVER, &clocks::NOTHING),
+        Strength::NonCoherent => (Record::NEVER, clocks.nothing()),
         _ => (clocks.epoch(warp), clocks.row(warp)),
     };
     Actor {
         record: Record {
-            block: if region == Region::Shared {
-                0
-            } else {
-                clocks.block
+            cluster: match region {
+                Region::Shared(_) => 0,
+                _ => clocks.cluster,
             },
             epoch,
             lanes: 0,
@@ -342,6 +377,7 @@ fn actor<'a>(grid: &'a RaceGrid, clocks: &'a Clocks, region: Region, place: Plac
         strengths: &grid.strengths,
         clocks,
         row,
-        blocks_meet: grid.has_edges,
+        warps_per_block: grid.warps_per_block,
+        clusters_meet: grid.has_edges,
     }
 }

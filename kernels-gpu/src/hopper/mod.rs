@@ -26,3 +26,6 @@ pub mod product;
 pub mod roles;
 #[cfg(kernel_arch = "sm_90a")]
 pub mod tile;
+
+#[cfg(kernel_arch = "sm_90a")]
+pub mod backward;

@@ -111,10 +111,8 @@ impl<const SLOTS: u32> Ring<SLOTS> {
     /// The warp has waited for this turn and has not given it back.
     #[inline(always)]
     pub unsafe fn give_back(self, turn: Turn<SLOTS>) {
-        if roles::is_first_lane() {
-            // SAFETY: the caller's promise.
-            unsafe { ptx::mbarrier_arrive(self.empty(turn.slot())) };
-        }
+        // SAFETY: the caller's promise.
+        unsafe { ptx::mbarrier_arrive_if(roles::is_first_lane(), self.empty(turn.slot())) };
     }
 
     /// As [`give_back`](Ring::give_back), but not before `known` is computed: two numbers that are not negative.

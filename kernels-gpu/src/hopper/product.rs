@@ -87,6 +87,55 @@ pub unsafe fn multiply_transposed<E: WarpgroupElement, A: Shape, B: Shape, C: Ac
     product
 }
 
+/// Starts `acc += A·Bᵀ`, as [`multiply_transposed`].
+///
+/// # Safety
+/// As [`Accumulators::add_f16`].
+#[inline(always)]
+pub unsafe fn add_transposed<E: WarpgroupElement, A: Shape, B: Shape, C: Accumulators>(
+    acc: &mut C,
+    a: Descriptor,
+    b: Descriptor,
+) {
+    const {
+        assert!(A::COLS == B::COLS && B::ROWS == C::N);
+    }
+    let mut step = 0;
+    while step < A::COLS / STEP {
+        let a = a.after(k_major_step::<A>(step));
+        let b = b.after(k_major_step::<B>(step));
+        // SAFETY: the caller's promise.
+        unsafe { E::add::<C, KMajor, KMajor>(acc, a, b) };
+        step += 1;
+    }
+}
+
+/// Starts Aᵀ·B, summed over the rows of two tiles: 64 columns `a` of one of shape `A` and whole pages `b` of one of shape
+/// `B`.
+///
+/// # Safety
+/// As [`Accumulators::add_f16`].
+#[inline(always)]
+pub unsafe fn multiply_columns<E: WarpgroupElement, A: Shape, B: Shape, C: Accumulators>(
+    a: Descriptor,
+    b: Descriptor,
+) -> C {
+    const {
+        assert!(A::ROWS == B::ROWS && A::PAGE_COLS == 64);
+    }
+    // SAFETY: the caller's promise.
+    let mut product = unsafe { E::product::<C, MnMajor, MnMajor>(a, b) };
+    let mut step = 1;
+    while step < A::ROWS / STEP {
+        let a = a.after(mn_major_step::<A>(step));
+        let b = b.after(mn_major_step::<B>(step));
+        // SAFETY: the caller's promise.
+        unsafe { E::add::<C, MnMajor, MnMajor>(&mut product, a, b) };
+        step += 1;
+    }
+    product
+}
+
 /// Starts `acc += A·B` for A in registers, 64 rows of STEPS steps, and all rows and columns of the tile `b`.
 ///
 /// # Safety

@@ -38,6 +38,22 @@ pub unsafe fn mbarrier_arrive(barrier: u32) {
     }
 }
 
+/// As [`mbarrier_arrive`] if `condition`: guarded, no branch, so that a warp stays together.
+///
+/// # Safety
+/// If `condition`, as there.
+#[inline(always)]
+pub unsafe fn mbarrier_arrive_if(condition: bool, barrier: u32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "{{ .reg .pred %arrives; setp.ne.b32 %arrives, {}, 0; @%arrives mbarrier.arrive.shared::cta.b64 _, [{}]; }}",
+            in(reg32) condition as u32, in(reg32) barrier,
+            options(nostack)
+        );
+    }
+}
+
 /// Arrives and lets the phase also wait for `bytes` bytes of copies: `mbarrier.arrive.expect_tx`.
 ///
 /// # Safety

@@ -13,7 +13,7 @@ impl Definedness {
     /// The lanes of an exchange have met; [`Self::before`] has seen what each brought along.
     pub fn exchange(&mut self, warp: &Warp, exchange: &Exchange) -> Outcome {
         let effects = &*self.effects;
-        let shadow = &mut self.warps[warp.index as usize];
+        let shadow = &mut self.warps[warp.number as usize];
         let results = effects.results(effects.at(exchange.pc));
         let complete = exchange.lanes == u32::MAX || !effects.shuffles;
         if complete && shadow.inputs.lanes & exchange.lanes == 0 {

@@ -96,9 +96,9 @@ impl Definedness {
         step: &Step,
         access: &Access,
     ) -> Outcome {
-        let warp = &mut self.warps[warp.index as usize];
+        let warp = &mut self.warps[warp.number as usize];
         let shadow = match access.region {
-            Region::Shared => Shadow::Shared(&mut self.shared),
+            Region::Shared(rank) => Shadow::Shared(&mut self.shared[rank as usize]),
             Region::Local => Shadow::Local(&mut warp.local, self.effects.local_bytes as usize),
             Region::Global(index) if self.effects.unwritten => {
                 Shadow::Global(context.global.get(index))

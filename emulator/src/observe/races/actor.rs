@@ -3,6 +3,7 @@
 use crate::machine::registers::lanes_of;
 
 use super::clocks::{Clocks, Row};
+use super::reach::Reach;
 use super::record::{Record, Strength, Strengths};
 
 /// Lanes of a warp that are about to make one access.
@@ -12,10 +13,12 @@ pub(super) struct Actor<'a> {
     pub strength: Strength,
     pub strengths: &'a Strengths,
     pub clocks: &'a Clocks,
-    /// What all lanes of the warp know of the block's warps.
+    /// What all lanes of the warp know of the cluster's warps.
     pub row: &'a Row,
-    /// Whether blocks of this launch can be ordered.
-    pub blocks_meet: bool,
+    /// Of each block of the cluster.
+    pub warps_per_block: u32,
+    /// Whether clusters of this launch can be ordered.
+    pub clusters_meet: bool,
 }
 
 impl Actor<'_> {
@@ -29,7 +32,7 @@ impl Actor<'_> {
     /// Whether every lane of the warp knows of `old`. False may also mean that some do.
     #[inline(always)]
     fn follows(&self, old: &Record) -> bool {
-        old.block == self.record.block && old.epoch < self.row[old.place.warp()]
+        old.cluster == self.record.cluster && old.epoch < self.row[old.place.warp()]
     }
 
     #[cold]
@@ -48,14 +51,33 @@ impl Actor<'_> {
     fn is_morally_strong_with(&self, old: &Record) -> bool {
         match (self.strength, self.strengths.at(old.place.pc())) {
             (
-                Strength::Strong { bytes, wide },
+                Strength::Strong { bytes, reach },
                 Strength::Strong {
                     bytes: old_bytes,
-                    wide: old_wide,
+                    reach: old_reach,
                 },
-            ) => bytes == old_bytes && (old.block == self.record.block || wide && old_wide),
+            ) => bytes == old_bytes && self.distance(old) <= reach.min(old_reach),
             _ => false,
         }
+    }
+
+    /// The least reach that includes the actor and the warp of `old`.
+    #[inline(always)]
+    pub fn distance(&self, old: &Record) -> Reach {
+        if old.cluster != self.record.cluster {
+            return Reach::Grid;
+        }
+        let (warp, other) = (self.record.place.warp(), old.place.warp());
+        if warp == other || self.rank_of(warp) == self.rank_of(other) {
+            Reach::Block
+        } else {
+            Reach::Cluster
+        }
+    }
+
+    /// Rank of the block of a warp of the cluster.
+    fn rank_of(&self, warp: usize) -> u32 {
+        warp as u32 / self.warps_per_block
     }
 
     /// A lane of the actor and one of `old` whose accesses nothing orders.
@@ -63,17 +85,17 @@ impl Actor<'_> {
         if self.follows(old) {
             return None;
         }
-        let is_here = old.block == self.record.block;
+        let is_here = old.cluster == self.record.cluster;
         let is_own_warp = is_here && old.place.warp() == self.record.place.warp();
-        let block = if is_here {
-            self.clocks.block
+        let cluster = if is_here {
+            self.clocks.cluster
         } else {
-            old.block
+            old.cluster
         };
         lanes_of(self.record.lanes).find_map(|lane| {
             // A lane's own accesses are in program order.
             let itself = if is_own_warp { 1 << lane } else { 0 };
-            let from = (block, old.place.warp() as u32);
+            let from = (cluster, old.place.warp() as u32);
             let known = self
                 .clocks
                 .known(self.record.place.warp(), lane, from, old.epoch);
@@ -93,7 +115,7 @@ impl Actor<'_> {
     /// that it is ordered after, when whatever races with them will race with the access too.
     #[inline(always)]
     pub fn retire(&self, old: &mut Record) {
-        if old.block != self.record.block {
+        if self.distance(old) != Reach::Block {
             // What is morally strong with the access need not be so with that of another block.
             return;
         }

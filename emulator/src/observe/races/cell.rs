@@ -6,8 +6,8 @@ use super::record::Record;
 /// Bytes that have been accessed together so far.
 ///
 /// An access leaves the list when another one takes its place: whatever races with the first would
-/// also race with the second. So a list holds about one write and one read per warp; where blocks
-/// can be ordered, one read per warp of every block that has read the bytes since the last write.
+/// also race with the second. So a list holds about one write and one read per warp; where clusters
+/// can be ordered, one read per warp of every cluster that has read the bytes since the last write.
 #[derive(Clone, Debug)]
 pub(super) enum Cell {
     /// Room without a detour for the most common case; unused records are empty.
@@ -84,10 +84,10 @@ impl Cell {
             if old.is_empty() {
                 free = Some(index);
             } else {
-                strangers |= old.block != new.block;
+                strangers |= old.cluster != new.cluster;
             }
         }
-        if merged || (strangers && !actor.blocks_meet && self.is_enough(actor)) {
+        if merged || (strangers && !actor.clusters_meet && self.is_enough(actor)) {
             return None;
         }
         match (free, self) {
@@ -102,18 +102,18 @@ impl Cell {
         None
     }
 
-    /// Where no two blocks are ordered, two accesses by different blocks are enough to remember:
-    /// every block differs from one of them. True when the list has them, be it that the actor's
+    /// Where no two clusters are ordered, two accesses by different clusters are enough to remember:
+    /// every cluster differs from one of them. True when the list has them, be it that the actor's
     /// has just become one of them.
     #[inline(never)]
     fn is_enough(&mut self, actor: &Actor) -> bool {
         let (new, strengths) = (actor.record, actor.strengths);
         let known = self.records().iter().filter(|old| !old.is_empty());
         let mut covering = known.clone().filter(|old| strengths.covers(old, &new));
-        let Some(stranger) = covering.clone().find(|old| old.block != new.block) else {
+        let Some(stranger) = covering.clone().find(|old| old.cluster != new.cluster) else {
             return false;
         };
-        if covering.any(|old| old.block != stranger.block) {
+        if covering.any(|old| old.cluster != stranger.cluster) {
             return true;
         }
         let needless = |old: &Record| {
@@ -134,16 +134,20 @@ mod tests {
     use super::*;
     use crate::ir::{Guard, Instruction, Op, Pred};
 
-    /// What a weak access by lane 0 of a block does to a cell, where blocks are never ordered.
-    fn access(cell: &mut Cell, block: u32, writes: bool) -> Option<Record> {
+    /// What a weak access by lane 0 of a cluster does to a cell, where clusters are never ordered.
+    fn access(cell: &mut Cell, cluster: u32, writes: bool) -> Option<Record> {
         let guard = Guard {
             pred: Pred::TRUE,
             negated: false,
         };
-        let strengths = Strengths::new(&[Instruction { guard, op: Op::Nop }]);
-        let clocks = Clocks::new(1);
+        let strengths = Strengths::new(&[Instruction {
+            guard,
+            op: Op::Nop,
+            touches_products: false,
+        }]);
+        let clocks = Clocks::new(1, 1);
         let record = Record {
-            block,
+            cluster,
             epoch: clocks.epoch(0),
             lanes: 1,
             place: Place::new(0, 0, writes),
@@ -154,12 +158,13 @@ mod tests {
             strengths: &strengths,
             clocks: &clocks,
             row: clocks.row(0),
-            blocks_meet: false,
+            warps_per_block: 1,
+            clusters_meet: false,
         })
     }
 
     #[test]
-    fn two_readers_of_different_blocks_stand_for_all_others() {
+    fn two_readers_of_different_clusters_stand_for_all_others() {
         for readers in 2..6 {
             let mut cell = Cell::UNTOUCHED;
             for reader in 0..readers {
@@ -168,13 +173,13 @@ mod tests {
             assert!(matches!(cell, Cell::Few(_)), "readers need no more room");
             for writer in 0..=readers {
                 let racing = access(&mut cell.clone(), writer, true);
-                assert!(racing.is_some_and(|record| record.block != writer));
+                assert!(racing.is_some_and(|record| record.cluster != writer));
             }
         }
     }
 
     #[test]
-    fn a_block_is_in_order_with_itself_until_another_one_comes() {
+    fn a_cluster_is_in_order_with_itself_until_another_one_comes() {
         let mut cell = Cell::UNTOUCHED;
         for writes in [false, true, true, false, true] {
             assert_eq!(access(&mut cell, 7, writes), None);

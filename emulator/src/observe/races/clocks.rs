@@ -1,18 +1,16 @@
-//! Time: who knows of which accesses in the block that is running (Lamport's happens-before by vector
+//! Time: who knows of which accesses in the cluster that is running (Lamport's happens-before by vector
 //! clocks, one clock per warp and what single lanes know on top).
 
 use std::sync::Arc;
 
 use super::knowledge::{Knowledge, Span, WarpId};
+use super::reach::Reach;
 
-/// For each warp of the block, an epoch: all accesses of the warp in earlier epochs have happened
+/// For each warp of the cluster, an epoch: all accesses of the warp in earlier epochs have happened
 /// before what the owner of the row does now.
-pub(super) type Row = [u32; 32];
+pub(super) type Row = Box<[u32]>;
 
-/// The row of one who knows of nothing.
-pub(super) static NOTHING: Row = [0; 32];
-
-/// Epochs from which on a block starts again at 1, with shadow memory cleared. A block itself cannot
+/// Epochs from which on a cluster starts again at 1, with shadow memory cleared. A cluster itself cannot
 /// use up the rest: it would take 2^31 instructions that synchronise.
 const LAST_EPOCH: u32 = 1 << 31;
 
@@ -26,15 +24,23 @@ struct WarpClock {
     epoch: u32,
     /// What all lanes know. The warp's own entry says up to when its lanes know of each other.
     row: Row,
-    /// What some lanes know, or know of other blocks.
+    /// What some lanes know, or know of other clusters.
     more: Knowledge,
 }
 
 /// What the warps that have arrived at a barrier know and have done.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Gathered {
     row: Row,
     more: Knowledge,
+}
+
+impl Gathered {
+    /// Nobody has arrived.
+    fn clear(&mut self) {
+        self.row.fill(0);
+        self.more.clear();
+    }
 }
 
 /// What a lane of a warp knew and had done at a fence.
@@ -47,8 +53,9 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    pub fn block(&self) -> u32 {
-        self.warp.0
+    /// Cluster and number of the warp.
+    pub fn warp(&self) -> WarpId {
+        self.warp
     }
 
     /// Whether it says at least what `other` says, an earlier or later one of the same lane.
@@ -58,7 +65,7 @@ impl Snapshot {
 
     /// Calls `tell` for everything that `lane` knew and had done.
     pub fn each(&self, lane: u32, mut tell: impl FnMut(WarpId, Span)) {
-        let (block, own) = self.warp;
+        let (cluster, own) = self.warp;
         for (warp, before) in self
             .row
             .iter()
@@ -67,52 +74,84 @@ impl Snapshot {
         {
             let lanes = u32::MAX;
             let before = *before;
-            tell((block, warp as u32), Span { lanes, before });
+            tell((cluster, warp as u32), Span { lanes, before });
         }
         let (lanes, before) = (1 << lane, self.before);
-        tell((block, own), Span { lanes, before });
+        tell((cluster, own), Span { lanes, before });
         self.more.each(lane, tell);
     }
 }
 
-/// The clocks of one block at a time.
+/// The clocks of one cluster at a time.
 pub(super) struct Clocks {
-    /// The low 32 bits of the block's number in the grid.
-    pub block: u32,
+    /// The low 32 bits of the cluster's number in the grid.
+    pub cluster: u32,
+    /// Of each of its blocks.
+    warps_per_block: u32,
     warps: Vec<WarpClock>,
-    barriers: [Gathered; BARRIERS],
+    /// Those of each block, by its rank.
+    barriers: Vec<[Gathered; BARRIERS]>,
+    /// The row of one who knows of nothing.
+    nothing: Row,
 }
 
 impl Clocks {
-    pub fn new(num_warps: u32) -> Self {
+    /// Clocks for clusters of so many blocks, of so many warps each.
+    pub fn new(num_blocks: u32, warps_per_block: u32) -> Self {
+        let num_warps = (num_blocks * warps_per_block) as usize;
+        let nothing: Row = vec![0; num_warps].into();
         let fresh = WarpClock {
             epoch: 1,
-            row: [0; 32],
+            row: nothing.clone(),
+            more: Knowledge::default(),
+        };
+        let gathered = Gathered {
+            row: nothing.clone(),
             more: Knowledge::default(),
         };
         Self {
-            block: 0,
-            warps: vec![fresh; num_warps as usize],
-            barriers: Default::default(),
+            cluster: 0,
+            warps_per_block,
+            warps: vec![fresh; num_warps],
+            barriers: (0..num_blocks)
+                .map(|_| std::array::from_fn(|_| gathered.clone()))
+                .collect(),
+            nothing,
         }
     }
 
-    /// A block begins: all its warps know everything that earlier blocks have done in the shared
+    /// The row of one who knows of nothing.
+    pub fn nothing(&self) -> &Row {
+        &self.nothing
+    }
+
+    /// A cluster begins: all its warps know everything that earlier clusters have done in the shared
     /// memory that it takes over. True when epochs start again, and shadow memory has to.
-    pub fn start_block(&mut self, number: u64) -> bool {
-        self.block = number as u32;
+    pub fn start_cluster(&mut self, number: u64) -> bool {
+        self.cluster = number as u32;
         let restart = self.warps.iter().any(|warp| warp.epoch >= LAST_EPOCH);
-        let mut row = [0; 32];
+        let mut row = self.nothing.clone();
         for (known, warp) in row.iter_mut().zip(&mut self.warps) {
             warp.epoch = if restart { 1 } else { warp.epoch + 1 };
             *known = warp.epoch;
         }
         for warp in &mut self.warps {
-            warp.row = row;
+            warp.row.copy_from_slice(&row);
             warp.more.clear();
         }
-        self.barriers = Default::default();
+        self.barriers.iter_mut().flatten().for_each(Gathered::clear);
         restart
+    }
+
+    /// The least reach that includes a warp of the cluster and another one, which may be of any.
+    pub fn distance(&self, warp: u32, other: WarpId) -> Reach {
+        if other.0 != self.cluster {
+            Reach::Grid
+        } else if other.1 / self.warps_per_block != warp / self.warps_per_block {
+            Reach::Cluster
+        } else {
+            Reach::Block
+        }
     }
 
     #[inline(always)]
@@ -136,7 +175,8 @@ impl Clocks {
     pub fn arrive(&mut self, warp: u32, barrier: u32, waits: bool) {
         let clock = &mut self.warps[warp as usize];
         // A number past the last is a fault of its own.
-        let Some(gathered) = self.barriers.get_mut(barrier as usize) else {
+        let rank = (warp / self.warps_per_block) as usize;
+        let Some(gathered) = self.barriers[rank].get_mut(barrier as usize) else {
             return;
         };
         raise(&mut gathered.row, &clock.row);
@@ -147,19 +187,21 @@ impl Clocks {
         }
     }
 
-    /// A barrier is complete: the warps that waited know what all that arrived knew and had done.
-    pub fn complete(&mut self, barrier: u32, waiting: impl Iterator<Item = usize>) {
-        let Some(gathered) = self.barriers.get_mut(barrier as usize) else {
+    /// A barrier of the block of this rank is complete: its warps that waited know what all that arrived
+    /// knew and had done.
+    pub fn complete(&mut self, rank: u32, barrier: u32, waiting: impl Iterator<Item = usize>) {
+        let Some(gathered) = self.barriers[rank as usize].get_mut(barrier as usize) else {
             return;
         };
-        let gathered = std::mem::take(gathered);
+        let first = (rank * self.warps_per_block) as usize;
         for warp in waiting {
-            let clock = &mut self.warps[warp];
+            let clock = &mut self.warps[first + warp];
             raise(&mut clock.row, &gathered.row);
             clock.more.absorb(&gathered.more);
-            clock.more.settle(self.block, &mut clock.row);
+            clock.more.settle(self.cluster, &mut clock.row);
             clock.epoch += 1;
         }
+        gathered.clear();
     }
 
     /// `bar.warp.sync` among `lanes`, which may be all that are left of the warp.
@@ -173,9 +215,9 @@ impl Clocks {
         } else {
             clock.more.share(lanes);
             let span = Span { lanes, before };
-            clock.more.learn((self.block, warp), span, lanes);
+            clock.more.learn((self.cluster, warp), span, lanes);
         }
-        clock.more.settle(self.block, &mut clock.row);
+        clock.more.settle(self.cluster, &mut clock.row);
     }
 
     /// What each lane of a warp knows and has done up to now. What it does from now on is another
@@ -184,8 +226,8 @@ impl Clocks {
         let clock = &mut self.warps[warp as usize];
         clock.epoch += 1;
         Arc::new(Snapshot {
-            warp: (self.block, warp),
-            row: clock.row,
+            warp: (self.cluster, warp),
+            row: clock.row.clone(),
             more: clock.more.clone(),
             before: clock.epoch,
         })
@@ -193,19 +235,19 @@ impl Clocks {
 
     /// Lanes `by` of a warp learn what `lane` of another, or of the same, knew at `snapshot`.
     pub fn learn(&mut self, warp: u32, by: u32, snapshot: &Snapshot, lane: u32) {
-        let block = self.block;
+        let cluster = self.cluster;
         let WarpClock { row, more, .. } = &mut self.warps[warp as usize];
         snapshot.each(lane, |of, span| {
-            if of.0 != block || span.before > row[of.1 as usize & 31] {
+            if of.0 != cluster || span.before > row[of.1 as usize] {
                 more.learn(of, span, by);
             }
         });
-        more.settle(block, row);
+        more.settle(cluster, row);
     }
 }
 
 /// Entry by entry, the later epoch.
-fn raise(row: &mut Row, other: &Row) {
+fn raise(row: &mut [u32], other: &[u32]) {
     for (mine, theirs) in row.iter_mut().zip(other) {
         *mine = (*mine).max(*theirs);
     }

@@ -12,7 +12,7 @@ use crate::observe::Landing;
 pub(super) struct Copy {
     /// Bytes that it reads.
     pub source_bytes: u8,
-    /// Where it writes in shared memory: tells the copies of a block apart, because no two of them
+    /// Where it writes in shared memory: tells the copies of a warp apart, because no two of them
     /// write the same bytes.
     pub dst: u32,
     /// Where it reads: a global address.
@@ -22,7 +22,7 @@ pub(super) struct Copy {
     pub epoch: u32,
 }
 
-/// The copies of a block that are in flight.
+/// The copies of a cluster that are in flight.
 pub(super) struct Copies {
     /// By warp, oldest first.
     warps: Vec<VecDeque<Copy>>,

@@ -1,11 +1,11 @@
 //! What some lanes of a warp know beyond what all of them know.
 //!
 //! Barriers tell everybody everything, so that these lists are empty in most kernels. They fill where
-//! lanes synchronise without the rest of their warp, and with what blocks learn of each other.
+//! lanes synchronise without the rest of their warp, and with what clusters learn of each other.
 
 use std::collections::HashMap;
 
-/// A warp: number of its block in the grid, number in the block.
+/// A warp: number of its cluster in the grid, number in the cluster.
 pub(super) type WarpId = (u32, u32);
 
 /// The accesses of `lanes` of a warp in epochs below `before`.
@@ -96,12 +96,12 @@ impl Knowledge {
         }
     }
 
-    /// Moves what all lanes know of all lanes of the warps of `block` into `row`, and drops what
+    /// Moves what all lanes know of all lanes of the warps of `cluster` into `row`, and drops what
     /// `row` says already.
-    pub fn settle(&mut self, block: u32, row: &mut [u32; 32]) {
+    pub fn settle(&mut self, cluster: u32, row: &mut [u32]) {
         self.0.retain(|warp, list| {
-            if warp.0 == block {
-                let entry = &mut row[warp.1 as usize & 31];
+            if warp.0 == cluster {
+                let entry = &mut row[warp.1 as usize];
                 for known in list.iter() {
                     if known.by == u32::MAX && known.span.lanes == u32::MAX {
                         *entry = known.span.before.max(*entry);

@@ -3,6 +3,8 @@
 use crate::ir::{Consistency, Instruction, Op, Scope};
 use crate::observe::access::atomic_bytes;
 
+use super::reach::Reach;
+
 /// Which unordered accesses to its bytes an access tolerates (PTX ISA, "Morally strong operations").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strength {
@@ -10,12 +12,11 @@ pub(super) enum Strength {
     NonCoherent,
     /// None.
     Weak,
-    /// Strong ones to exactly the same bytes; those of other blocks when both are `wide`.
+    /// Strong ones to exactly the same bytes, when each is within the other's reach.
     Strong {
         /// Size of the scalar that is accessed in one step.
         bytes: u8,
-        /// Whether the scope includes other blocks.
-        wide: bool,
+        reach: Reach,
     },
 }
 
@@ -41,8 +42,8 @@ impl Strength {
     }
 
     fn strong(bytes: u8, scope: Scope) -> Self {
-        let wide = scope != Scope::Cta;
-        Strength::Strong { bytes, wide }
+        let reach = Reach::of(scope);
+        Strength::Strong { bytes, reach }
     }
 
     /// Whether an access of this strength tolerates nothing that one of strength `other` does not.
@@ -51,12 +52,12 @@ impl Strength {
             (Strength::NonCoherent, _) => true,
             (Strength::Weak, other) => other != Strength::NonCoherent,
             (
-                Strength::Strong { bytes, wide },
+                Strength::Strong { bytes, reach },
                 Strength::Strong {
                     bytes: other_bytes,
-                    wide: other_wide,
+                    reach: other_reach,
                 },
-            ) => bytes == other_bytes && wide <= other_wide,
+            ) => bytes == other_bytes && reach <= other_reach,
             (Strength::Strong { .. }, _) => false,
         }
     }
@@ -84,23 +85,24 @@ impl Strengths {
     }
 }
 
-/// Which instruction accesses, by which warp of the block, and whether it writes.
+/// Which instruction accesses, by which warp of the cluster, and whether it writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place(u32);
 
 impl Place {
-    /// Program counters up to 2^26 fit, which is more instructions than a text of 1 GiB has.
+    /// Program counters up to 2^23 fit, which is more instructions than a kernel can have, and the 256 warps of
+    /// the largest cluster.
     pub fn new(pc: u32, warp: u32, writes: bool) -> Self {
-        Self(pc << 6 | (warp & 31) << 1 | u32::from(writes))
+        Self(pc << 9 | (warp & 0xff) << 1 | u32::from(writes))
     }
 
     pub fn pc(self) -> u32 {
-        self.0 >> 6
+        self.0 >> 9
     }
 
     #[inline(always)]
     pub fn warp(self) -> usize {
-        (self.0 >> 1 & 31) as usize
+        (self.0 >> 1 & 0xff) as usize
     }
 
     #[inline(always)]
@@ -112,8 +114,8 @@ impl Place {
 /// An access by some lanes of a warp at one instruction within one epoch of the warp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Record {
-    /// Number of the block in the grid; 0 in shared memory, which one block alone sees.
-    pub block: u32,
+    /// Number of the cluster in the grid; 0 in shared memory, which one cluster alone sees.
+    pub cluster: u32,
     /// Time of the warp, which others have to know of; [`Record::NEVER`] when no knowledge helps.
     /// 0 in an empty record.
     pub epoch: u32,
@@ -123,7 +125,7 @@ pub(super) struct Record {
 
 impl Record {
     pub const EMPTY: Record = Record {
-        block: 0,
+        cluster: 0,
         epoch: 0,
         lanes: 0,
         place: Place(0),
@@ -145,6 +147,6 @@ impl Record {
     /// Same instruction, warp and epoch: the two differ in lanes only.
     #[inline(always)]
     pub fn is_moment_of(&self, other: &Record) -> bool {
-        (self.block, self.epoch, self.place) == (other.block, other.epoch, other.place)
+        (self.cluster, self.epoch, self.place) == (other.cluster, other.epoch, other.place)
     }
 }

@@ -11,8 +11,9 @@ use crate::ir::Scope;
 use crate::machine::registers::{LANES, ballot};
 
 use super::clocks::{Clocks, Snapshot};
+use super::reach::Reach;
 
-/// Where a strong access reads or writes: the allocation, none for shared memory, and the offset.
+/// Where a strong access reads or writes: the allocation, none for shared memory, and the offset, or rank and offset.
 pub(super) type Location = (Option<usize>, u64);
 
 /// Bytes of the largest scalar that a strong access reads or writes.
@@ -23,8 +24,8 @@ const MAX_SCALAR: u64 = 8;
 struct Release {
     /// The lane; its warp is that of the snapshot.
     lane: u32,
-    /// Whether other blocks can take it up.
-    is_wide: bool,
+    /// Who can take it up.
+    reach: Reach,
     snapshot: Arc<Snapshot>,
 }
 
@@ -83,7 +84,7 @@ impl Heads {
         for new in releases {
             // The same lane's later release says more than its earlier one.
             head.releases.retain(|old| {
-                let stays = old.is_wide && !new.is_wide;
+                let stays = old.reach > new.reach;
                 stays || old.lane != new.lane || !new.snapshot.is_at_least(&old.snapshot)
             });
             head.releases.push(new);
@@ -94,17 +95,13 @@ impl Heads {
 /// Lanes whose last fence this is.
 struct Fence {
     lanes: u32,
-    is_wide: bool,
+    reach: Reach,
     snapshot: Arc<Snapshot>,
 }
 
-/// What a lane's `.release` accesses of one location hand on: the last one of block scope since the last
-/// wide one, and that.
-#[derive(Default)]
-struct Bound {
-    narrow: Option<Arc<Snapshot>>,
-    wide: Option<Arc<Snapshot>>,
-}
+/// What a lane's `.release` accesses of one location hand on: by reach, the last one since the last of a
+/// farther reach.
+type Bound = [Option<Arc<Snapshot>>; Reach::ALL.len()];
 
 /// What lanes have read that a fence may let them take up.
 struct Observation {
@@ -134,7 +131,7 @@ impl Unfinished {
             return;
         }
         for old in &mut self.fences {
-            if fence.is_wide || !old.is_wide {
+            if fence.reach >= old.reach {
                 old.lanes &= !fence.lanes;
             }
         }
@@ -155,11 +152,12 @@ impl Unfinished {
             }
             let mut is_done = true;
             for release in &observation.head.releases {
-                let is_here = release.snapshot.block() == clocks.block;
-                if is_here || (release.is_wide && fence.is_wide()) {
+                let distance = clocks.distance(warp, release.snapshot.warp());
+                if distance <= release.reach.min(fence.reach()) {
                     clocks.learn(warp, lanes, &release.snapshot, release.lane);
                 } else {
-                    is_done &= !release.is_wide;
+                    // A fence of a farther reach may still take it up.
+                    is_done &= distance > release.reach;
                 }
             }
             if is_done {
@@ -197,30 +195,23 @@ impl Unfinished {
         {
             half.lanes &= !(1 << lane);
             let bound = self.bound.entry((lane, location)).or_default();
-            let snapshot = Some(half.snapshot.clone());
-            if half.is_wide {
-                (bound.narrow, bound.wide) = (None, snapshot);
-            } else {
-                bound.narrow = snapshot;
-            }
+            bound[..half.reach as usize].fill(None);
+            bound[half.reach as usize] = Some(half.snapshot.clone());
         }
         self.halves.retain(|half| half.lanes != 0);
         let fences = self
             .fences
             .iter()
             .filter(|fence| fence.lanes >> lane & 1 != 0);
-        let fences = fences.map(|fence| (fence.is_wide, fence.snapshot.clone()));
+        let fences = fences.map(|fence| (fence.reach, fence.snapshot.clone()));
         let bound = self.bound.get(&(lane, location)).into_iter();
         let bound = bound.flat_map(|bound| {
-            let narrow = bound
-                .narrow
-                .iter()
-                .map(|snapshot| (false, snapshot.clone()));
-            narrow.chain(bound.wide.iter().map(|snapshot| (true, snapshot.clone())))
+            let snapshots = Reach::ALL.into_iter().zip(bound);
+            snapshots.filter_map(|(reach, snapshot)| Some((reach, snapshot.clone()?)))
         });
-        let release = |(is_wide, snapshot)| Release {
+        let release = |(reach, snapshot)| Release {
             lane,
-            is_wide,
+            reach,
             snapshot,
         };
         fences.chain(bound).map(release).collect()
@@ -236,8 +227,8 @@ pub(super) struct Fencing {
 }
 
 impl Fencing {
-    fn is_wide(&self) -> bool {
-        self.scope != Scope::Cta
+    fn reach(&self) -> Reach {
+        Reach::of(self.scope)
     }
 
     /// True for what the decoder makes of `.acquire` and `.release`.
@@ -257,7 +248,7 @@ pub(super) enum Strong {
     Red,
 }
 
-/// The unfinished patterns of one block.
+/// The unfinished patterns of one cluster, by the numbers of its warps.
 pub(super) struct Patterns(Vec<Unfinished>);
 
 impl Patterns {
@@ -279,7 +270,7 @@ impl Patterns {
         if fence.release {
             let release = Fence {
                 lanes: fence.lanes,
-                is_wide: fence.is_wide(),
+                reach: fence.reach(),
                 snapshot: clocks.snapshot(warp),
             };
             unfinished.release(release, fence.is_half());

@@ -2,16 +2,18 @@
 
 use crate::fault::{AccessKind, Conflict, FaultKind, Party, space_name};
 use crate::ir::{Consistency, Kernel, Op, Space};
+use crate::machine::launch::block_index;
 
+use super::RaceGrid;
 use super::actor::Actor;
+use super::reach::Reach;
 use super::record::{Record, Strength};
 use super::shadow::Hit;
 
 /// What a report takes from the launch.
 pub(super) struct Reporter<'a> {
     pub kernel: &'a Kernel,
-    /// Blocks along x, y, z.
-    pub grid: [u32; 3],
+    pub grid: &'a RaceGrid,
     /// The space of the accesses, and the address of offset 0 in it.
     pub space: Space,
     pub base: u64,
@@ -24,19 +26,19 @@ impl Reporter<'_> {
         let (later_lane, earlier_lane) = actor
             .unordered_lanes(earlier)
             .unwrap_or((first(later.lanes), first(earlier.lanes)));
-        let block = |record: &Record| {
-            let is_here = record.block == later.block;
+        let cluster = |record: &Record| {
+            let is_here = record.cluster == later.cluster;
             if is_here {
-                actor.clocks.block
+                actor.clocks.cluster
             } else {
-                record.block
+                record.cluster
             }
         };
         let conflict = Box::new(Conflict {
             space: space_name(self.space),
             address: self.base + hit.offset,
-            first: self.party(earlier, block(earlier), earlier_lane),
-            second: self.party(later, block(later), later_lane),
+            first: self.party(earlier, cluster(earlier), earlier_lane),
+            second: self.party(later, cluster(later), later_lane),
             missing: missing(actor, earlier),
         });
         let kind = if actor.is_non_coherent_with(earlier) {
@@ -47,15 +49,21 @@ impl Reporter<'_> {
         (later_lane, kind)
     }
 
-    fn party(&self, record: &Record, block: u32, lane: u32) -> Party {
+    fn party(&self, record: &Record, cluster: u32, lane: u32) -> Party {
         let pc = record.place.pc();
         let (line, source) = self.kernel.place(pc);
-        let [nx, ny, _] = self.grid.map(u64::from);
-        let number = u64::from(block);
+        let RaceGrid {
+            grid,
+            cluster: shape,
+            warps_per_block,
+            ..
+        } = *self.grid;
+        let warp = record.place.warp() as u32;
+        let rank = warp / warps_per_block;
         Party {
             access: self.access_kind(pc),
-            block: [number % nx, number / nx % ny, number / nx / ny].map(|index| index as u32),
-            warp: record.place.warp() as u32,
+            block: block_index(grid, shape, cluster.into(), rank),
+            warp: warp % warps_per_block,
             lane,
             line,
             source,
@@ -87,20 +95,25 @@ fn missing(actor: &Actor, earlier: &Record) -> &'static str {
     if actor.is_non_coherent_with(earlier) {
         return "the non-coherent path needs memory that the kernel does not write";
     }
-    if let Strength::Strong { bytes, .. } = actor.strength
+    if let Strength::Strong { bytes, reach } = actor.strength
         && let Strength::Strong {
             bytes: earlier_bytes,
-            ..
+            reach: earlier_reach,
         } = actor.strengths.at(earlier.place.pc())
     {
-        return if bytes == earlier_bytes {
+        return if bytes != earlier_bytes {
+            "strong accesses of different sizes are not ordered with each other"
+        } else if reach.min(earlier_reach) == Reach::Block {
             "the .cta scope of one of them does not include the other block"
         } else {
-            "strong accesses of different sizes are not ordered with each other"
+            "the .cluster scope of one of them does not include the other block"
         };
     }
-    if earlier.block != later.block {
-        return if actor.blocks_meet {
+    if actor.distance(earlier) == Reach::Cluster {
+        return "no barrier.cluster or release and acquire between the two blocks";
+    }
+    if actor.distance(earlier) == Reach::Grid {
+        return if actor.clusters_meet {
             "no release and acquire between the two blocks"
         } else {
             "different blocks are ordered by nothing here"

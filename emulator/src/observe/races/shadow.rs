@@ -90,7 +90,7 @@ impl Page {
     }
 }
 
-/// Shadow of the shared memory of one block at a time.
+/// Shadow of the shared memory of a block of one cluster at a time.
 pub(super) struct SharedShadow(Vec<Page>);
 
 impl SharedShadow {
@@ -129,7 +129,7 @@ impl SharedShadow {
     }
 }
 
-/// Shadow of device memory, for the blocks of all threads of the host. Pages come into being when
+/// Shadow of device memory, for the clusters of all threads of the host. Pages come into being when
 /// they are touched.
 pub(super) struct GlobalShadow(Vec<Table>);
 

@@ -1,0 +1,55 @@
+//! Which block's shared memory an address of the asynchronous instructions names, and where in it.
+
+use crate::fault::{FaultKind, space_name};
+use crate::ir::{SharedWindow, Space};
+
+use super::address::out_of_bounds;
+use super::context::Context;
+use super::data_movement::{space_of, window_base};
+
+/// Bytes of an mbarrier.
+const BARRIER_BYTES: u32 = 8;
+
+/// Rank of the block, and offset of the mbarrier in its shared memory, that an address names in the block of rank
+/// `from.0`.
+pub(crate) fn resolve_barrier(
+    context: &Context,
+    from: (u32, SharedWindow),
+    address: u64,
+) -> Result<(u32, u32), FaultKind> {
+    let (rank, offset) = resolve(context, from, address, BARRIER_BYTES)?;
+    if !offset.is_multiple_of(BARRIER_BYTES) {
+        return Err(FaultKind::Misaligned {
+            space: space_name(Space::Shared),
+            address,
+            alignment: BARRIER_BYTES,
+        });
+    }
+    Ok((rank, offset))
+}
+
+/// The same for `bytes` bytes in its shared memory.
+pub(crate) fn resolve(
+    context: &Context,
+    (rank, window): (u32, SharedWindow),
+    address: u64,
+    bytes: u32,
+) -> Result<(u32, u32), FaultKind> {
+    let offset = match window {
+        SharedWindow::Block | SharedWindow::Cluster => address,
+        SharedWindow::Generic if space_of(address) == Space::Shared => {
+            address - window_base(Space::Shared)
+        }
+        SharedWindow::Generic => {
+            return Err(FaultKind::WrongSpace {
+                expected: "shared",
+                address,
+            });
+        }
+    };
+    let len = context.blocks[rank as usize].shared.bytes().len() as u64;
+    if offset >= len || u64::from(bytes) > len - offset {
+        return Err(out_of_bounds(address, bytes, Space::Shared));
+    }
+    Ok((rank, offset as u32))
+}
