@@ -359,7 +359,7 @@ impl Observers {
     pub fn async_read(&mut self, warp: &Warp, context: &mut Context, read: &AsyncRead) -> Outcome {
         if let Some(definedness) = &self.definedness {
             let by = (read.pc, read.lanes.trailing_zeros());
-            definedness.async_read(by, read.rank, read.ranges)?;
+            definedness.async_read(context, by, read.rank, read.ranges)?;
         }
         match &mut self.races {
             Some(races) => races.async_read(warp, context, read),
@@ -405,9 +405,9 @@ impl Observers {
     }
 
     /// Lanes of a warp arrive at an mbarrier and release what they know.
-    pub fn mbarrier_arrive(&mut self, warp: &Warp, lanes: u32, place: (u32, u32)) {
+    pub fn mbarrier_arrive(&mut self, warp: &Warp, lanes: u32, place: (u32, u32), scope: Scope) {
         if let Some(races) = &mut self.races {
-            races.mbarrier_arrive(warp, lanes, place);
+            races.mbarrier_arrive(warp, lanes, place, scope);
         }
     }
 

@@ -103,6 +103,7 @@ fn prepare(
     }
     let mut flights = Vec::new();
     for rank in (0..blocks).filter(|rank| ranks >> rank & 1 != 0) {
+        context.reach(rank.into())?;
         let signal = signal(context, rank, barrier)?;
         transfer.aim(rank);
         let mut flight = transfer.clone().into_flight(issuer, Some(signal), 0);

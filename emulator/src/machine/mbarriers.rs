@@ -155,9 +155,9 @@ fn release(
         op.action,
         MbarrierAction::Arrive { .. } | MbarrierAction::AfterCopies { .. }
     );
-    if !arrives || op.release.is_none() {
+    let Some(scope) = op.release.filter(|_| arrives) else {
         return;
-    }
+    };
     let mut rest = mask.lanes;
     while rest != 0 {
         let address = addresses[rest.trailing_zeros() as usize];
@@ -166,7 +166,7 @@ fn release(
         if let Ok(place) = locate_barrier(context, op.place.space, address)
             && let Some(observers) = &mut context.observers
         {
-            observers.mbarrier_arrive(warp, lanes, place);
+            observers.mbarrier_arrive(warp, lanes, place, scope);
         }
         rest &= !lanes;
     }

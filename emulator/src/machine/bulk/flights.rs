@@ -2,6 +2,7 @@
 
 use crate::fault::{AccessKind, BulkRule, FaultKind, MbarrierRule, Outcome, Party, Trouble};
 
+use super::super::block::Block;
 use super::super::chance::{Chance, CopyMoment};
 use super::super::context::Context;
 use super::flight::{End, Flight, Issuer};
@@ -210,6 +211,13 @@ fn land(context: &mut Context, flight: &Flight) -> Result<(), Failed> {
     }
     let issuer = flight.issuer;
     let failed = |kind| (issuer, trouble(&issuer, kind));
+    if let End::Shared { rank, .. } = flight.to {
+        let Block { live, index, .. } = context.blocks[rank as usize];
+        if live == 0 && context.sanitizers.synccheck {
+            let rule = BulkRule::DestinationExited { block: index };
+            return Err(failed(FaultKind::Bulk(rule)));
+        }
+    }
     if let Some(observers) = &mut context.observers {
         observers.bulk_landed(flight);
     }
