@@ -24,7 +24,8 @@ pub use kind::{Extent, FaultKind};
 pub use party::{AccessKind, Conflict, Origin, Party, Use};
 pub use report::Report;
 pub use standing::{
-    AwaitedPhase, BarrierStanding, BlockStanding, LanesAt, MbarrierStanding, Standing, WarpStanding,
+    AwaitedPhase, BarrierStanding, BlockStanding, LanesAt, MbarrierStanding, RegisterStanding,
+    Standing, WarpStanding,
 };
 
 /// A kernel broke a rule of the ISA, or could not be launched. The launch stopped there; the

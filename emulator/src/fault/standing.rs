@@ -29,6 +29,17 @@ pub struct BlockStanding {
     pub barriers: Vec<BarrierStanding>,
     /// The mbarriers whose phase has begun, or that somebody waits for.
     pub mbarriers: Vec<MbarrierStanding>,
+    /// The register pool, when somebody waits for registers.
+    pub registers: Option<RegisterStanding>,
+}
+
+/// What is left in a block's register pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisterStanding {
+    /// Registers that nobody holds.
+    pub free: u32,
+    /// Warps that wait, each with the registers that it lacks.
+    pub waiting: Vec<(u32, u32)>,
 }
 
 /// Where one warp stands.
@@ -104,7 +115,8 @@ impl BlockStanding {
         let warps = self.warps.chunk_by(same).map(warps_sentence);
         let barriers = self.barriers.iter().map(BarrierStanding::to_string);
         let mbarriers = self.mbarriers.iter().map(MbarrierStanding::to_string);
-        warps.chain(barriers).chain(mbarriers)
+        let registers = self.registers.iter().map(RegisterStanding::to_string);
+        warps.chain(barriers).chain(mbarriers).chain(registers)
     }
 }
 
@@ -168,6 +180,16 @@ impl Display for MbarrierStanding {
                     write!(f, ", warp {warp} waits for parity {parity}")?;
                 }
             }
+        }
+        Ok(())
+    }
+}
+
+impl Display for RegisterStanding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the register pool has {} registers", self.free)?;
+        for (warp, registers) in &self.waiting {
+            write!(f, ", warp {warp} asks for {registers}")?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use crate::ir::Kernel;
 
 use super::mbarriers::Mbarriers;
 use super::plan::Fill;
+use super::register_pool::RegisterPool;
 use super::shared::SharedMemory;
 use super::sync::Barriers;
 use super::warp::{Place, Warp};
@@ -17,6 +18,8 @@ pub(crate) struct Block {
     pub shared: SharedMemory,
     pub barriers: Barriers,
     pub warpgroups: Warpgroups,
+    /// What `setmaxnreg` gives back and takes.
+    pub registers: RegisterPool,
     pub mbarriers: Mbarriers,
     /// Warps that sleep until an mbarrier of the block completes a phase.
     pub asleep: u32,
@@ -40,6 +43,7 @@ impl Block {
             shared: SharedMemory::new(shared_bytes as usize),
             barriers: Barriers::new(num_warps),
             warpgroups: Warpgroups::new(num_warps),
+            registers: RegisterPool::default(),
             mbarriers: Mbarriers::default(),
             asleep: 0,
             live: 0,
@@ -51,10 +55,11 @@ impl Block {
     }
 
     /// Brings the block to the state before its first instruction.
-    pub fn start(&mut self, place: &Place, fill: Fill) {
+    pub fn start(&mut self, kernel: &Kernel, place: &Place, fill: Fill) {
         self.index = place.block_index;
         self.shared.reset(fill);
         self.warpgroups.reset();
+        self.registers.reset(kernel, place.num_warps);
         self.barriers.reset();
         self.mbarriers.clear();
         self.asleep = 0;
@@ -77,6 +82,7 @@ impl Block {
             warps: warps.collect(),
             barriers: self.barriers.standing(self.live),
             mbarriers: Vec::new(),
+            registers: self.registers.standing(),
         }
     }
 

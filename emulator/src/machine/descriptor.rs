@@ -121,6 +121,21 @@ impl Operand {
         (0..self.chunks()).map(|i| self.chunk(i))
     }
 
+    /// The bytes of all chunks as offsets and sizes, neighbours in one.
+    pub fn runs(&self) -> Vec<(u32, u32)> {
+        let mut chunks: Vec<u32> = self.addresses().collect();
+        chunks.sort_unstable();
+        chunks.dedup();
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        for at in chunks {
+            match runs.last_mut() {
+                Some((start, bytes)) if *start + *bytes == at => *bytes += CHUNK,
+                _ => runs.push((at, CHUNK)),
+            }
+        }
+        runs
+    }
+
     /// First byte and end of a range that all chunks lie in. Swizzles stay within 128 bytes, and
     /// unswizzled addresses grow with k, row and column.
     pub fn range(&self) -> (u32, u32) {
@@ -250,6 +265,9 @@ mod tests {
                     chunks.sort_unstable();
                     chunks.dedup();
                     assert_eq!(chunks.len() as u32, operand.chunks(), "{operand:?}");
+                    let bytes = |(start, bytes)| (start..start + bytes).step_by(CHUNK as usize);
+                    let runs: Vec<u32> = operand.runs().into_iter().flat_map(bytes).collect();
+                    assert_eq!(runs, chunks);
                 }
             }
         }

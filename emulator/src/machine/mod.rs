@@ -51,6 +51,7 @@ mod mma;
 mod plan;
 mod reconverge;
 mod reduce;
+mod register_pool;
 pub(crate) mod registers;
 mod shared;
 pub(crate) mod shared_place;

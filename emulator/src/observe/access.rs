@@ -31,6 +31,10 @@ pub(crate) enum Action {
     Load(Consistency),
     /// `ldmatrix`: the row that a lane names is read by the whole warp.
     LoadMatrixRow,
+    /// `stmatrix`: the row that a lane names is written by the lanes that hold it.
+    StoreMatrixRow {
+        transpose: bool,
+    },
     Store(Consistency),
     /// `atom` and `red`: read and write in one step.
     Atomic(Scope),
@@ -44,7 +48,10 @@ impl Action {
     pub fn writes(self) -> bool {
         matches!(
             self,
-            Action::Store(_) | Action::Atomic(_) | Action::CopyDestination
+            Action::Store(_)
+                | Action::StoreMatrixRow { .. }
+                | Action::Atomic(_)
+                | Action::CopyDestination
         )
     }
 }
@@ -137,6 +144,21 @@ pub(crate) fn accesses(
             lanes: u32::MAX >> (32 - 8 * u32::from(count)),
             ..request(Action::LoadMatrixRow, space, address, 16)
         },
+        &Op::StMatrix {
+            count,
+            transpose,
+            space,
+            address,
+            ..
+        } => Request {
+            lanes: u32::MAX >> (32 - 8 * u32::from(count)),
+            ..request(Action::StoreMatrixRow { transpose }, space, address, 16)
+        },
+        Op::AtomicVector(atomic) => {
+            let bytes = atomic_bytes(atomic.ty) * atomic.b.len() as u32;
+            let action = Action::Atomic(atomic.scope);
+            request(action, Space::Global, atomic.address, bytes)
+        }
         Op::CpAsync(copy) => return copy_accesses(warp, context, lanes, copy, visit),
         _ => return Ok(()),
     };

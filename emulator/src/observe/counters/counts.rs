@@ -133,7 +133,7 @@ pub struct SectorCounts {
 pub struct SharedCounts {
     /// `ld`.
     pub loads: BankCounts,
-    /// `st`.
+    /// `st` and `stmatrix`.
     pub stores: BankCounts,
     /// `ldmatrix`.
     pub matrix_loads: BankCounts,
@@ -141,6 +141,10 @@ pub struct SharedCounts {
     pub atomics: BankCounts,
     /// Destinations of `cp.async`.
     pub copies: BankCounts,
+    /// Bytes that `wgmma` read as operands: of A and B, or of B alone, once for each warpgroup. They do
+    /// not go through the banks as accesses of lanes do.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub operand_bytes: u64,
 }
 
 /// Accesses to shared memory.
@@ -304,7 +308,7 @@ sums! {
     Operations { tensor_flops, f32_flops, f64_flops, half_flops, mufu }
     GlobalCounts { loads, stores, atomics, copies }
     SectorCounts { requests, lane_bytes, bytes, sectors }
-    SharedCounts { loads, stores, matrix_loads, atomics, copies }
+    SharedCounts { loads, stores, matrix_loads, atomics, copies, operand_bytes }
     BankCounts { requests, lane_bytes, wavefronts, ideal_wavefronts }
     LocalCounts { requests, lane_bytes }
     HbmCounts { read_bytes, write_bytes, min_read_bytes, min_write_bytes }

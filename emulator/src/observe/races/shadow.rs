@@ -206,6 +206,15 @@ impl GlobalShadow {
     }
 }
 
+/// The lanes that hold parts of row `row` of a matrix.
+fn lanes_of_row(row: usize, transpose: bool) -> u32 {
+    if transpose {
+        0x1111_1111 << (row / 2)
+    } else {
+        0xf << (4 * row)
+    }
+}
+
 /// Calls `visit` with offset and size for each lane of an access, or for several lanes at once that
 /// read the same bytes; they become the actor's lanes. Ends at the first hit.
 #[inline(always)]
@@ -223,6 +232,7 @@ fn each_run(
         match access.action {
             // The lane names the row, the whole warp reads it.
             Action::LoadMatrixRow => lanes = u32::MAX,
+            Action::StoreMatrixRow { transpose } => lanes = lanes_of_row(first % 8, transpose),
             Action::Load(_) => {
                 while access.offsets[rest.trailing_zeros() as usize % LANES] == offset && rest != 0
                 {
