@@ -83,6 +83,24 @@ impl HopperFwdVariant {
         }
     }
 
+    /// The box of the maps of Q and O: the 64 rows of one warpgroup, of `packed_heads` heads, which divides 64.
+    pub const fn query_box(&self, packed_heads: u32) -> TensorBox {
+        TensorBox {
+            cols: self.page_cols(),
+            heads: packed_heads,
+            rows: 64 / packed_heads,
+        }
+    }
+
+    /// The box of the maps of K and V.
+    pub const fn key_box(&self) -> TensorBox {
+        TensorBox {
+            cols: self.page_cols(),
+            heads: 1,
+            rows: self.block_n,
+        }
+    }
+
     /// Dynamic shared memory of one block in bytes: the tile of Q, also that of O; the stages of K and V; barriers.
     pub const fn shared_bytes(&self) -> u32 {
         2 * self.head_dim * (self.block_m + 2 * self.stages * self.block_n) + 1024
@@ -106,6 +124,26 @@ macro_rules! for_each_hopper_fwd_variant {
     ($consumer:ident) => {
         $consumer! {
             // entry: dtype, scores, head_dim, block_m x block_n, stages;
+            flash_fwd_sm90_f16_d64: F16, Plain, 64, 128 x 192, 2;
+            flash_fwd_sm90_f16_d96: F16, Plain, 96, 128 x 192, 2;
+            flash_fwd_sm90_f16_d128: F16, Plain, 128, 128 x 128, 2;
+            flash_fwd_sm90_f16_d192: F16, Plain, 192, 128 x 112, 2;
+            flash_fwd_sm90_f16_d256: F16, Plain, 256, 128 x 80, 2;
+            flash_fwd_sm90_f16_softcap_d64: F16, Softcap, 64, 128 x 192, 2;
+            flash_fwd_sm90_f16_softcap_d96: F16, Softcap, 96, 128 x 192, 2;
+            flash_fwd_sm90_f16_softcap_d128: F16, Softcap, 128, 128 x 128, 2;
+            flash_fwd_sm90_f16_softcap_d192: F16, Softcap, 192, 128 x 112, 2;
+            flash_fwd_sm90_f16_softcap_d256: F16, Softcap, 256, 128 x 80, 2;
+            flash_fwd_sm90_bf16_d64: Bf16, Plain, 64, 128 x 192, 2;
+            flash_fwd_sm90_bf16_d96: Bf16, Plain, 96, 128 x 192, 2;
+            flash_fwd_sm90_bf16_d128: Bf16, Plain, 128, 128 x 128, 2;
+            flash_fwd_sm90_bf16_d192: Bf16, Plain, 192, 128 x 112, 2;
+            flash_fwd_sm90_bf16_d256: Bf16, Plain, 256, 128 x 80, 2;
+            flash_fwd_sm90_bf16_softcap_d64: Bf16, Softcap, 64, 128 x 192, 2;
+            flash_fwd_sm90_bf16_softcap_d96: Bf16, Softcap, 96, 128 x 192, 2;
+            flash_fwd_sm90_bf16_softcap_d128: Bf16, Softcap, 128, 128 x 128, 2;
+            flash_fwd_sm90_bf16_softcap_d192: Bf16, Softcap, 192, 128 x 112, 2;
+            flash_fwd_sm90_bf16_softcap_d256: Bf16, Softcap, 256, 128 x 80, 2;
         }
     };
 }
@@ -167,11 +205,30 @@ impl HopperBwdVariant {
         }
     }
 
-    /// Dynamic shared memory of one block in bytes: K, V, the stages of Q and dO with their row statistics, dS; barriers.
+    /// What one copy moves of Q or dO.
+    pub const fn query_box(&self) -> TensorBox {
+        TensorBox {
+            cols: self.page_cols(),
+            heads: 1,
+            rows: self.block_m,
+        }
+    }
+
+    /// What one copy moves of K or V.
+    pub const fn key_box(&self) -> TensorBox {
+        TensorBox {
+            cols: self.page_cols(),
+            heads: 1,
+            rows: self.block_n,
+        }
+    }
+
+    /// Dynamic shared memory of one block in bytes: K, V, the stages of Q and dO with their row statistics, two tiles of
+    /// dS; barriers.
     pub const fn shared_bytes(&self) -> u32 {
         2 * self.head_dim * (2 * self.block_n + 2 * self.stages * self.block_m)
-            + 8 * self.stages * self.block_m
-            + 2 * self.block_m * self.block_n
+            + 12 * self.stages * self.block_m
+            + 2 * 2 * self.block_m * self.block_n
             + 1024
     }
 
@@ -193,6 +250,10 @@ macro_rules! for_each_hopper_bwd_variant {
     ($consumer:ident) => {
         $consumer! {
             // entry: dtype, scores, head_dim, block_m x block_n, stages;
+            flash_bwd_sm90_f16_hdim64: F16, Plain, 64, 128 x 128, 2;
+            flash_bwd_sm90_f16_hdim128: F16, Plain, 128, 64 x 128, 2;
+            flash_bwd_sm90_bf16_hdim64: Bf16, Plain, 64, 128 x 128, 2;
+            flash_bwd_sm90_bf16_hdim128: Bf16, Plain, 128, 64 x 128, 2;
         }
     };
 }
@@ -234,7 +295,7 @@ pub struct HopperFwdParams {
     /// Tiles of all heads and batch entries: `m_blocks * num_heads * batch`, or `m_blocks * num_heads_k * batch` with
     /// packed heads. The grid is any number of blocks along x up to it; they share the tiles.
     pub tiles: u32,
-    /// Query heads that are packed into one tile: 1 or `heads_per_group`.
+    /// Query heads that are packed into one tile: 1, or `heads_per_group`, which then divides 64.
     pub packed_heads: u32,
     /// Zero.
     pub reserved: [u32; 2],
@@ -254,9 +315,11 @@ pub struct HopperBwdParams {
     pub d_out: TensorMap,
     /// The problem.
     pub backward: BwdParams,
+    /// Zero.
+    pub reserved: [u32; 2],
 }
 
 const _: () = assert!(size_of::<HopperFwdParams>() == 4 * 128 + size_of::<FwdParams>() + 16);
-const _: () = assert!(size_of::<HopperBwdParams>() == 4 * 128 + size_of::<BwdParams>());
+const _: () = assert!(size_of::<HopperBwdParams>() == 4 * 128 + size_of::<BwdParams>() + 8);
 
 params_as_bytes!(HopperFwdParams, HopperBwdParams);

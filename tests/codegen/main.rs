@@ -2,6 +2,8 @@
 //! installed, of the machine code. They hold for every row of the manifest or the build is not fit to use.
 
 mod blessed;
+mod hopper;
+mod limits;
 mod machine_code;
 
 use flash_attention::{BaselineStep, BwdStep, CopyKind, Kernel, KernelVariant, ScoreKind, kernels};

@@ -25,7 +25,7 @@ pub(crate) const DEPTH: usize = 16;
 const RESERVED: u64 = !(0x3fff | 0x3fff << 16 | 0x3fff << 32 | 0x7 << 49 | 0x3 << 62);
 
 /// A decoded descriptor. Offsets are in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Descriptor {
     start: u32,
     leading: u32,
@@ -34,7 +34,7 @@ pub(crate) struct Descriptor {
 }
 
 /// An operand, or some of its mn: which chunks it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Operand {
     pub descriptor: Descriptor,
     pub major: Major,

@@ -74,24 +74,26 @@ pub(crate) fn issue(warp: &mut Warp, context: &mut Context, pc: u32, op: &Wgmma)
     Ok(())
 }
 
-/// Tells the observers something about what a product reads from shared memory.
+/// Tells the observers something about each operand that a product reads from shared memory.
 fn tell_of(
     product: &Product,
     context: &mut Context,
-    tell: impl FnOnce(&mut Observers, &mut Context, &AsyncRead) -> Outcome,
+    mut tell: impl FnMut(&mut Observers, &mut Context, &AsyncRead) -> Outcome,
 ) -> Outcome {
     if context.observers.is_none() {
         return Ok(());
     }
-    let operands = product.a.iter().chain([&product.b]);
-    let ranges: Vec<(u32, u32)> = operands.flat_map(Operand::runs).collect();
-    let read = AsyncRead {
-        pc: product.pc,
-        lanes: u32::MAX,
-        rank: context.rank,
-        ranges: &ranges,
-    };
-    context.observe(|observers, context| tell(observers, context, &read))
+    for operand in product.a.iter().chain([&product.b]) {
+        let runs = context.block_mut().warpgroups.runs(operand);
+        let read = AsyncRead {
+            pc: product.pc,
+            lanes: u32::MAX,
+            rank: context.rank,
+            ranges: &runs,
+        };
+        context.observe(|observers, context| tell(observers, context, &read))?;
+    }
+    Ok(())
 }
 
 fn read_operands(warp: &Warp, op: &Wgmma) -> Outcome<Operands> {

@@ -4,7 +4,9 @@
 //! the memory they name are left out: the machine reports those by itself.
 
 use crate::fault::Outcome;
-use crate::ir::{Address, AtomicType, Consistency, CpAsync, Op, Scope, Space};
+use crate::ir::{
+    Address, AtomicType, Consistency, CpAsync, MbarrierAction, Op, Scope, SharedWindow, Space,
+};
 use crate::machine::address::effective;
 use crate::machine::async_copy::source_bytes;
 use crate::machine::context::Context;
@@ -158,6 +160,20 @@ pub(crate) fn accesses(
             let bytes = atomic_bytes(atomic.ty) * atomic.b.len() as u32;
             let action = Action::Atomic(atomic.scope);
             request(action, Space::Global, atomic.address, bytes)
+        }
+        // What is at the address is nobody's data; but its initialisation has to be ordered with its use.
+        Op::Mbarrier(op) => {
+            let space = match op.place.window {
+                SharedWindow::Generic => Space::Generic,
+                SharedWindow::Block | SharedWindow::Cluster => Space::Shared,
+            };
+            let action = match op.action {
+                MbarrierAction::Init { .. } | MbarrierAction::Invalidate => {
+                    Action::Store(Consistency::Weak)
+                }
+                _ => Action::Atomic(Scope::Cluster),
+            };
+            request(action, space, op.place.address, 8)
         }
         Op::CpAsync(copy) => return copy_accesses(warp, context, lanes, copy, visit),
         _ => return Ok(()),

@@ -38,6 +38,22 @@ pub unsafe fn mbarrier_arrive(barrier: u32) {
     }
 }
 
+/// As [`mbarrier_arrive`] if `condition`: guarded, no branch, so that a warp stays together.
+///
+/// # Safety
+/// If `condition`, as there.
+#[inline(always)]
+pub unsafe fn mbarrier_arrive_if(condition: bool, barrier: u32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "{{ .reg .pred %arrives; setp.ne.b32 %arrives, {}, 0; @%arrives mbarrier.arrive.shared::cta.b64 _, [{}]; }}",
+            in(reg32) condition as u32, in(reg32) barrier,
+            options(nostack)
+        );
+    }
+}
+
 /// Arrives and lets the phase also wait for `bytes` bytes of copies: `mbarrier.arrive.expect_tx`.
 ///
 /// # Safety
@@ -59,10 +75,13 @@ pub unsafe fn mbarrier_arrive_expect(barrier: u32, bytes: u32) {
 ///
 /// A fresh barrier counts as having ended a phase of parity 1.
 ///
+/// Returns 1. What is computed from it is computed after the wait; the assembler computes ahead what it can, which takes
+/// registers and copies.
+///
 /// # Safety
 /// `barrier` is a barrier; the phase with this parity is the current one or the one before it.
 #[inline(always)]
-pub unsafe fn mbarrier_wait(barrier: u32, parity: u32) {
+pub unsafe fn mbarrier_wait(barrier: u32, parity: u32) -> u32 {
     loop {
         let done: u32;
         // SAFETY: the caller's promise.
@@ -78,7 +97,7 @@ pub unsafe fn mbarrier_wait(barrier: u32, parity: u32) {
             );
         }
         if done != 0 {
-            return;
+            return done;
         }
     }
 }

@@ -5,7 +5,7 @@
 //! | `thread` | where a thread is; barriers and shuffles |
 //! | `shared` | shared memory: loads, stores, asynchronous copies into it |
 //! | `global` | global memory: loads and stores |
-//! | `matrix` | fragments: `ldmatrix`, `mma`, rounding to 16 bits |
+//! | `matrix` | fragments: `ldmatrix`, `stmatrix`, `mma`, rounding to 16 bits |
 //! | `math` | f32 arithmetic that Rust has no operator for |
 //! | `mbarrier` | sm_90: barriers in shared memory, fences between proxies |
 //! | `tensor_copy` | sm_90: copies by tensor maps and of many bytes |

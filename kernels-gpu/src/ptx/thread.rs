@@ -17,6 +17,8 @@ unsafe extern "unadjusted" {
     fn sreg_nctaid_x() -> u32;
     #[link_name = "llvm.nvvm.shfl.sync.idx.i32"]
     fn shfl_sync_idx_i32(members: i32, x: i32, lane: i32, clamp: i32) -> i32;
+    #[link_name = "llvm.nvvm.bar.warp.sync"]
+    fn bar_warp_sync(members: i32);
     #[link_name = "llvm.nvvm.shfl.sync.bfly.f32"]
     fn shfl_sync_bfly_f32(members: i32, x: f32, lane_mask: i32, clamp: i32) -> f32;
 }
@@ -41,6 +43,14 @@ pub fn block_index() -> u32 {
 pub fn opaque(mut x: u32) -> u32 {
     // SAFETY: an empty text.
     unsafe { asm!("/* {} */", inout(reg32) x, options(nomem, nostack, preserves_flags)) };
+    x
+}
+
+/// As [`opaque`], for 64 bits.
+#[inline(always)]
+pub fn opaque_u64(mut x: u64) -> u64 {
+    // SAFETY: an empty text.
+    unsafe { asm!("/* {} */", inout(reg64) x, options(nomem, nostack, preserves_flags)) };
     x
 }
 
@@ -94,4 +104,12 @@ pub fn of_first_lane(x: u32) -> u32 {
 pub fn shuffle_xor(x: f32, lane_mask: i32) -> f32 {
     // SAFETY: every lane takes part (full member mask); callers are in uniform control flow.
     unsafe { shfl_sync_bfly_f32(-1, x, lane_mask, 31) }
+}
+
+/// The lanes of the warp wait for each other; what they did to memory is visible to each other after:
+/// `bar.warp.sync` ("bar.warp.sync").
+#[inline(always)]
+pub fn warp_barrier() {
+    // SAFETY: every lane takes part (full member mask); callers are in uniform control flow.
+    unsafe { bar_warp_sync(-1) }
 }

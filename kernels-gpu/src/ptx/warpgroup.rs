@@ -6,6 +6,7 @@
 //! arithmetic on accumulators stays on the side of it where it is written. So a warpgroup settles what it has computed,
 //! calls [`begin_products`], multiplies, [`commit_products`], later [`wait_products`], and settles again.
 
+use crate::fragment::Acc;
 use core::arch::asm;
 
 /// Orders the registers of products to come behind what is done to them before: `wgmma.fence.sync.aligned`.
@@ -82,8 +83,8 @@ impl Major for MnMajor {
     const TRANSPOSED: u32 = 1;
 }
 
-/// A lane's part of 64 x N sums in f32: for each 8 columns, elements (gr, 2·t4), (gr, 2·t4 + 1) and the same of row
-/// gr + 8, where gr = lane / 4 below the warp's 16 rows and t4 = lane % 4. `N / 2` registers.
+/// A lane's part of 64 x N sums in f32, `N / 2` registers: warp w of the warpgroup has rows 16·w .. 16·w + 16, as the
+/// accumulators of a strip.
 pub trait Accumulators: Sized {
     /// Columns.
     const N: u32;
@@ -142,7 +143,7 @@ macro_rules! products {
                 asm!(
                     concat!("wgmma.mma_async.sync.aligned.m64n", $n, "k16.f32.", $types, " ", registers!($($i)*),
                         ", {a}, {b}, 1, 1, 1, {ta}, {tb};"),
-                    $(inout(reg32) self[$i],)*
+                    $(inout(reg32) self.0[$i / 4][$i % 4],)*
                     a = in(reg64) a, b = in(reg64) b, ta = const A::TRANSPOSED, tb = const B::TRANSPOSED,
                     options(nostack)
                 );
@@ -157,7 +158,7 @@ macro_rules! products {
                 asm!(
                     concat!("wgmma.mma_async.sync.aligned.m64n", $n, "k16.f32.", $types, " ", registers!($($i)*),
                         ", {a}, {b}, 0, 1, 1, {ta}, {tb};"),
-                    $(out(reg32) product[$i],)*
+                    $(out(reg32) product.0[$i / 4][$i % 4],)*
                     a = in(reg64) a, b = in(reg64) b, ta = const A::TRANSPOSED, tb = const B::TRANSPOSED,
                     options(nostack)
                 );
@@ -172,7 +173,7 @@ macro_rules! products {
                 asm!(
                     concat!("wgmma.mma_async.sync.aligned.m64n", $n, "k16.f32.", $types, " ", registers!($($i)*),
                         ", {{{a0}, {a1}, {a2}, {a3}}}, {b}, 1, 1, 1, {tb};"),
-                    $(inout(reg32) self[$i],)*
+                    $(inout(reg32) self.0[$i / 4][$i % 4],)*
                     a0 = in(reg32) a[0], a1 = in(reg32) a[1], a2 = in(reg32) a[2], a3 = in(reg32) a[3],
                     b = in(reg64) b, tb = const B::TRANSPOSED,
                     options(nostack)
@@ -183,10 +184,10 @@ macro_rules! products {
 }
 
 macro_rules! accumulators {
-    ($n:literal, $registers:literal: $($i:literal)*) => {
-        impl Accumulators for [f32; $registers] {
+    ($n:literal: $($i:literal)*) => {
+        impl Accumulators for Acc<{ $n / 8 }> {
             const N: u32 = $n;
-            const ZERO: Self = [0.0; $registers];
+            const ZERO: Self = Acc::zero();
 
             #[inline(always)]
             fn settle(&mut self) {
@@ -194,7 +195,7 @@ macro_rules! accumulators {
                 unsafe {
                     asm!(
                         concat!("/* ", registers!($($i)*), " */"),
-                        $(inout(reg32) self[$i],)*
+                        $(inout(reg32) self.0[$i / 4][$i % 4],)*
                         options(nostack, preserves_flags)
                     );
                 }
@@ -206,39 +207,41 @@ macro_rules! accumulators {
     };
 }
 
-// One line for each number of columns that a kernel uses: columns, registers, and their numbers.
+// One line for each number of columns that a kernel uses: columns, and the numbers of the registers.
 #[rustfmt::skip]
 mod widths {
     use super::*;
-    accumulators!(32, 16:
+    accumulators!(32:
         0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
-    accumulators!(64, 32:
+    accumulators!(48:
+        0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23);
+    accumulators!(64:
         0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31);
-    accumulators!(80, 40:
+    accumulators!(80:
         0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33
         34 35 36 37 38 39);
-    accumulators!(96, 48:
+    accumulators!(96:
         0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33
         34 35 36 37 38 39 40 41 42 43 44 45 46 47);
-    accumulators!(112, 56:
+    accumulators!(112:
         0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33
         34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55);
-    accumulators!(128, 64:
+    accumulators!(128:
         0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33
         34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63);
-    accumulators!(160, 80:
+    accumulators!(160:
         0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33
         34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63 64
         65 66 67 68 69 70 71 72 73 74 75 76 77 78 79);
-    accumulators!(176, 88:
+    accumulators!(176:
         0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33
         34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63 64
         65 66 67 68 69 70 71 72 73 74 75 76 77 78 79 80 81 82 83 84 85 86 87);
-    accumulators!(192, 96:
+    accumulators!(192:
         0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33
         34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63 64
         65 66 67 68 69 70 71 72 73 74 75 76 77 78 79 80 81 82 83 84 85 86 87 88 89 90 91 92 93 94 95);
-    accumulators!(256, 128:
+    accumulators!(256:
         0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33
         34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63 64
         65 66 67 68 69 70 71 72 73 74 75 76 77 78 79 80 81 82 83 84 85 86 87 88 89 90 91 92 93 94 95

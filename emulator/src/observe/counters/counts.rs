@@ -111,6 +111,15 @@ pub struct GlobalCounts {
     pub atomics: SectorCounts,
     /// Sources of `cp.async`.
     pub copies: SectorCounts,
+    /// Sources of bulk and tensor copies into shared memory.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
+    pub bulk_loads: SectorCounts,
+    /// Destinations of bulk and tensor copies from shared memory.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
+    pub bulk_stores: SectorCounts,
+    /// Destinations of bulk and tensor reductions.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
+    pub bulk_reductions: SectorCounts,
 }
 
 /// Accesses to device memory.
@@ -143,8 +152,14 @@ pub struct SharedCounts {
     pub copies: BankCounts,
     /// Bytes that `wgmma` read as operands: of A and B, or of B alone, once for each warpgroup. They do
     /// not go through the banks as accesses of lanes do.
-    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub operand_bytes: u64,
+    /// Sources of bulk and tensor copies.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
+    pub bulk_reads: BankCounts,
+    /// Destinations of bulk and tensor copies.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
+    pub bulk_writes: BankCounts,
 }
 
 /// Accesses to shared memory.
@@ -237,7 +252,15 @@ impl GlobalCounts {
     /// Accesses of every kind.
     pub fn sum(&self) -> SectorCounts {
         let mut sum = self.loads;
-        for part in [self.stores, self.atomics, self.copies] {
+        let others = [
+            self.stores,
+            self.atomics,
+            self.copies,
+            self.bulk_loads,
+            self.bulk_stores,
+            self.bulk_reductions,
+        ];
+        for part in others {
             sum += part;
         }
         sum
@@ -260,7 +283,15 @@ impl SharedCounts {
     /// Accesses of every kind.
     pub fn sum(&self) -> BankCounts {
         let mut sum = self.loads;
-        for part in [self.stores, self.matrix_loads, self.atomics, self.copies] {
+        let others = [
+            self.stores,
+            self.matrix_loads,
+            self.atomics,
+            self.copies,
+            self.bulk_reads,
+            self.bulk_writes,
+        ];
+        for part in others {
             sum += part;
         }
         sum
@@ -306,9 +337,9 @@ macro_rules! sums {
 sums! {
     Executed { warp, thread }
     Operations { tensor_flops, f32_flops, f64_flops, half_flops, mufu }
-    GlobalCounts { loads, stores, atomics, copies }
+    GlobalCounts { loads, stores, atomics, copies, bulk_loads, bulk_stores, bulk_reductions }
     SectorCounts { requests, lane_bytes, bytes, sectors }
-    SharedCounts { loads, stores, matrix_loads, atomics, copies, operand_bytes }
+    SharedCounts { loads, stores, matrix_loads, atomics, copies, bulk_reads, bulk_writes, operand_bytes }
     BankCounts { requests, lane_bytes, wavefronts, ideal_wavefronts }
     LocalCounts { requests, lane_bytes }
     HbmCounts { read_bytes, write_bytes, min_read_bytes, min_write_bytes }
