@@ -26,7 +26,6 @@ use crate::machine::address::GlobalView;
 use crate::machine::bulk::Flight;
 use crate::machine::context::Context;
 use crate::machine::warp::Warp;
-use crate::machine::wgmma::Product;
 use crate::machine::{Launch, Options};
 
 pub(crate) use access::{Access, Action, Region, accesses};
@@ -300,13 +299,6 @@ impl Observers {
         }
     }
 
-    /// A product has been waited for.
-    pub fn product_done(&mut self, warp: u32, product: &Product) {
-        if let Some(races) = &mut self.races {
-            races.product_done(warp, product);
-        }
-    }
-
     /// All live lanes of a warp arrive at the barrier of the cluster.
     pub fn cluster_arrive(&mut self, warp: &Warp, context: &Context, release: bool) -> Outcome {
         if let Some(counters) = &mut self.counters {
@@ -355,7 +347,6 @@ impl Observers {
     /// writes them until the wait; [`Self::async_read_done`] tells of that.
     ///
     /// [`SharedMemory::begin_read`]: crate::machine::shared::SharedMemory::begin_read
-    #[allow(dead_code, reason = "for the operands of matrix products")]
     pub fn async_read(&mut self, warp: &Warp, context: &mut Context, read: &AsyncRead) -> Outcome {
         if let Some(definedness) = &self.definedness {
             let by = (read.pc, read.lanes.trailing_zeros());
@@ -369,7 +360,6 @@ impl Observers {
 
     /// The lanes have waited for an operation of [`Self::async_read`]: whoever writes the bytes from now on must be
     /// ordered after this.
-    #[allow(dead_code, reason = "for the operands of matrix products")]
     pub fn async_read_done(&mut self, warp: &Warp, read: &AsyncRead) {
         if let Some(races) = &mut self.races {
             races.async_read_done(warp.number, read);

@@ -39,6 +39,8 @@ pub struct Kernel {
     pub(crate) block_shape: BlockShape,
     /// What the entry says of its clusters.
     pub(crate) cluster: ClusterBounds,
+    /// Registers of each thread when a block starts, as far as the entry's directives say.
+    pub(crate) registers: Option<u32>,
     /// What instructions do to registers of products ([`Op::Wgmma`](super::Op::Wgmma)), for those
     /// with [`Instruction::touches_products`].
     pub(crate) touches: HashMap<u32, Touches>,

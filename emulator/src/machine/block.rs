@@ -6,6 +6,7 @@ use crate::ir::Kernel;
 use super::cluster_barrier::ClusterArrivals;
 use super::mbarriers::Mbarriers;
 use super::plan::Fill;
+use super::register_pool::RegisterPool;
 use super::registers::lanes_of;
 use super::shared::SharedMemory;
 use super::sync::Barriers;
@@ -19,6 +20,8 @@ pub(crate) struct Block {
     pub shared: SharedMemory,
     pub barriers: Barriers,
     pub warpgroups: Warpgroups,
+    /// What `setmaxnreg` gives back and takes.
+    pub registers: RegisterPool,
     pub mbarriers: Mbarriers,
     /// Warps that sleep until an mbarrier of the block completes a phase.
     pub asleep: u32,
@@ -41,6 +44,7 @@ impl Block {
             shared: SharedMemory::new(shared_base, shared_bytes as usize),
             barriers: Barriers::new(num_warps),
             warpgroups: Warpgroups::new(num_warps),
+            registers: RegisterPool::default(),
             mbarriers: Mbarriers::default(),
             asleep: 0,
             cluster: ClusterArrivals::default(),
@@ -52,10 +56,11 @@ impl Block {
     }
 
     /// Brings the block to the state before its first instruction.
-    pub fn start(&mut self, place: &Place, fill: Fill) {
+    pub fn start(&mut self, kernel: &Kernel, place: &Place, fill: Fill) {
         self.index = place.block_index;
         self.shared.reset(fill);
         self.warpgroups.reset();
+        self.registers.reset(kernel, place.num_warps);
         self.barriers.reset();
         self.mbarriers.reset(self.shared.base());
         self.asleep = 0;
@@ -83,6 +88,7 @@ impl Block {
             warps: warps.collect(),
             barriers: self.barriers.standing(self.live),
             mbarriers,
+            registers: self.registers.standing(),
             cluster_awaits: lanes_of(self.cluster.awaited(self.live))
                 .map(|warp| warp as u32)
                 .collect(),

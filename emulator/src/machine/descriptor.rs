@@ -28,7 +28,7 @@ pub(crate) const ADDRESS_BITS: u32 = 0x3_ffff;
 const RESERVED: u64 = !(0x3fff | 0x3fff << 16 | 0x3fff << 32 | 0x7 << 49 | 0x3 << 62);
 
 /// A decoded descriptor. Offsets are in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Descriptor {
     start: u32,
     leading: u32,
@@ -37,7 +37,7 @@ pub(crate) struct Descriptor {
 }
 
 /// An operand, or some of its mn: which chunks it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Operand {
     pub descriptor: Descriptor,
     pub major: Major,
@@ -129,6 +129,21 @@ impl Operand {
     /// Addresses of all chunks.
     pub fn addresses(&self) -> impl Iterator<Item = u32> {
         (0..self.chunks()).map(|i| self.chunk(i))
+    }
+
+    /// The bytes of all chunks as offsets and sizes, neighbours in one.
+    pub fn runs(&self) -> Vec<(u32, u32)> {
+        let mut chunks: Vec<u32> = self.addresses().collect();
+        chunks.sort_unstable();
+        chunks.dedup();
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        for at in chunks {
+            match runs.last_mut() {
+                Some((start, bytes)) if *start + *bytes == at => *bytes += CHUNK,
+                _ => runs.push((at, CHUNK)),
+            }
+        }
+        runs
     }
 
     /// First byte and end of a range that all chunks lie in. Swizzles stay within 128 bytes, and
@@ -260,6 +275,9 @@ mod tests {
                     chunks.sort_unstable();
                     chunks.dedup();
                     assert_eq!(chunks.len() as u32, operand.chunks(), "{operand:?}");
+                    let bytes = |(start, bytes)| (start..start + bytes).step_by(CHUNK as usize);
+                    let runs: Vec<u32> = operand.runs().into_iter().flat_map(bytes).collect();
+                    assert_eq!(runs, chunks);
                 }
             }
         }

@@ -4,7 +4,7 @@ use crate::fault::{FaultKind, Outcome, warp_fault};
 use crate::ir::Op;
 
 use super::address_conversion::convert_address;
-use super::atomics::{Atomic, atomic};
+use super::atomics::{Atomic, atomic, atomic_vector};
 use super::carry::{self, Carry};
 use super::compare::{self, HalfTest};
 use super::context::Context;
@@ -110,6 +110,7 @@ pub(crate) fn compute<const FUSED: bool>(
                 address,
             },
         ),
+        Op::AtomicVector(ref atomic) => atomic_vector(warp, context, mask, atomic),
         Op::Fence { .. } => {
             std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
             context.synchronised();
@@ -160,10 +161,7 @@ fn copies_and_addresses<const FUSED: bool>(
             wgmma::after_issue::<FUSED>(warp, context);
             Ok(())
         }
-        Op::WgmmaWait { pending } => {
-            wgmma::wait::<FUSED>(warp, context, pending);
-            Ok(())
-        }
+        Op::WgmmaWait { pending } => wgmma::wait::<FUSED>(warp, context, pending),
         Op::WgmmaFence | Op::WgmmaCommit | Op::SetMaxRegisters { .. } => Ok(()),
         Op::Cvta { .. }
         | Op::IsSpace { .. }

@@ -53,6 +53,7 @@ mod mma;
 mod plan;
 mod reconverge;
 mod reduce;
+mod register_pool;
 pub(crate) mod registers;
 mod rules;
 mod shared;

@@ -18,6 +18,7 @@ mod tiles;
 
 use crate::fault::{FaultKind, Outcome, Trouble, warp_fault};
 use crate::ir::{Op, Pred, R64, Space, Wgmma, WgmmaA};
+use crate::observe::{AsyncRead, Observers};
 
 use super::address::out_of_bounds;
 use super::context::Context;
@@ -66,7 +67,32 @@ pub(crate) fn issue(warp: &mut Warp, context: &mut Context, pc: u32, op: &Wgmma)
     }
     let accumulate = operands.accumulate;
     let product = Product::new(pc, sequence, (a, b), accumulate);
+    tell_of(&product, context, |observers, context, read| {
+        observers.async_read(warp, context, read)
+    })?;
     warp.products.issue(product, op);
+    Ok(())
+}
+
+/// Tells the observers something about each operand that a product reads from shared memory.
+fn tell_of(
+    product: &Product,
+    context: &mut Context,
+    mut tell: impl FnMut(&mut Observers, &mut Context, &AsyncRead) -> Outcome,
+) -> Outcome {
+    if context.observers.is_none() {
+        return Ok(());
+    }
+    for operand in product.a.iter().chain([&product.b]) {
+        let runs = context.block_mut().warpgroups.runs(operand);
+        let read = AsyncRead {
+            pc: product.pc,
+            lanes: u32::MAX,
+            rank: context.rank,
+            ranges: &runs,
+        };
+        context.observe(|observers, context| tell(observers, context, &read))?;
+    }
     Ok(())
 }
 
@@ -179,29 +205,35 @@ pub(crate) fn commit(warp: &mut Warp, context: &mut Context, pc: u32) -> Outcome
 
 /// `wgmma.wait_group pending`.
 #[inline(always)]
-pub(crate) fn wait<const FUSED: bool>(warp: &mut Warp, context: &mut Context, pending: u32) {
+pub(crate) fn wait<const FUSED: bool>(
+    warp: &mut Warp,
+    context: &mut Context,
+    pending: u32,
+) -> Outcome {
     context.synchronised();
     if context.block().warpgroups.is_far_ahead(warp.index) {
         context.gives_way();
     }
     let due = warp.products.due(pending);
     compute::<FUSED>(warp, context, due);
-    complete(warp, context, due);
+    complete(warp, context, due)
 }
 
 /// The `due` oldest products have been waited for.
 #[inline(never)]
-fn complete(warp: &mut Warp, context: &mut Context, due: usize) {
+fn complete(warp: &mut Warp, context: &mut Context, due: usize) -> Outcome {
     let kernel = context.kernel;
     for product in warp.products.complete(kernel, due) {
         context
             .block_mut()
             .shared
             .end_operands((warp.index, product.sequence));
-        if let Some(observers) = &mut context.observers {
-            observers.product_done(warp.index, &product);
-        }
+        tell_of(&product, context, |observers, _, read| {
+            observers.async_read_done(warp, read);
+            Ok(())
+        })?;
     }
+    Ok(())
 }
 
 /// All lanes of a warp have exited, which waits for nothing.
@@ -213,7 +245,7 @@ pub(crate) fn exit(warp: &mut Warp, context: &mut Context) -> Outcome {
         return warp_fault(FaultKind::ProductsPending { products, line });
     }
     let all = warp.products.len();
-    complete(warp, context, all);
+    complete(warp, context, all)?;
     context
         .block_mut()
         .warpgroups

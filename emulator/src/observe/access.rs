@@ -32,6 +32,10 @@ pub(crate) enum Action {
     Load(Consistency),
     /// `ldmatrix`: the row that a lane names is read by the whole warp.
     LoadMatrixRow,
+    /// `stmatrix`: the row that a lane names is written by the lanes that hold it.
+    StoreMatrixRow {
+        transpose: bool,
+    },
     Store(Consistency),
     /// `atom` and `red`: read and write in one step.
     Atomic(Scope),
@@ -45,7 +49,10 @@ impl Action {
     pub fn writes(self) -> bool {
         matches!(
             self,
-            Action::Store(_) | Action::Atomic(_) | Action::CopyDestination
+            Action::Store(_)
+                | Action::StoreMatrixRow { .. }
+                | Action::Atomic(_)
+                | Action::CopyDestination
         )
     }
 }
@@ -138,6 +145,21 @@ pub(crate) fn accesses(
             lanes: u32::MAX >> (32 - 8 * u32::from(count)),
             ..request(Action::LoadMatrixRow, space, address, 16)
         },
+        &Op::StMatrix {
+            count,
+            transpose,
+            space,
+            address,
+            ..
+        } => Request {
+            lanes: u32::MAX >> (32 - 8 * u32::from(count)),
+            ..request(Action::StoreMatrixRow { transpose }, space, address, 16)
+        },
+        Op::AtomicVector(atomic) => {
+            let bytes = atomic_bytes(atomic.ty) * atomic.b.len() as u32;
+            let action = Action::Atomic(atomic.scope);
+            request(action, Space::Global, atomic.address, bytes)
+        }
         // What is at the address is nobody's data; but its initialisation has to be ordered with its use.
         Op::Mbarrier(op) => {
             let action = match op.action {

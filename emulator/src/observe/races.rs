@@ -53,7 +53,6 @@ use crate::machine::async_copy::source_bytes;
 use crate::machine::context::Context;
 use crate::machine::registers::{Mask, lanes_of};
 use crate::machine::warp::Warp;
-use crate::machine::wgmma::Product;
 
 use actor::Actor;
 use clocks::Clocks;
@@ -109,6 +108,9 @@ impl RaceGrid {
 }
 
 fn is_strong_and_global(op: &Op) -> bool {
+    if let Op::AtomicVector(_) = op {
+        return true;
+    }
     let (Op::Load { space, .. }
     | Op::Store { space, .. }
     | Op::Atom { space, .. }
@@ -276,9 +278,12 @@ impl Races {
         let strong = match (access.action, &step.instruction.op) {
             (Action::Load(Consistency::Strong(_)), _) => Some(Strong::Load),
             (Action::Store(Consistency::Strong(_)), _) => Some(Strong::Store),
+            (Action::Atomic(_), Op::AtomicVector(atomic)) if atomic.d.is_empty() => {
+                Some(Strong::Red)
+            }
             (Action::Atomic(_), Op::Red { .. }) => Some(Strong::Red),
             (Action::Atomic(_), _) => Some(Strong::Atom),
-            (Action::Store(_), _) => None,
+            (Action::Store(_) | Action::StoreMatrixRow { .. }, _) => None,
             _ => return,
         };
         let grid = &self.grid;
@@ -332,8 +337,6 @@ impl Races {
         self.clocks.complete(rank, id, lanes_of(waiting));
     }
 
-    /// A product's warp has waited: its reads have lasted until now.
-    pub fn product_done(&mut self, _warp: u32, _product: &Product) {}
     /// A warp arrives at the barrier of the cluster. A relaxed arrival hands on what its fences have made
     /// ready.
     pub fn cluster_arrive(&mut self, warp: u32, release: bool) {
