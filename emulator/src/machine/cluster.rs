@@ -196,7 +196,7 @@ impl<'a> Cluster<'a> {
                 .copy_to(*address, warps, self.context.kernel)
                 .map(Box::new);
         }
-        bulk::explain(&self.context, rank, &mut trouble.kind);
+        bulk::explain(&self.context, &mut trouble.kind);
         WarpTrouble {
             block: block.index,
             warp,
