@@ -56,6 +56,7 @@ fn entries(arch: Arch) -> Vec<Entry> {
                 threads: spec.threads,
                 blocks_per_sm: spec.blocks_per_sm,
             },
+            param_align: spec.param_align(),
         })
         .collect()
 }

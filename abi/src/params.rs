@@ -144,12 +144,13 @@ pub struct BwdParams {
     pub d_bias: Strided,
     /// Gradient of the log-sum-exp; `ptr` 0 for none.
     pub d_lse: RowValues,
-    /// Scratch, f32 `[tiles][3 * BLOCK_M]`. First L · log2(e) of each row of the tile; +inf for rows without a visible
+    /// Scratch, f32 `[tiles][3 * BLOCK_M]`. First -L · log2(e) of each row of the tile; -inf for rows without a visible
     /// key and beyond the end. Then d_lse - rowsum(d_out · out), which is added to dP; 0 for those rows. Of each two
     /// rows a and b it has a, b, a, b: what a lane holds of an accumulator of dPᵀ.
     pub row_statistics: u64,
-    /// Scratch, f32 `[slices][tiles][BLOCK_M / 16][head_dim class / 8][4][32]`: dQ / softmax_scale as the accumulator
-    /// fragments (16 x 8, element, lane) of each tile.
+    /// Scratch, f32 `[slices][tiles][BLOCK_M / 16][head_dim class / 8][128]`: dQ / softmax_scale as the accumulator
+    /// fragments (16 x 8) of each tile. Element i of lane l of a fragment is at `i * dq_element_stride + l *
+    /// dq_lane_stride`.
     pub dq_accum: u64,
     /// Elements from one slice of dQ to the next; 0 when all blocks add to one slice.
     pub dq_slice_stride: u64,
@@ -166,6 +167,10 @@ pub struct BwdParams {
     pub n_stride: u32,
     /// Slices that the dQ kernel adds up: 1, or n_stride when they are apart.
     pub dq_slices: u32,
+    /// Elements from one lane to the next in a fragment of dQ: 1 for the main kernels of sm_80, 4 for those of sm_90a.
+    pub dq_lane_stride: u32,
+    /// Elements from one element of a lane to the next there: 32, or 1 when `dq_lane_stride` is 4.
+    pub dq_element_stride: u32,
     /// Batch entries.
     pub batch: u32,
     /// Key tiles of the bias kernel; its grid is `bias m_blocks * n_blocks * heads and entries of the bias` along x.
@@ -185,7 +190,7 @@ const _: () = assert!(size_of::<ScoreParams>() == 2 * 8 + 32 + 2 * 8 + 4 * 4);
 const _: () =
     assert!(size_of::<FwdParams>() == 4 * 32 + 3 * 8 + 4 * 8 + size_of::<ScoreParams>() + 10 * 4);
 const _: () =
-    assert!(size_of::<BwdParams>() == size_of::<FwdParams>() + 5 * 32 + 3 * 8 + 3 * 8 + 12 * 4);
+    assert!(size_of::<BwdParams>() == size_of::<FwdParams>() + 5 * 32 + 3 * 8 + 3 * 8 + 14 * 4);
 
 /// Gives parameter blocks, which must be `repr(C)` and without padding, their bytes.
 macro_rules! params_as_bytes {

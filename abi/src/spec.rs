@@ -2,6 +2,7 @@
 
 use crate::{
     Arch, BASELINE_VARIANTS, BWD_VARIANTS, BaselineVariant, BwdVariant, FWD_VARIANTS, FwdVariant,
+    HOPPER_BWD_VARIANTS, HOPPER_FWD_VARIANTS, HopperBwdVariant, HopperFwdVariant, TensorMap,
 };
 
 /// A compiled kernel as the build, a device and an assembler see it.
@@ -9,7 +10,7 @@ use crate::{
 pub struct KernelSpec {
     /// PTX symbol of the kernel, and name of its file when it is written out.
     pub entry: &'static str,
-    /// Oldest architecture it runs on.
+    /// Architecture it is compiled for.
     pub arch: Arch,
     /// Threads of one block (`.reqntid`).
     pub threads: u32,
@@ -25,6 +26,14 @@ impl KernelSpec {
         let share = 65536 / (self.threads * self.blocks_per_sm) / 8 * 8;
         if share > 255 { 255 } else { share }
     }
+
+    /// Alignment of its parameter block in bytes (`.param .align`); `None` for that of the type.
+    pub const fn param_align(&self) -> Option<u32> {
+        match self.arch {
+            Arch::Sm80 => None,
+            Arch::Sm90a => Some(TensorMap::ALIGN),
+        }
+    }
 }
 
 /// A row of any table of the manifest.
@@ -36,6 +45,10 @@ pub enum KernelVariant {
     Backward(&'static BwdVariant),
     /// A row of [`BASELINE_VARIANTS`].
     Baseline(&'static BaselineVariant),
+    /// A row of [`HOPPER_FWD_VARIANTS`].
+    HopperForward(&'static HopperFwdVariant),
+    /// A row of [`HOPPER_BWD_VARIANTS`].
+    HopperBackward(&'static HopperBwdVariant),
 }
 
 impl KernelVariant {
@@ -44,7 +57,20 @@ impl KernelVariant {
         let forward = FWD_VARIANTS.iter().map(KernelVariant::Forward);
         let baselines = BASELINE_VARIANTS.iter().map(KernelVariant::Baseline);
         let backward = BWD_VARIANTS.iter().map(KernelVariant::Backward);
-        forward.chain(backward).chain(baselines)
+        let hopper_forward = HOPPER_FWD_VARIANTS.iter().map(KernelVariant::HopperForward);
+        let hopper_backward = HOPPER_BWD_VARIANTS
+            .iter()
+            .map(KernelVariant::HopperBackward);
+        forward
+            .chain(backward)
+            .chain(baselines)
+            .chain(hopper_forward)
+            .chain(hopper_backward)
+    }
+
+    /// PTX symbol of the kernel.
+    pub const fn entry(&self) -> &'static str {
+        self.spec().entry
     }
 
     /// What a launch must know of it.
@@ -53,6 +79,8 @@ impl KernelVariant {
             KernelVariant::Forward(variant) => variant.spec(),
             KernelVariant::Backward(variant) => variant.spec(),
             KernelVariant::Baseline(variant) => variant.spec(),
+            KernelVariant::HopperForward(variant) => variant.spec(),
+            KernelVariant::HopperBackward(variant) => variant.spec(),
         }
     }
 }

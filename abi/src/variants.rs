@@ -4,21 +4,24 @@
 
 use crate::KernelSpec;
 
-/// GPU architecture that a kernel is compiled for; it runs on that one and every later one.
+/// GPU architecture that a kernel is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Arch {
-    /// Ampere: mma.sync m16n8k16, cp.async. `-C target-cpu=sm_80`.
+    /// Ampere: mma.sync m16n8k16, cp.async. `-C target-cpu=sm_80`. Runs on it and every later one.
     Sm80,
+    /// Hopper: wgmma, tensor copies, mbarrier. `-C target-cpu=sm_90a`. Runs on it alone.
+    Sm90a,
 }
 
 impl Arch {
     /// Every architecture of the manifest.
-    pub const ALL: &[Arch] = &[Arch::Sm80];
+    pub const ALL: &[Arch] = &[Arch::Sm80, Arch::Sm90a];
 
     /// The name rustc, ptxas and users know it by.
     pub const fn name(self) -> &'static str {
         match self {
             Arch::Sm80 => "sm_80",
+            Arch::Sm90a => "sm_90a",
         }
     }
 
@@ -26,6 +29,15 @@ impl Arch {
     pub const fn compute_capability(self) -> (u32, u32) {
         match self {
             Arch::Sm80 => (8, 0),
+            Arch::Sm90a => (9, 0),
+        }
+    }
+
+    /// Whether a GPU of this compute capability, `(major, minor)`, runs it: the suffix `a` ties a kernel to one.
+    pub const fn runs_on(self, (major, minor): (u32, u32)) -> bool {
+        match self {
+            Arch::Sm80 => major >= 8,
+            Arch::Sm90a => major == 9 && minor == 0,
         }
     }
 }

@@ -44,6 +44,20 @@ impl Row {
                 },
                 tile: [v.block_m, v.block_n],
             },
+            KernelVariant::HopperForward(v) => Row {
+                dtype: v.dtype,
+                scores: format!("{:?}", v.scores).to_lowercase(),
+                copy: "tensor".to_owned(),
+                head_dim: v.head_dim.to_string(),
+                tile: [v.block_m, v.block_n],
+            },
+            KernelVariant::HopperBackward(v) => Row {
+                dtype: v.dtype,
+                scores: format!("{:?}", v.scores).to_lowercase(),
+                copy: "tensor".to_owned(),
+                head_dim: v.head_dim.to_string(),
+                tile: [v.block_m, v.block_n],
+            },
         }
     }
 }
@@ -55,14 +69,14 @@ pub fn run(emit_ptx: Option<&Path>, out: &mut impl Write) -> Result<Outcome> {
     }
     writeln!(
         out,
-        "{:40} {:5} {:5} {:6} {:7} {:>8} {:>9} {:>7} {:>12}",
+        "{:40} {:6} {:5} {:7} {:7} {:>8} {:>9} {:>7} {:>12}",
         "entry", "arch", "dtype", "scores", "copy", "head_dim", "tile", "threads", "shared_bytes"
     )?;
     for kernel in flash_attention::kernels() {
         let (spec, row) = (kernel.spec, Row::new(kernel.variant));
         writeln!(
             out,
-            "{:40} {:5} {:5} {:6} {:7} {:>8} {:>9} {:>7} {:>12}",
+            "{:40} {:6} {:5} {:7} {:7} {:>8} {:>9} {:>7} {:>12}",
             spec.entry,
             spec.arch.name(),
             row.dtype.name(),

@@ -9,6 +9,7 @@
 //! compare.rs     what changed since an older JSON
 //! html.rs        the page; html/charts.rs its pictures, html/listing.rs the source with its heat
 //! format.rs      numbers for people
+//! predicted.rs   what the kernels for Hopper are predicted to cost; counts nothing and shares only the format
 //! ```
 
 mod compare;
@@ -16,6 +17,7 @@ mod document;
 mod format;
 mod html;
 mod machine_code;
+mod predicted;
 mod problem;
 mod source;
 mod table;
@@ -26,10 +28,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use flash_attention::profile::{self, CounterOptions, L2Cache, Profile};
-use flash_attention::{Attention, AttentionElement};
+use flash_attention::{Attention, AttentionElement, EmulatorOptions};
 
 use crate::Outcome;
-use crate::device::progress_bar;
+use crate::device::{DeviceChoice, progress_bar};
 use crate::input::{self, AnyInputs, Inputs, Wanted};
 use crate::options::OptionArgs;
 use crate::output::OutputFile;
@@ -53,6 +55,9 @@ pub struct ProfileArgs {
     /// Number that decides which weights are dropped; 0 when left out.
     #[arg(long, requires = "dropout_p", value_name = "N")]
     seed: Option<u64>,
+    /// What to pass as, emulated:sm_80 or emulated:sm_90a: which kernels to count.
+    #[arg(long, default_value = "emulated", value_name = "DEVICE")]
+    device: DeviceChoice,
     /// Count the backward pass instead of the forward pass; a file then needs the tensor d_out.
     #[arg(long)]
     backward: bool,
@@ -72,6 +77,10 @@ pub struct ProfileArgs {
     /// Print what changed since this file, which an earlier --json has written.
     #[arg(long, value_name = "OLD.json")]
     compare: Option<PathBuf>,
+    /// Run nothing: print what the main loops of the kernels for Hopper are predicted to cost, beside FlashAttention-3's.
+    /// Needs ptxas and nvdisasm.
+    #[arg(long = "static", exclusive = true)]
+    is_static: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -92,6 +101,10 @@ fn l2_cache(text: &str) -> Result<L2Cache, String> {
 }
 
 pub fn run(args: &ProfileArgs, stdout: &mut impl Write) -> Result<Outcome> {
+    if args.is_static {
+        predicted::print(stdout)?;
+        return Ok(Outcome::Done);
+    }
     let wanted = Wanted {
         gradients: args.backward,
         ..Wanted::default()
@@ -129,7 +142,7 @@ fn profile<T: AttentionElement>(
     let counters = CounterOptions {
         l2: args.l2.unwrap_or_default(),
     };
-    let profile = count(&attention, inputs, args.backward, counters)?;
+    let profile = count(args, &attention, inputs, counters)?;
     let problem = Problem {
         source: args.input.as_ref().map_or_else(
             || "random numbers".to_owned(),
@@ -160,20 +173,23 @@ fn profile<T: AttentionElement>(
 
 /// Runs one pass on a device that counts.
 fn count<T: AttentionElement>(
+    args: &ProfileArgs,
     attention: &Attention,
     inputs: &Inputs<T>,
-    is_backward: bool,
     counters: CounterOptions,
 ) -> Result<Profile> {
+    let device = EmulatorOptions {
+        progress: Some(progress_bar()),
+        ..args.device.emulator("profile")?
+    };
     let shapes = inputs.qkv.shapes();
     let data = inputs.qkv.split();
     let tensors = std::array::from_fn(|i| (shapes[i], &data[i][..]));
-    let progress = Some(progress_bar());
     Ok(match &inputs.gradients {
-        Some(gradients) if is_backward => {
-            profile::backward(attention, tensors, &gradients.d_out, counters, progress)?
+        Some(gradients) if args.backward => {
+            profile::backward(attention, tensors, &gradients.d_out, counters, device)?
         }
-        _ => profile::forward(attention, tensors, counters, progress)?,
+        _ => profile::forward(attention, tensors, counters, device)?,
     })
 }
 

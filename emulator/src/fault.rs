@@ -5,9 +5,11 @@
 //! party.rs    accesses and values that a report names beside the faulty instruction
 //! standing.rs where lanes and warps stand that cannot go on
 //! report.rs   the text over several lines
+//! asynchrony.rs   those of mbarriers and bulk copies
 //! help.rs     which sanitizer it is, the way out
 //! ```
 
+mod asynchrony;
 mod help;
 mod kind;
 mod party;
@@ -16,11 +18,15 @@ mod standing;
 
 use crate::ir::Space;
 
+pub use asynchrony::{BulkRule, MbarrierRule};
 pub use help::Sanitizer;
 pub use kind::{Extent, FaultKind};
 pub use party::{AccessKind, Conflict, Origin, Party, Use};
 pub use report::Report;
-pub use standing::{Awaited, BarrierStanding, BlockStanding, LanesAt, Standing, WarpStanding};
+pub use standing::{
+    Awaited, AwaitedPhase, BarrierStanding, BlockStanding, LanesAt, MbarrierStanding, Standing,
+    WarpStanding,
+};
 
 /// A kernel broke a rule of the ISA, or could not be launched. The launch stopped there; the
 /// contents of device memory are those at that moment.

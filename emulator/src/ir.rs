@@ -18,6 +18,7 @@
 //! `mad.cc`, `lop3` with a predicate, acquire and release accesses = access plus [`Op::Fence`]).
 
 mod address;
+mod asynchronous;
 mod compound;
 mod kernel;
 mod number;
@@ -26,6 +27,7 @@ mod operations;
 mod source;
 
 pub use address::*;
+pub use asynchronous::*;
 pub use compound::*;
 pub use kernel::*;
 pub use number::*;
@@ -75,4 +77,6 @@ pub struct Instruction {
     pub guard: Guard,
     /// What they do.
     pub op: Op,
+    /// It may touch registers of a product in flight: see [`Touches`].
+    pub touches_products: bool,
 }

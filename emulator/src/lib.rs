@@ -26,11 +26,13 @@ mod occupancy;
 mod parser;
 mod seeds;
 mod syntax;
+mod tensor_map;
 
 pub use error::{MemoryError, PtxError, PtxErrorKind};
 pub use fault::{
-    AccessKind, Awaited, BarrierStanding, BlockStanding, Conflict, Extent, Fault, FaultKind,
-    LanesAt, Origin, Party, Report, Sanitizer, Standing, Use, WarpStanding,
+    AccessKind, Awaited, AwaitedPhase, BarrierStanding, BlockStanding, BulkRule, Conflict, Extent,
+    Fault, FaultKind, LanesAt, MbarrierRule, MbarrierStanding, Origin, Party, Report, Sanitizer,
+    Standing, Use, WarpStanding,
 };
 pub use ir::Kernel;
 pub use machine::{
@@ -46,3 +48,7 @@ pub use observe::{
 };
 pub use occupancy::{BlockNeeds, Occupancy, OccupancyError, Resource, occupancy};
 pub use seeds::{SeedFailure, for_each_seed};
+pub use tensor_map::{
+    TensorFill, TensorInterleave, TensorL2Promotion, TensorMap, TensorMapError, TensorSwizzle,
+    TensorTile, TensorType,
+};

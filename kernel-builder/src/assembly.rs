@@ -126,11 +126,16 @@ impl<'a> Assembly<'a> {
             .map(|item| item.name)
     }
 
-    /// The module of one entry, with its launch bounds.
+    /// The module of one entry, with its launch bounds and, if it is given, the alignment of its parameters.
     ///
     /// # Errors
     /// [`AssemblyError::MissingEntry`].
-    pub fn module(&self, entry: &str, bounds: LaunchBounds) -> Result<String, AssemblyError> {
+    pub fn module(
+        &self,
+        entry: &str,
+        bounds: LaunchBounds,
+        param_align: Option<u32>,
+    ) -> Result<String, AssemblyError> {
         let kernel = self
             .items
             .iter()
@@ -144,7 +149,11 @@ impl<'a> Assembly<'a> {
         for item in self.items.iter().filter(|item| used.contains(item.name)) {
             module += &format!("\n{}\n", item.text);
         }
-        module += &format!("\n{}\n", with_bounds(kernel.text, bounds));
+        let text = with_bounds(kernel.text, bounds);
+        module += &match param_align {
+            Some(bytes) => format!("\n{}\n", with_aligned_params(&text, bytes)),
+            None => format!("\n{text}\n"),
+        };
         let counted = files_used(&module);
         let is_counted = |file: &&&str| file_number(file).is_some_and(|n| counted.contains(n));
         let files: Vec<&str> = self.files.iter().filter(is_counted).copied().collect();
@@ -252,6 +261,22 @@ fn with_bounds(entry: &str, bounds: LaunchBounds) -> String {
     )
 }
 
+/// Aligns the parameters that are arrays of bytes: structures passed by value. rustc aligns them to 16 bytes at most,
+/// and the device wants tensor maps among them at multiples of 64.
+fn with_aligned_params(entry: &str, bytes: u32) -> String {
+    let (head, body) = entry.split_at(entry.find('{').unwrap_or(entry.len()));
+    let aligned = head.lines().map(|line| {
+        let Some((before, rest)) = line.split_once(".param .align ") else {
+            return line.to_owned();
+        };
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        format!("{before}.param .align {bytes}{}", &rest[digits..])
+    });
+    aligned.collect::<Vec<_>>().join("\n") + "\n" + body
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,7 +297,7 @@ mod tests {
     #[test]
     fn a_module_holds_what_its_entry_reaches_and_nothing_else() {
         let assembly = Assembly::split(TEXT).unwrap();
-        let fill = assembly.module("fill", BOUNDS).unwrap();
+        let fill = assembly.module("fill", BOUNDS, None).unwrap();
         for part in [
             ".version 7.1
 .target sm_80
@@ -296,7 +321,7 @@ mod tests {
 {fill}"
             );
         }
-        let stage = assembly.module("stage", BOUNDS).unwrap();
+        let stage = assembly.module("stage", BOUNDS, None).unwrap();
         assert!(stage.contains(".extern .shared .align 1024 .b8 dyn_smem[];"));
         assert!(
             !stage.contains("lookup")
@@ -313,7 +338,7 @@ mod tests {
     fn a_prototype_travels_with_its_definition() {
         let fill = Assembly::split(TEXT)
             .unwrap()
-            .module("fill", BOUNDS)
+            .module("fill", BOUNDS, None)
             .unwrap();
         assert_eq!(
             fill.matches(".func (.param .b32 func_retval0) twice")
@@ -347,7 +372,7 @@ ret;
 ";
         let assembly = Assembly::split(text).unwrap();
         let end = |entry, files: &str| {
-            let module = assembly.module(entry, BOUNDS).unwrap();
+            let module = assembly.module(entry, BOUNDS, None).unwrap();
             let end = format!("}}\n.section .debug_macinfo {{ }}\n{files}");
             assert!(module.ends_with(&end), "{module}");
         };
@@ -361,7 +386,7 @@ ret;
         let bounds = ".reqntid 128, 1, 1
 .minnctapersm 2
 {";
-        let fill = assembly.module("fill", BOUNDS).unwrap();
+        let fill = assembly.module("fill", BOUNDS, None).unwrap();
         assert!(
             fill.contains(&format!(
                 "fill_param_0
@@ -370,7 +395,7 @@ ret;
             )),
             "{fill}"
         );
-        let stage = assembly.module("stage", BOUNDS).unwrap();
+        let stage = assembly.module("stage", BOUNDS, None).unwrap();
         assert!(
             stage.contains(&format!(
                 "stage()
@@ -381,10 +406,25 @@ ret;
     }
 
     #[test]
+    fn parameters_passed_by_value_are_aligned_as_asked() {
+        let text = ".version 8.1\n.entry a(\n\t.param .align 16 .b8 a_param_0[528],\n\t.param .b32 a_param_1\n)\n{\nret;\n}\n";
+        let module = Assembly::split(text)
+            .unwrap()
+            .module("a", BOUNDS, Some(64))
+            .unwrap();
+        for line in [
+            ".param .align 64 .b8 a_param_0[528],",
+            ".param .b32 a_param_1\n",
+        ] {
+            assert!(module.contains(line), "{module}");
+        }
+    }
+
+    #[test]
     fn a_missing_entry_is_named_with_those_that_are_there() {
         let error = Assembly::split(TEXT)
             .unwrap()
-            .module("drain", BOUNDS)
+            .module("drain", BOUNDS, None)
             .unwrap_err();
         let there = vec!["fill".to_owned(), "stage".to_owned()];
         assert_eq!(

@@ -14,6 +14,8 @@ pub struct Entry {
     pub name: String,
     /// What it promises about its launches.
     pub bounds: LaunchBounds,
+    /// Alignment of its parameters in bytes; `None` for what the compiler gives them.
+    pub param_align: Option<u32>,
 }
 
 /// What to compile and where to keep it.
@@ -75,10 +77,8 @@ pub fn build(request: &KernelsRequest) -> Result<Kernels, BuildError> {
     assembly.expect_only(&names)?;
     let mut modules = Vec::new();
     for entry in &request.entries {
-        modules.push((
-            entry.name.clone(),
-            assembly.module(&entry.name, entry.bounds)?,
-        ));
+        let module = assembly.module(&entry.name, entry.bounds, entry.param_align)?;
+        modules.push((entry.name.clone(), module));
     }
     Ok(Kernels {
         modules,

@@ -43,7 +43,7 @@ pub(crate) const CARGO: &[&str] = &[
 /// Architectures that can be compiled for, each with the oldest PTX version that has all their instructions.
 ///
 /// rustc's own choice of PTX version can be older than the instructions of its `target-cpu`.
-const ARCHITECTURES: &[(&str, &str)] = &[("sm_80", "ptx71")];
+const ARCHITECTURES: &[(&str, &str)] = &[("sm_80", "ptx71"), ("sm_90a", "ptx81")];
 
 /// Flags of rustc for the kernel crate itself.
 pub(crate) fn rustc(arch: &str) -> Result<Vec<String>, BuildError> {
@@ -55,6 +55,8 @@ pub(crate) fn rustc(arch: &str) -> Result<Vec<String>, BuildError> {
     let flags = [
         format!("-Ctarget-cpu={arch}"),
         format!("-Ctarget-feature=+{ptx_version}"),
+        // What the source can tell architectures apart by.
+        format!("--cfg=kernel_arch=\"{arch}\""),
         // The assembly is the product: the command that links has nothing to do, `true` does it.
         "-Clinker=true".to_owned(),
         // Rust has no unroll pragma. Below this threshold LLVM keeps loops over fragments rolled, and an array that

@@ -13,7 +13,8 @@
 //! ```
 //!
 //! The assembly that rustc writes for `nvptx64-nvidia-cuda` *is* PTX, so no linker, no LLVM tools and no CUDA toolkit
-//! take part. The crate knows nothing of what the kernels compute, and it does not run or check them.
+//! take part. The crate does not run or check kernels, and knows what they compute in one place only: the shapes of
+//! attention tiles in [`sass::model`].
 
 pub mod assembly;
 mod build;

@@ -16,6 +16,7 @@ fn request(entries: &[&str], cache_name: &str) -> KernelsRequest {
     let entry = |name: &&str| Entry {
         name: name.to_string(),
         bounds: BOUNDS,
+        param_align: None,
     };
     KernelsRequest {
         manifest: fixture.join("Cargo.toml"),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `flash_fwd` | the forward kernel: prologue, main loop, epilogue |
 //! | `backward` | the kernels of the backward pass |
+//! | `hopper` | the kernels for Hopper |
 //! | `baseline` | the kernels it is compared with: standard attention, FlashAttention-1 |
 //! | `softmax` | running maximum, running sum, log-sum-exp |
 //! | `scores` | what happens to scores between the product and the softmax |
@@ -22,8 +23,8 @@
 //! | `ptx` | one function per PTX instruction |
 //!
 //! Kernel entries are generated from the manifest in `abi`. The modules that are pure arithmetic (`backward::block`,
-//! `block_info`, `dropout`, `fragment`, `mask`, `position`, `sequence`, `tile`, `tiling`) also compile for the host,
-//! where their tests run; the others exist only for `nvptx64`.
+//! `block_info`, `dropout`, `fragment`, `mask`, `position`, `sequence`, `tile`, `tiling`, `descriptor`, `schedule` and
+//! `work` of `hopper`) also compile for the host, where their tests run; the others exist only for `nvptx64`.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(
     target_arch = "nvptx64",
@@ -41,6 +42,7 @@ pub mod backward;
 pub mod block_info;
 pub mod dropout;
 pub mod fragment;
+pub mod hopper;
 pub mod mask;
 pub mod position;
 pub mod sequence;
@@ -66,7 +68,7 @@ pub mod scores;
 #[cfg(target_arch = "nvptx64")]
 pub mod softmax;
 
-#[cfg(target_arch = "nvptx64")]
+#[cfg(all(target_arch = "nvptx64", not(kernel_arch = "sm_90a")))]
 mod entries {
     use crate::backward::{bias, delta, dq, key_tile, wide};
     use crate::baseline::{flash1, standard};
@@ -214,6 +216,82 @@ mod entries {
         )* };
     }
     abi::for_each_baseline_variant!(baseline_entries);
+}
+
+#[cfg(kernel_arch = "sm_90a")]
+mod hopper_entries {
+    use crate::hopper::backward;
+    use crate::hopper::forward::kernel::{Maps, Variant, flash_fwd};
+    use crate::mma;
+    use crate::tiling::Tiling;
+    use abi::{HopperBwdParams, HopperFwdParams, HopperScores};
+
+    macro_rules! fwd_entries {
+        ($($entry:ident: $dtype:ident, $scores:ident, $head_dim:literal,
+           $block_m:literal x $block_n:literal, $stages:literal;)*) => { $(
+            /// Kernel entry of one row of the table of forward kernels for Hopper.
+            ///
+            /// # Safety
+            /// See [`flash_fwd`].
+            #[unsafe(no_mangle)]
+            pub unsafe extern "ptx-kernel" fn $entry(params: HopperFwdParams) {
+                struct Row;
+                impl Tiling for Row {
+                    const HEAD_DIM: u32 = $head_dim;
+                    const BLOCK_M: u32 = $block_m;
+                    const BLOCK_N: u32 = $block_n;
+                    const WARPS: u32 = $block_m / 16;
+                }
+                impl Variant for Row {
+                    type Element = mma::$dtype;
+                    const IS_PLAIN: bool = matches!(HopperScores::$scores, HopperScores::Plain);
+                }
+                let maps = Maps::of(crate::parameter_address!($entry));
+                // SAFETY: the launch contract of the entry.
+                unsafe {
+                    flash_fwd::<Row, { $block_n / 8 }, { $block_n / 16 }, { $head_dim / 8 }, $stages>(&params, maps)
+                }
+            }
+        )* };
+    }
+    abi::for_each_hopper_fwd_variant!(fwd_entries);
+
+    macro_rules! bwd_entries {
+        ($($entry:ident: $dtype:ident, $scores:ident, $head_dim:literal,
+           $block_m:literal x $block_n:literal, $stages:literal;)*) => { $(
+            /// Kernel entry of one row of the table of backward kernels for Hopper.
+            ///
+            /// # Safety
+            /// See [`flash_bwd`](backward::flash_bwd).
+            #[unsafe(no_mangle)]
+            pub unsafe extern "ptx-kernel" fn $entry(params: HopperBwdParams) {
+                struct Row;
+                impl Tiling for Row {
+                    const HEAD_DIM: u32 = $head_dim;
+                    const BLOCK_M: u32 = $block_m;
+                    const BLOCK_N: u32 = $block_n;
+                    const WARPS: u32 = 4 + $block_n / 16;
+                }
+                impl backward::Variant for Row {
+                    type Element = mma::$dtype;
+                }
+                const { assert!($stages == backward::SLOTS) };
+                let maps = backward::Maps::at(crate::parameter_address!($entry));
+                // SAFETY: the launch contract of the entry.
+                unsafe {
+                    backward::flash_bwd::<
+                        Row,
+                        { $block_m / 8 },
+                        { $block_m / 16 },
+                        { $head_dim / 8 },
+                        { $head_dim / 16 },
+                        { $head_dim * $block_m / 8 / $block_n },
+                    >(&params.backward, maps)
+                }
+            }
+        )* };
+    }
+    abi::for_each_hopper_bwd_variant!(bwd_entries);
 }
 
 /// Never compiled into a kernel: no operation here can panic, which the code generation tests check.

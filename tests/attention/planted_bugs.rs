@@ -27,6 +27,8 @@ fn cases(variant: KernelVariant) -> [Case; 3] {
         KernelVariant::Forward(v) => v.head_dim,
         KernelVariant::Backward(v) => v.head_dim,
         KernelVariant::Baseline(v) => v.head_dim,
+        KernelVariant::HopperForward(v) => v.head_dim,
+        KernelVariant::HopperBackward(v) => v.head_dim,
     };
     let case = Case::new(Dtype::F16, 200, 301, head_dim as usize)
         .heads(1, 1)
@@ -139,6 +141,8 @@ pub fn upload(memory: &GlobalMemory, case: &Case, variant: KernelVariant) -> Fwd
             KernelVariant::Backward(v) => (case.seqlen_q as u32).div_ceil(v.block_m),
             // FlashAttention-1 computes a head per block.
             KernelVariant::Baseline(_) => 1,
+            KernelVariant::HopperForward(v) => (case.seqlen_q as u32).div_ceil(v.block_m),
+            KernelVariant::HopperBackward(v) => (case.seqlen_q as u32).div_ceil(v.block_m),
         },
         window_left: u32::MAX,
         window_right: if case.is_causal { 0 } else { u32::MAX },
@@ -155,6 +159,9 @@ fn params(
 ) -> Vec<u8> {
     match variant {
         KernelVariant::Forward(_) | KernelVariant::Backward(_) => problem.as_bytes().to_vec(),
+        KernelVariant::HopperForward(_) | KernelVariant::HopperBackward(_) => {
+            panic!("{} needs tensor maps", variant.spec().entry)
+        }
         KernelVariant::Baseline(_) => {
             let floats = |count| memory.alloc(4 * count).unwrap();
             let params = Flash1Params {

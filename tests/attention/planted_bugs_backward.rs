@@ -122,6 +122,8 @@ impl Problem {
             n_blocks,
             n_stride: self.n_stride.unwrap_or(n_blocks),
             dq_slices: 1,
+            dq_lane_stride: 1,
+            dq_element_stride: 32,
             batch: 1,
             bias_n_blocks: 0,
             bias_m_blocks: 0,

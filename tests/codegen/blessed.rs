@@ -25,6 +25,8 @@ pub(crate) struct Figures {
     pub instructions_per_mflop: f64,
     /// Sum of the issue stalls of one trip.
     pub stall_cycles: u32,
+    /// Instructions of one trip by class; empty where they are not kept.
+    pub classes: Vec<(String, u32)>,
 }
 
 /// Compares with the file, or writes it.
@@ -91,12 +93,31 @@ fn changes(blessed: &[Figures], found: &[Figures]) -> Vec<String> {
             old.stall_cycles.into(),
             new.stall_cycles.into(),
         );
+        changes.extend(change_of_mix(old, new));
     }
     let gone = blessed
         .iter()
         .filter(|old| find(found, &old.entry).is_none());
     changes.extend(gone.map(|old| format!("{}: blessed, but no kernel", old.entry)));
     changes
+}
+
+/// One line when a class gained or lost more than [`TOLERANCE`] of all instructions.
+fn change_of_mix(old: &Figures, new: &Figures) -> Option<String> {
+    let count = |figures: &Figures, name: &str| {
+        let named = figures.classes.iter().find(|(class, _)| class == name);
+        named.map_or(0, |(_, n)| *n)
+    };
+    let all: u32 = old.classes.iter().map(|(_, n)| n).sum();
+    let is_changed = |name: &str| {
+        f64::from(count(old, name).abs_diff(count(new, name))) > TOLERANCE * f64::from(all)
+    };
+    let mut names = old.classes.iter().chain(&new.classes).map(|(name, _)| name);
+    let is_any_changed = names.any(|name| is_changed(name));
+    is_any_changed.then(|| {
+        let (before, after) = (classes_to_text(old), classes_to_text(new));
+        format!("{}: instructions{before} ->{after}", new.entry)
+    })
 }
 
 fn path() -> PathBuf {
@@ -109,32 +130,58 @@ fn round(figure: f64) -> f64 {
 }
 
 fn to_text(figures: &[Figures]) -> String {
-    let mut text = "# hottest loop on sm_80: instructions outside the tensor cores per MFLOP, cycles of issue stall\n".to_owned();
-    for Figures {
-        entry,
-        instructions_per_mflop,
-        stall_cycles,
-    } in figures
-    {
-        writeln!(text, "{entry} {instructions_per_mflop:.1} {stall_cycles}")
-            .expect("a String takes every write");
+    let mut text = "# hottest loop: instructions outside the tensor cores per MFLOP on them, cycles of issue stall;\n\
+                    # kernels for sm_80 on sm_80, kernels for sm_90a there, with the instructions of a trip by class\n"
+        .to_owned();
+    for each in figures {
+        let Figures {
+            entry,
+            instructions_per_mflop,
+            stall_cycles,
+            ..
+        } = each;
+        let classes = classes_to_text(each);
+        writeln!(
+            text,
+            "{entry} {instructions_per_mflop:.1} {stall_cycles}{classes}"
+        )
+        .expect("a String takes every write");
     }
     text
+}
+
+/// ` tensor=16 mufu=66`
+fn classes_to_text(figures: &Figures) -> String {
+    let classes = figures.classes.iter();
+    classes.map(|(name, n)| format!(" {name}={n}")).collect()
 }
 
 fn from_text(text: &str) -> Vec<Figures> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let figures = lines.map(|line| match line.split(' ').collect::<Vec<_>>()[..] {
-        [entry, instructions, stalls] => Some(Figures {
+        [entry, instructions, stalls, ref classes @ ..] => Some(Figures {
             entry: entry.to_owned(),
             instructions_per_mflop: instructions.parse().ok()?,
             stall_cycles: stalls.parse().ok()?,
+            classes: classes
+                .iter()
+                .map(|class| class_from_text(class))
+                .collect::<Option<_>>()?,
         }),
         _ => None,
     });
     figures
-        .map(|figures| figures.expect("a line of tests/blessed/loops.txt is `ENTRY NUMBER NUMBER`"))
+        .map(|figures| {
+            figures.expect(
+                "a line of tests/blessed/loops.txt is `ENTRY NUMBER NUMBER [CLASS=NUMBER ...]`",
+            )
+        })
         .collect()
+}
+
+fn class_from_text(text: &str) -> Option<(String, u32)> {
+    let (name, count) = text.split_once('=')?;
+    Some((name.to_owned(), count.parse().ok()?))
 }
 
 #[test]
@@ -143,6 +190,7 @@ fn only_figures_that_moved_by_more_than_two_percent_are_changes() {
         entry: entry.to_owned(),
         instructions_per_mflop,
         stall_cycles,
+        classes: Vec::new(),
     };
     let blessed = from_text(&to_text(&[
         figures("a", 500.04, 1000),
@@ -165,4 +213,24 @@ fn only_figures_that_moved_by_more_than_two_percent_are_changes() {
         ]
     );
     assert_eq!(changes(&blessed, &same[..1]), ["b: blessed, but no kernel"]);
+}
+
+#[test]
+fn a_mix_that_moved_by_more_than_two_percent_is_a_change() {
+    let figures = |mufu, float| Figures {
+        entry: "a".to_owned(),
+        instructions_per_mflop: 400.0,
+        stall_cycles: 1000,
+        classes: vec![("mufu".to_owned(), mufu), ("float".to_owned(), float)],
+    };
+    let blessed = from_text(&to_text(&[figures(100, 300)]));
+    assert_eq!(blessed[0], figures(100, 300));
+    assert_eq!(
+        changes(&blessed, &[figures(108, 292)]),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        changes(&blessed, &[figures(109, 291)]),
+        ["a: instructions mufu=100 float=300 -> mufu=109 float=291"]
+    );
 }

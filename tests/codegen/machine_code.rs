@@ -7,27 +7,38 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use flash_attention::{BwdStep, Kernel, KernelVariant, kernels};
+use flash_attention::{Arch, BwdStep, Kernel, KernelVariant, kernels};
+use kernel_builder::sass::model::Trip;
 use kernel_builder::sass::{Class, LoopFigures, SassError, Usage, assemble, hottest_loop};
 use kernel_builder::tools::find;
 
 use crate::blessed::{self, Figures};
+use crate::{hopper, limits};
 
-/// GPUs whose machine code is examined: the oldest that runs the kernels, the consumer line of the same generation,
-/// and a later generation.
-const MACHINES: [&str; 3] = [BLESSED_MACHINE, "sm_86", "sm_90"];
-/// The GPU whose loop figures must not change unnoticed.
-const BLESSED_MACHINE: &str = "sm_80";
+/// GPUs whose machine code is examined, first the one whose loop figures must not change unnoticed. Kernels for sm_80:
+/// the oldest that runs them, the consumer line of the same generation, and a later generation. Kernels for sm_90a run on
+/// nothing else.
+fn machines(arch: Arch) -> &'static [&'static str] {
+    match arch {
+        Arch::Sm80 => &["sm_80", "sm_86", "sm_90"],
+        Arch::Sm90a => &["sm_90a"],
+    }
+}
 
 /// What ptxas made of one kernel.
 struct Assembled {
     entry: &'static str,
     machine: &'static str,
+    arch: Arch,
     budget: u32,
     usage: Usage,
     /// None when it has no loop with products.
     hottest: Option<LoopFigures>,
     notes: Vec<String>,
+    /// The main loop of a kernel for Hopper with plain scores.
+    plain_trip: Option<Trip>,
+    /// What is wrong with a kernel for Hopper.
+    faults: Vec<String>,
 }
 
 #[test]
@@ -48,9 +59,14 @@ fn machine_code_keeps_its_registers_and_its_hottest_loops() {
     let is_bad = |code: &&Assembled| {
         let usage = &code.usage;
         let spilled = usage.stack_bytes + usage.spill_store_bytes + usage.spill_load_bytes > 0;
-        spilled || usage.registers > code.budget || !code.notes.is_empty()
+        spilled
+            || usage.registers > code.budget
+            || !code.notes.is_empty()
+            || !code.faults.is_empty()
     };
-    let bad: Vec<String> = all.iter().filter(is_bad).map(complaint).collect();
+    let mut bad: Vec<String> = all.iter().filter(is_bad).map(complaint).collect();
+    let plain_trips = || all.iter().filter_map(|code| code.plain_trip.as_ref());
+    bad.extend(limits::excess_of_best(plain_trips()));
     assert!(bad.is_empty(), "{}", bad.join("\n"));
 
     let figures = |code: &Assembled| {
@@ -59,10 +75,23 @@ fn machine_code_keeps_its_registers_and_its_hottest_loops() {
             entry: code.entry.to_owned(),
             instructions_per_mflop: hottest.other_instructions_per_mflop(),
             stall_cycles: hottest.stall_cycles,
+            classes: match code.arch {
+                Arch::Sm80 => Vec::new(),
+                Arch::Sm90a => classes(hottest),
+            },
         })
     };
-    let blessed_machine = all.iter().filter(|code| code.machine == BLESSED_MACHINE);
+    let blessed_machine = all
+        .iter()
+        .filter(|code| code.machine == machines(code.arch)[0]);
     blessed::check(&blessed_machine.filter_map(figures).collect::<Vec<_>>());
+}
+
+/// Classes that occur in a loop with the number of their instructions.
+fn classes(figures: &LoopFigures) -> Vec<(String, u32)> {
+    let count = |class: &Class| (class.name().replace(' ', "_"), figures.count(*class));
+    let counts = Class::ALL.iter().map(count);
+    counts.filter(|(_, n)| *n > 0).collect()
 }
 
 /// Past the capture of the test harness: a skipped proof must be seen.
@@ -73,7 +102,11 @@ pub(crate) fn say_skipped(reason: &str) {
 /// Every kernel on every machine, on all cores.
 fn assemble_all() -> Vec<Assembled> {
     let jobs: Vec<(Kernel, &str)> = kernels()
-        .flat_map(|kernel| MACHINES.map(|machine| (kernel, machine)))
+        .flat_map(|kernel| {
+            machines(kernel.spec.arch)
+                .iter()
+                .map(move |it| (kernel, *it))
+        })
         .collect();
     let (next, all) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
@@ -102,14 +135,21 @@ fn assemble_one(kernel: &Kernel, machine: &'static str) -> Result<Assembled, Sas
         KernelVariant::Forward(_) => true,
         KernelVariant::Backward(variant) => variant.step == BwdStep::Main,
         KernelVariant::Baseline(_) => false,
+        KernelVariant::HopperForward(_) | KernelVariant::HopperBackward(_) => true,
     };
     assert!(
         hottest.is_some() || !has_main_loop,
         "{entry} on {machine}: no loop with products"
     );
+    let (trip, mut faults) = hopper::examine(kernel, &only.function)?;
+    let plain_trip = trip.filter(|_| hopper::is_plain(&kernel.variant));
+    faults.extend(plain_trip.as_ref().and_then(limits::excess));
     Ok(Assembled {
         entry,
         machine,
+        arch: kernel.spec.arch,
+        plain_trip,
+        faults,
         budget: kernel.spec.register_budget(),
         usage: only.usage,
         hottest,
@@ -124,9 +164,10 @@ fn complaint(code: &Assembled) -> String {
         budget,
         usage,
         notes,
+        faults,
         ..
     } = code;
-    format!("{entry} on {machine}, register budget {budget}: {usage:?} {notes:?}")
+    format!("{entry} on {machine}, register budget {budget}: {usage:?} {notes:?} {faults:?}")
 }
 
 /// Resources, and one trip of the hottest loop of one warp: all instructions, those of the larger classes, cycles of

@@ -2,6 +2,8 @@
 //! installed, of the machine code. They hold for every row of the manifest or the build is not fit to use.
 
 mod blessed;
+mod hopper;
+mod limits;
 mod machine_code;
 
 use flash_attention::{BaselineStep, BwdStep, CopyKind, Kernel, KernelVariant, ScoreKind, kernels};
@@ -37,6 +39,7 @@ fn barriers(variant: &KernelVariant) -> usize {
             // After the initialisation, and in the step: Q loaded, maxima, sums and parts exchanged, O updated.
             BaselineStep::Flash1 => 5,
         },
+        KernelVariant::HopperForward(_) | KernelVariant::HopperBackward(_) => 0,
     }
 }
 
@@ -67,6 +70,8 @@ fn products(variant: &KernelVariant) -> u32 {
                 BaselineStep::Flash1 => 2 * product,
             }
         }
+        // Theirs are products of warpgroups.
+        KernelVariant::HopperForward(_) | KernelVariant::HopperBackward(_) => 0,
     }
 }
 
@@ -199,6 +204,7 @@ fn only_vector_copies_are_asynchronous() {
                 variant.step == BwdStep::Main && variant.copy == CopyKind::Vector
             }
             KernelVariant::Baseline(variant) => variant.step != BaselineStep::Softmax,
+            KernelVariant::HopperForward(_) | KernelVariant::HopperBackward(_) => false,
         };
         assert_eq!(is_asynchronous, has_vector_copies, "{}", kernel.spec.entry);
     }

@@ -2,8 +2,8 @@
 
 use super::builder::File;
 use crate::ir::{
-    Address, AddressBase, AtomicType, CpAsync, CpAsyncSource, Mma, Number, Op, Pred, R32, R64,
-    Width,
+    Address, AddressBase, AtomicType, BulkCopy, BulkEnd, CpAsync, CpAsyncSource, MbarrierAction,
+    MbarrierOp, MbarrierPhase, MbarrierWait, Mma, Number, Op, Pred, R32, R64, Wgmma, WgmmaA, Width,
 };
 
 /// What happens to a register.
@@ -13,6 +13,8 @@ pub(crate) enum Access {
     Read,
     /// It gets a new value.
     Write,
+    /// Its value is used, and it gets a new one.
+    Update,
 }
 
 /// A field of an operation that holds one register or none.
@@ -79,7 +81,7 @@ fn atomic_file(ty: AtomicType) -> File {
 /// that need code of their own stand here.
 macro_rules! access_table {
     ($($name:ident: $($read:ident)* => $($write:ident)*;)*) => {
-        /// Calls `visit` for every register of `op`; all reads come before all writes.
+        /// Calls `visit` once for every register of `op`; all reads come before all updates and writes.
         pub(crate) fn registers(op: &mut Op, visit: &mut impl FnMut(Access, File, &mut u16)) {
             match op {
                 $(Op::$name { $($read,)* $($write,)* .. } => {
@@ -111,11 +113,19 @@ macro_rules! access_table {
                     visit(Access::Read, atomic_file(*ty), b);
                 }
                 Op::CpAsync(copy) => copy_registers(copy, visit),
+                Op::Mbarrier(barrier) => mbarrier_registers(barrier, visit),
+                Op::MbarrierWait(wait) => wait_registers(wait, visit),
+                Op::BulkCopy(copy) => bulk_registers(copy, visit),
                 Op::LdMatrix { count, d, address, .. } => {
                     one(Access::Read, address, visit);
                     d[..usize::from(*count)].iter_mut().for_each(|d| one(Access::Write, d, visit));
                 }
+                Op::StMatrix { count, a, address, .. } => {
+                    one(Access::Read, address, visit);
+                    a[..usize::from(*count)].iter_mut().for_each(|a| one(Access::Read, a, visit));
+                }
                 Op::Mma(mma) => mma_registers(mma, visit),
+                Op::Wgmma(wgmma) => wgmma_registers(wgmma, visit),
             }
         }
     };
@@ -185,6 +195,11 @@ access_table! {
     CpAsyncCommit: =>;
     CpAsyncWait: =>;
     CpAsyncWaitAll: =>;
+    MbarrierPending: a => d;
+    MbarrierInitFence: =>;
+    BulkCommit: =>;
+    BulkWait: =>;
+    ProxyFence: =>;
     Shfl: a b c mask => d p;
     Vote: a mask => d;
     Ballot: a mask => d;
@@ -193,6 +208,7 @@ access_table! {
     MatchAll32: a mask => d p;
     MatchAll64: a mask => d p;
     Redux: a mask => d;
+    Elect: mask => d p;
     ActiveMask: => d;
     WarpSync: mask =>;
     Barrier: id count =>;
@@ -201,6 +217,10 @@ access_table! {
     ClusterArrive: =>;
     ClusterWait: =>;
     MovMatrix: a => d;
+    WgmmaFence: =>;
+    WgmmaCommit: =>;
+    WgmmaWait: =>;
+    SetMaxRegisters: =>;
     BranchIndexed: index =>;
     Bra: =>;
     Exit: =>;
@@ -219,6 +239,57 @@ fn copy_registers(copy: &mut CpAsync, visit: &mut impl FnMut(Access, File, &mut 
     }
 }
 
+fn mbarrier_registers(barrier: &mut MbarrierOp, visit: &mut impl FnMut(Access, File, &mut u16)) {
+    one(Access::Read, &mut barrier.place.address, visit);
+    match &mut barrier.action {
+        MbarrierAction::Init { count } => one(Access::Read, count, visit),
+        MbarrierAction::Expect { bytes } | MbarrierAction::Complete { bytes } => {
+            one(Access::Read, bytes, visit);
+        }
+        MbarrierAction::Arrive {
+            state,
+            count,
+            expect,
+            ..
+        } => {
+            one(Access::Read, count, visit);
+            one(Access::Read, expect, visit);
+            one(Access::Write, state, visit);
+        }
+        MbarrierAction::Invalidate | MbarrierAction::AfterCopies { .. } => {}
+    }
+}
+
+fn wait_registers(wait: &mut MbarrierWait, visit: &mut impl FnMut(Access, File, &mut u16)) {
+    one(Access::Read, &mut wait.place.address, visit);
+    match &mut wait.phase {
+        MbarrierPhase::State(state) => one(Access::Read, state, visit),
+        MbarrierPhase::Parity(parity) => one(Access::Read, parity, visit),
+    }
+    one(Access::Write, &mut wait.d, visit);
+}
+
+fn bulk_registers(copy: &mut BulkCopy, visit: &mut impl FnMut(Access, File, &mut u16)) {
+    for end in [&mut copy.to, &mut copy.from] {
+        match end {
+            BulkEnd::Global(address) => one(Access::Read, address, visit),
+            BulkEnd::Shared(place) => one(Access::Read, &mut place.address, visit),
+            BulkEnd::Tensor(tensor) => {
+                one(Access::Read, &mut tensor.map, visit);
+                let coordinates = &mut tensor.start[..usize::from(tensor.rank)];
+                coordinates
+                    .iter_mut()
+                    .for_each(|slot| one(Access::Read, slot, visit));
+            }
+        }
+    }
+    one(Access::Read, &mut copy.bytes, visit);
+    if let Some(place) = &mut copy.mbarrier {
+        one(Access::Read, &mut place.address, visit);
+    }
+    one(Access::Read, &mut copy.multicast, visit);
+}
+
 fn mma_registers(mma: &mut Mma, visit: &mut impl FnMut(Access, File, &mut u16)) {
     let inputs = usize::from(mma.k) / 4;
     let results = if mma.f32_accumulate { 4 } else { 2 };
@@ -233,6 +304,21 @@ fn mma_registers(mma: &mut Mma, visit: &mut impl FnMut(Access, File, &mut u16)) 
     mma.d[..results]
         .iter_mut()
         .for_each(|d| one(Access::Write, d, visit));
+}
+
+/// What must be known at the issue comes first.
+fn wgmma_registers(wgmma: &mut Wgmma, visit: &mut impl FnMut(Access, File, &mut u16)) {
+    one(Access::Read, &mut wgmma.b, visit);
+    one(Access::Read, &mut wgmma.accumulate, visit);
+    match &mut wgmma.a {
+        WgmmaA::Shared(descriptor, _) => one(Access::Read, descriptor, visit),
+        WgmmaA::Registers(a) => a.iter_mut().for_each(|a| one(Access::Read, a, visit)),
+    }
+    let access = match wgmma.accumulate {
+        Some(_) => Access::Update,
+        None => Access::Write,
+    };
+    wgmma.d.iter_mut().for_each(|d| one(access, d, visit));
 }
 
 fn one<R: Registers>(

@@ -10,11 +10,16 @@ use crate::syntax::Operand;
 impl Inst<'_, '_, '_> {
     /// `cp.async` and its groups
     pub fn cp(&mut self) -> Result<(), PtxError> {
-        if !self.take("async") || self.ins.qualifiers.contains(&"bulk") {
-            return Err(self.unsupported("use cp.async without .bulk"));
+        let reduces = self.take("reduce");
+        self.require(&[("async", ())])?;
+        if self.take("bulk") {
+            return self.bulk(reduces);
+        }
+        if reduces {
+            return Err(self.bad("cp.reduce is asynchronous and in bulk"));
         }
         if self.ins.qualifiers.contains(&"mbarrier") {
-            return Err(self.unsupported("use cp.async.commit_group and cp.async.wait_group"));
+            return self.copies_arrive();
         }
         if self.take("commit_group") {
             self.arity(0..=0)?;

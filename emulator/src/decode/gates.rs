@@ -9,6 +9,8 @@ use crate::syntax::{Instruction, ModuleTree};
 struct Gate {
     words: &'static [&'static str],
     target: u32,
+    /// Only this target has it, and only with the suffix `a`.
+    is_arch_specific: bool,
     version: (u32, u32),
 }
 
@@ -16,7 +18,27 @@ const fn gate(words: &'static [&'static str], target: u32, version: (u32, u32)) 
     Gate {
         words,
         target,
+        is_arch_specific: false,
         version,
+    }
+}
+
+/// What sm_90a has and no other target.
+const SM_90A: &[Gate] = &[Gate {
+    words: &[],
+    target: 90,
+    is_arch_specific: true,
+    version: (8, 0),
+}];
+
+impl Gate {
+    fn lets_pass(&self, tree: &ModuleTree) -> bool {
+        let target = if self.is_arch_specific {
+            tree.target == self.target && tree.is_arch_specific
+        } else {
+            tree.target >= self.target
+        };
+        target && tree.version >= self.version
     }
 }
 
@@ -84,6 +106,9 @@ const ATOMIC: &[Gate] = &[
     gate(&["shared::cta"], 30, (7, 8)),
     gate(&["shared::cluster"], 90, (7, 8)),
     gate(&["cluster"], 90, (7, 8)),
+    gate(&["v2"], 90, (8, 1)),
+    gate(&["v4"], 90, (8, 1)),
+    gate(&["v8"], 90, (8, 1)),
 ];
 
 const CONVERT: &[Gate] = &[
@@ -102,6 +127,7 @@ const MMA: &[Gate] = &[
 
 const COPY: &[Gate] = &[
     gate(&[], 80, (7, 0)),
+    gate(&["bulk"], 90, (8, 0)),
     gate(&["shared::cta"], 80, (7, 8)),
     gate(&["L2::cache_hint"], 80, (7, 4)),
     gate(&["L2::128B"], 80, (7, 4)),
@@ -117,6 +143,28 @@ const BARRIER: &[Gate] = &[
 const ADDRESS: &[Gate] = &[
     gate(&["shared::cta"], 30, (7, 8)),
     gate(&["shared::cluster"], 90, (7, 8)),
+];
+
+const MBARRIER: &[Gate] = &[
+    gate(&[], 80, (7, 0)),
+    gate(&["parity"], 80, (7, 1)),
+    gate(&["shared::cta"], 80, (7, 8)),
+    gate(&["shared::cluster"], 90, (8, 0)),
+    gate(&["try_wait"], 90, (7, 8)),
+    gate(&["expect_tx"], 90, (8, 0)),
+    gate(&["complete_tx"], 90, (8, 0)),
+    gate(&["release"], 90, (8, 0)),
+    gate(&["acquire"], 90, (8, 0)),
+    gate(&["arrive", "relaxed"], 90, (8, 6)),
+    gate(&["test_wait", "relaxed"], 90, (8, 6)),
+    gate(&["try_wait", "relaxed"], 90, (8, 6)),
+];
+
+const FENCE: &[Gate] = &[
+    gate(&[], 70, (6, 0)),
+    gate(&["cluster"], 90, (7, 8)),
+    gate(&["proxy", "async"], 90, (8, 0)),
+    gate(&["mbarrier_init"], 90, (8, 0)),
 ];
 
 const LOP3: &[Gate] = &[
@@ -145,7 +193,7 @@ fn gates(opcode: &str) -> &'static [Gate] {
         "cvt" => CONVERT,
         "ld" | "st" => STRONG_ACCESS,
         "atom" | "red" => ATOMIC,
-        "fence" => const { &[gate(&[], 70, (6, 0)), gate(&["cluster"], 90, (7, 8))] },
+        "fence" => FENCE,
         "lop3" => LOP3,
         "dp4a" | "dp2a" => const { &[gate(&[], 61, (5, 0))] },
         "bmsk" | "szext" => const { &[gate(&[], 70, (7, 6))] },
@@ -159,8 +207,13 @@ fn gates(opcode: &str) -> &'static [Gate] {
         "mapa" | "getctarank" | "griddepcontrol" => const { &[gate(&[], 90, (7, 8))] },
         "ldmatrix" => const { &[gate(&[], 75, (6, 5)), gate(&["shared::cta"], 75, (7, 8))] },
         "movmatrix" => const { &[gate(&[], 75, (7, 8))] },
+        "stmatrix" => const { &[gate(&[], 90, (7, 8))] },
         "mma" => MMA,
+        "wgmma" | "setmaxnreg" => SM_90A,
+        "elect" => const { &[gate(&[], 90, (8, 0))] },
         "cp" => COPY,
+        "mbarrier" => MBARRIER,
+        "prefetch" => const { &[gate(&["tensormap"], 90, (8, 0))] },
         "createpolicy" | "discard" | "applypriority" => const { &[gate(&[], 80, (7, 4))] },
         _ => &[],
     }
@@ -170,7 +223,7 @@ fn gates(opcode: &str) -> &'static [Gate] {
 pub(super) fn check(ins: &Instruction, tree: &ModuleTree) -> Result<(), PtxError> {
     for gate in gates(ins.opcode) {
         let applies = gate.words.iter().all(|word| ins.qualifiers.contains(word));
-        if !applies || (tree.target >= gate.target && tree.version >= gate.version) {
+        if !applies || gate.lets_pass(tree) {
             continue;
         }
         let what = [&[ins.opcode], gate.words].concat().join(".");
@@ -182,20 +235,21 @@ pub(super) fn check(ins: &Instruction, tree: &ModuleTree) -> Result<(), PtxError
 /// Refuses what clusters have brought, a directive or special register, for a module that is too old for them.
 pub(super) fn check_clusters(line: u32, what: &str, tree: &ModuleTree) -> Result<(), PtxError> {
     let gate = gate(&[], 90, (7, 8));
-    if tree.target >= gate.target && tree.version >= gate.version {
+    if gate.lets_pass(tree) {
         return Ok(());
     }
     Err(too_old(line, what.to_string(), &gate, tree))
 }
 
 fn too_old(line: u32, what: String, gate: &Gate, tree: &ModuleTree) -> PtxError {
-    let name = |target: u32, (major, minor): (u32, u32)| {
-        format!(".target sm_{target} and .version {major}.{minor}")
+    let name = |target: u32, is_arch_specific: bool, (major, minor): (u32, u32)| {
+        let suffix = if is_arch_specific { "a" } else { "" };
+        format!(".target sm_{target}{suffix} and .version {major}.{minor}")
     };
     let kind = PtxErrorKind::Target {
         what,
-        needs: name(gate.target, gate.version),
-        declared: name(tree.target, tree.version),
+        needs: name(gate.target, gate.is_arch_specific, gate.version),
+        declared: name(tree.target, tree.is_arch_specific, tree.version),
     };
     PtxError::new(line, kind)
 }

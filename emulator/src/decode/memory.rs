@@ -297,7 +297,12 @@ impl<'a> Inst<'_, '_, 'a> {
     }
 
     /// The combinations of operation and type that the ISA has.
-    fn atomic_type(&self, op: AtomicOp, ty: Ty, noftz: bool) -> Result<AtomicType, PtxError> {
+    pub(super) fn atomic_type(
+        &self,
+        op: AtomicOp,
+        ty: Ty,
+        noftz: bool,
+    ) -> Result<AtomicType, PtxError> {
         use AtomicOp::{Add, And, Cas, Dec, Exch, Inc, Max, Min, Or, Xor};
         let is_half = matches!(ty, Ty::F16 | Ty::F16x2 | Ty::Bf16 | Ty::Bf16x2);
         if noftz != is_half {
@@ -326,8 +331,12 @@ impl<'a> Inst<'_, '_, 'a> {
         self.arity(0..=0)?;
         let scope = if self.ins.opcode == "membar" {
             self.require(&[("cta", Scope::Cta), ("gl", Scope::Gpu), ("sys", Scope::Sys)])?
-        } else if self.take("proxy") || self.take("mbarrier_init") {
-            return Err(self.unsupported("there is one proxy here; drop the fence"));
+        } else if self.take("proxy") {
+            return self.proxy_fence();
+        } else if self.take("mbarrier_init") {
+            self.require(&[("release", ())])?;
+            self.require(&[("cluster", ())])?;
+            return self.emit(Op::MbarrierInitFence);
         } else {
             self.choose(&[("sc", ()), ("acq_rel", ())]);
             self.require(SCOPES)?
@@ -339,15 +348,26 @@ impl<'a> Inst<'_, '_, 'a> {
         })
     }
 
+    /// `fence.proxy.async[.space]`. The fence of one space is taken for one of all.
+    fn proxy_fence(&mut self) -> Result<(), PtxError> {
+        if !self.take("async") {
+            let way_out =
+                "the proxies of this emulator are generic and async; maps come from the host";
+            return Err(self.unsupported(way_out));
+        }
+        self.choose(&[("global", ()), ("shared::cta", ()), ("shared::cluster", ())]);
+        self.emit(Op::ProxyFence)
+    }
+
     /// `prefetch`, `prefetchu`, `applypriority`, `discard`: the address is checked for its form and not used.
     pub fn cache_control(&mut self) -> Result<(), PtxError> {
         self.arity(1..=2)?;
-        if self.take("tensormap") {
-            return Err(self.unsupported("tensor maps are not known here"));
-        }
+        let is_map = self.take("tensormap");
         let space = self.space().unwrap_or(Space::Generic);
         self.take_cache_hints();
-        self.choose(&[("L1", ()), ("L2", ())]);
+        if !is_map {
+            self.choose(&[("L1", ()), ("L2", ())]);
+        }
         self.address(0, space)?;
         if self.ins.operands.len() > 1 {
             self.constant(1)?;

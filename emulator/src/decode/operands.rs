@@ -7,7 +7,7 @@ use super::special;
 use super::symbols::Symbol;
 use super::types::Ty;
 use crate::error::{PtxError, PtxErrorKind};
-use crate::ir::{Address, AddressBase, Op, Pred, PredLogic, R32, R64, SharedPlace, Space};
+use crate::ir::{Address, AddressBase, Op, Pred, PredLogic, R32, R64, SharedOrigin, Space};
 use crate::syntax::{self, Operand};
 
 impl<'t, 'a> Inst<'_, 't, 'a> {
@@ -127,10 +127,10 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                 return Err(self.bad(format!("the address of {name} has 64 bits")));
             }
             Symbol::Global(index) => return Ok(Value::Global(index, offset)),
-            Symbol::DynamicShared => return Ok(Value::Shared(SharedPlace::Dynamic, offset)),
+            Symbol::DynamicShared => return Ok(Value::Shared(SharedOrigin::Dynamic, offset)),
             Symbol::Shared(start) => {
                 let offset = i64::from(start).wrapping_add(offset);
-                return Ok(Value::Shared(SharedPlace::Start, offset));
+                return Ok(Value::Shared(SharedOrigin::Start, offset));
             }
             Symbol::CallParam(_) => {
                 return Err(
@@ -262,8 +262,18 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
             return Err(self.bad(format!("operand {} must be an address in brackets", i + 1)));
         };
         if !coordinates.is_empty() {
-            return Err(self.unsupported("tensor addresses are not known here"));
+            return Err(self.bad("coordinates are for tensor copies"));
         }
+        self.address_of(base, offset, space)
+    }
+
+    /// An address operand, taken apart.
+    pub fn address_of(
+        &mut self,
+        base: syntax::AddressBase<'a>,
+        offset: i64,
+        space: Space,
+    ) -> Result<(Space, Address), PtxError> {
         let name = match base {
             syntax::AddressBase::Absolute => return self.absolute(space, offset),
             syntax::AddressBase::Name(name) => name,

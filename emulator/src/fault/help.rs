@@ -43,6 +43,7 @@ impl FaultKind {
             | F::NoSuchRank { .. }
             | F::PeerExited { .. }
             | F::PeerNotStarted { .. }
+            | F::MatrixDescriptor { .. }
             | F::CopySize { .. } => Sanitizer::Memcheck,
             F::Uninitialised {
                 origin: Origin::Shuffle { .. },
@@ -53,7 +54,10 @@ impl FaultKind {
             | F::NonCoherentWrite(_)
             | F::AsyncReadEarly { .. }
             | F::AsyncOverlap { .. }
-            | F::CopySourceModified { .. } => Sanitizer::Racecheck,
+            | F::CopySourceModified { .. }
+            | F::ProductRegister { .. }
+            | F::ProductFence { .. }
+            | F::OperandOverwritten { .. } => Sanitizer::Racecheck,
             F::NonUniformBranch
             | F::NonUniformOperand { .. }
             | F::AlignedDivergent { .. }
@@ -71,7 +75,14 @@ impl FaultKind {
             | F::ClusterArriveTwice { .. }
             | F::ClusterWaitFirst
             | F::CopiesPending { .. }
+            | F::PartialWarpgroup { .. }
+            | F::WarpgroupDivergent { .. }
+            | F::WarpgroupOperand { .. }
+            | F::ProductsPending { .. }
             | F::InstructionLimit { .. } => Sanitizer::Synccheck,
+            F::Mbarrier { rule, .. } => rule.sanitizer(),
+            F::Bulk(rule) => rule.sanitizer(),
+            F::Proxy(_) => Sanitizer::Racecheck,
             F::Launch(_) | F::DivisionByZero | F::NotExecuted | F::Trap | F::BranchRange { .. } => {
                 return None;
             }
@@ -124,6 +135,29 @@ impl FaultKind {
             F::Uninitialised { origin, .. } => uninitialised(origin),
             F::Race(conflict) => race(conflict),
             F::NonCoherentWrite(_) => "read without .nc, or write in another launch",
+            F::Mbarrier { rule, .. } => rule.help(),
+            F::Bulk(rule) => rule.help(),
+            F::Proxy(_) => "fence.proxy.async in the thread that wrote, before it synchronises",
+            F::ProductRegister { .. } => {
+                "wgmma.wait_group first: until then the registers are in use"
+            }
+            F::ProductFence { .. } => {
+                "put a wgmma.fence before it, behind what reads or writes these registers"
+            }
+            F::OperandOverwritten { .. } => {
+                "write after the wgmma.wait_group of all four warps, and a barrier behind it"
+            }
+            F::MatrixDescriptor { .. } => {
+                "build it of start, leading and stride offsets / 16 and the swizzle, zeros elsewhere"
+            }
+            F::PartialWarpgroup { .. } => "launch a multiple of 128 threads",
+            F::WarpgroupDivergent { .. } => {
+                "branch on what is equal in the four warps, and let none of them exit earlier"
+            }
+            F::WarpgroupOperand { .. } => {
+                "compute it from what is equal in the four warps: thread index / 128"
+            }
+            F::ProductsPending { .. } => "wgmma.wait_group 0 before the warp ends",
             F::InstructionLimit { .. } => "look for a loop whose condition never changes",
         }
     }

@@ -49,6 +49,14 @@ pub enum AccessKind {
     CopyRead,
     /// The write of a `cp.async`.
     CopyWrite,
+    /// The read of a bulk or tensor copy.
+    BulkRead,
+    /// The write of a bulk or tensor copy.
+    BulkWrite,
+    /// The read of a matrix operand by `wgmma`.
+    MatrixRead,
+    /// An operation on an mbarrier.
+    Mbarrier,
 }
 
 /// Where a value that nobody has written comes from.
@@ -97,6 +105,10 @@ impl fmt::Display for AccessKind {
             AccessKind::Atomic => "atomic",
             AccessKind::CopyRead => "cp.async read",
             AccessKind::CopyWrite => "cp.async write",
+            AccessKind::BulkRead => "bulk copy read",
+            AccessKind::BulkWrite => "bulk copy write",
+            AccessKind::MatrixRead => "wgmma read",
+            AccessKind::Mbarrier => "mbarrier operation",
         })
     }
 }

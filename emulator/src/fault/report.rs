@@ -26,7 +26,10 @@ impl fmt::Display for Report<'_> {
             writeln!(f, "  {detail}")?;
         }
         match &fault.kind {
-            FaultKind::Launch(_) | FaultKind::Race(_) | FaultKind::NonCoherentWrite(_) => {
+            FaultKind::Launch(_)
+            | FaultKind::Race(_)
+            | FaultKind::NonCoherentWrite(_)
+            | FaultKind::Proxy(_) => {
                 writeln!(f, "  kernel {}", fault.entry)?;
             }
             _ => writeln!(f, "  kernel {}", fault.place())?,
@@ -47,7 +50,9 @@ fn rule(kind: &FaultKind) -> String {
         FaultKind::InstructionLimit { limit, .. } => {
             format!("a block has executed {limit} warp instructions without ending")
         }
-        FaultKind::Race(conflict) | FaultKind::NonCoherentWrite(conflict) => conflict.rule(),
+        FaultKind::Race(conflict)
+        | FaultKind::NonCoherentWrite(conflict)
+        | FaultKind::Proxy(conflict) => conflict.rule(),
         kind => kind.to_string(),
     }
 }
@@ -61,7 +66,9 @@ fn details(kind: &FaultKind) -> Vec<String> {
         FaultKind::Deadlock { standing } | FaultKind::InstructionLimit { standing, .. } => {
             standing.sentences().collect()
         }
-        FaultKind::Race(conflict) | FaultKind::NonCoherentWrite(conflict) => {
+        FaultKind::Race(conflict)
+        | FaultKind::NonCoherentWrite(conflict)
+        | FaultKind::Proxy(conflict) => {
             vec![
                 format!("(1) {}", conflict.first),
                 format!("(2) {}", conflict.second),
@@ -70,6 +77,7 @@ fn details(kind: &FaultKind) -> Vec<String> {
         FaultKind::AsyncReadEarly { copy, .. } | FaultKind::AsyncOverlap { copy, .. } => {
             copy.iter().map(ToString::to_string).collect()
         }
+        FaultKind::Bulk(rule) => rule.copy().iter().map(ToString::to_string).collect(),
         _ => Vec::new(),
     }
 }

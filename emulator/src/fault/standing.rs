@@ -27,6 +27,8 @@ pub struct BlockStanding {
     pub warps: Vec<WarpStanding>,
     /// The barriers that somebody has arrived at.
     pub barriers: Vec<BarrierStanding>,
+    /// The mbarriers whose phase has begun, or that somebody waits for.
+    pub mbarriers: Vec<MbarrierStanding>,
     /// Warps that have not arrived at the barrier of the cluster in this phase.
     pub cluster_awaits: Vec<u32>,
 }
@@ -60,6 +62,32 @@ pub struct BarrierStanding {
     pub arrived: Vec<u32>,
     /// Threads that it waits for, those of `arrived` included.
     pub threads: u32,
+}
+
+/// How far one mbarrier has got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MbarrierStanding {
+    /// Shared address of its first byte.
+    pub address: u32,
+    /// Number of its running phase.
+    pub phase: u64,
+    /// Arrivals that have not come, of so many.
+    pub pending: u32,
+    /// Arrivals of a phase.
+    pub expected: u32,
+    /// Transaction bytes that have not come; negative when more came than were announced.
+    pub bytes: i64,
+    /// Warps that wait for it, each with the phase or parity that it waits for.
+    pub waiting: Vec<(u32, AwaitedPhase)>,
+}
+
+/// How a thread names the phase that it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AwaitedPhase {
+    /// By its number, from a token.
+    Number(u64),
+    /// By the parity of its number.
+    Parity(u32),
 }
 
 impl Standing {
@@ -105,7 +133,8 @@ impl BlockStanding {
             |a: &WarpStanding, b: &WarpStanding| (a.awaits, &a.places) == (b.awaits, &b.places);
         let warps = self.warps.chunk_by(same).map(warps_sentence);
         let barriers = self.barriers.iter().map(BarrierStanding::to_string);
-        warps.chain(barriers)
+        let mbarriers = self.mbarriers.iter().map(MbarrierStanding::to_string);
+        warps.chain(barriers).chain(mbarriers)
     }
 }
 
@@ -149,6 +178,40 @@ impl Display for BarrierStanding {
             "barrier {id} has {threads} of {awaited} threads, from {warps} {}",
             arrived.join(", ")
         )
+    }
+}
+
+impl Display for MbarrierStanding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            address,
+            phase,
+            pending,
+            expected,
+            bytes,
+            ..
+        } = self;
+        write!(
+            f,
+            "mbarrier at shared address {address:#x}, phase {phase}, lacks {pending} of {expected} arrivals"
+        )?;
+        match bytes {
+            0 => {}
+            1.. => write!(f, " and {bytes} transaction bytes")?,
+            _ => write!(f, " and has {} transaction bytes too many", -bytes)?,
+        }
+        for same in self.waiting.chunk_by(|a, b| a.1 == b.1) {
+            let warps: Vec<String> = same.iter().map(|(warp, _)| warp.to_string()).collect();
+            let who = match &warps[..] {
+                [warp] => format!("warp {warp} waits"),
+                warps => format!("warps {} wait", warps.join(", ")),
+            };
+            match same[0].1 {
+                AwaitedPhase::Number(phase) => write!(f, ", {who} for phase {phase}")?,
+                AwaitedPhase::Parity(parity) => write!(f, ", {who} for parity {parity}")?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! A decoded kernel: its program and everything a launch needs to know about it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Instruction, Location, Pred, R32, R64, SharedModel, SourceLine};
@@ -38,6 +39,23 @@ pub struct Kernel {
     pub(crate) block_shape: BlockShape,
     /// What the entry says of its clusters.
     pub(crate) cluster: ClusterBounds,
+    /// What instructions do to registers of products ([`Op::Wgmma`](super::Op::Wgmma)), for those
+    /// with [`Instruction::touches_products`].
+    pub(crate) touches: HashMap<u32, Touches>,
+    /// Registers that [`Touches::marks`] counts.
+    pub(crate) product_marks: u16,
+}
+
+/// What an instruction does to registers that may belong to a product in flight.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touches {
+    /// Slots that it reads and that may hold a result in flight.
+    pub reads: Vec<R32>,
+    /// Slots that it writes and that may hold a result or an input in flight.
+    pub writes: Vec<R32>,
+    /// Registers that it uses, numbered, in a kernel that may lack a `wgmma.fence`: of a product those
+    /// of D, then those of A.
+    pub marks: Vec<u16>,
 }
 
 /// Number of slots per register file.
@@ -172,16 +190,16 @@ pub enum Preload {
     /// A special register that is a predicate.
     SpecialPred(Pred, Special),
     /// Address of a byte of the block's shared memory.
-    Shared32(R32, SharedPlace, i64),
+    Shared32(R32, SharedOrigin, i64),
     /// The same in 64 bits.
-    Shared64(R64, SharedPlace, i64),
+    Shared64(R64, SharedOrigin, i64),
     /// Address of a `.global` variable plus bytes: slot, variable, offset.
     Global(R64, u32, i64),
 }
 
 /// What an offset in shared memory is counted from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SharedPlace {
+pub enum SharedOrigin {
     /// Offset 0.
     Start,
     /// The `.extern .shared` array.

@@ -2,10 +2,10 @@
 
 use super::{
     Address, AtomicOp, AtomicType, Binary16, Binary32, Binary64, BinaryF32, BinaryF64, BinaryHalf,
-    Consistency, ConvertMode, Count64, CpAsync, FloatClass, FloatCmp, FloatMode, HalfKind,
-    HalfMode, IntCmp, MemoryType, Mma, Number, Pred, PredLogic, PrmtMode, R32, R64, ReduxOp, Scope,
-    ShflMode, Shift64, Space, Ternary16, Ternary32, Ternary64, Unary16, Unary32, Unary64, UnaryF32,
-    UnaryF64, UnaryHalf, VoteMode, Width,
+    BulkCopy, Consistency, ConvertMode, Count64, CpAsync, FloatClass, FloatCmp, FloatMode,
+    HalfKind, HalfMode, IntCmp, MbarrierOp, MbarrierWait, MemoryType, Mma, Number, Pred, PredLogic,
+    PrmtMode, R32, R64, ReduxOp, Scope, ShflMode, Shift64, Space, Ternary16, Ternary32, Ternary64,
+    Unary16, Unary32, Unary64, UnaryF32, UnaryF64, UnaryHalf, VoteMode, Wgmma, Width,
 };
 
 /// One operation. Field order is PTX operand order: destination first.
@@ -407,6 +407,28 @@ pub enum Op {
     /// `cp.async.wait_all`: committed or not.
     CpAsyncWaitAll,
 
+    // ---- mbarriers (mbarriers.rs) ----
+    /// Everything that does not wait, and `cp.async.mbarrier.arrive`.
+    Mbarrier(Box<MbarrierOp>),
+    /// `mbarrier.test_wait`, `.try_wait`.
+    MbarrierWait(Box<MbarrierWait>),
+    /// `mbarrier.pending_count`.
+    MbarrierPending { d: R32, a: R64 },
+    /// `fence.mbarrier_init`.
+    MbarrierInitFence,
+
+    // ---- bulk and tensor copies (bulk.rs) ----
+    /// A copy or reduction.
+    BulkCopy(Box<BulkCopy>),
+    /// `cp.async.bulk.commit_group`.
+    BulkCommit,
+    /// `cp.async.bulk.wait_group[.read]`: at most the `pending` youngest groups may be unfinished, or
+    /// may still read their sources.
+    BulkWait { pending: u32, read: bool },
+    /// `fence.proxy.async`: what generic accesses did before is visible to asynchronous ones, and the
+    /// reverse.
+    ProxyFence,
+
     // ---- warp-wide (warp_ops.rs) ----
     /// `shfl.sync`; `p` is true where the source lane is in range.
     Shfl {
@@ -442,6 +464,8 @@ pub enum Op {
         a: R32,
         mask: R32,
     },
+    /// `elect.sync`: `p` is true in one lane of the mask, whose number goes to `d` of all.
+    Elect { d: R32, p: Pred, mask: R32 },
     /// `activemask`.
     ActiveMask { d: R32 },
     /// `bar.warp.sync`.
@@ -489,10 +513,30 @@ pub enum Op {
         d: [R32; 4],
         address: Address,
     },
+    /// `stmatrix.m8n8` of 1, 2 or 4 matrices; the inverse of [`Op::LdMatrix`].
+    StMatrix {
+        count: u8,
+        transpose: bool,
+        space: Space,
+        a: [R32; 4],
+        address: Address,
+    },
     /// `movmatrix.m8n8.trans.b16`.
     MovMatrix { d: R32, a: R32 },
     /// `mma.sync`.
     Mma(Box<Mma>),
+
+    // ---- warpgroup products (wgmma.rs) ----
+    /// `wgmma.mma_async`.
+    Wgmma(Box<Wgmma>),
+    /// `wgmma.fence`.
+    WgmmaFence,
+    /// `wgmma.commit_group`.
+    WgmmaCommit,
+    /// `wgmma.wait_group n`: at most the `pending` youngest groups may be unfinished.
+    WgmmaWait { pending: u32 },
+    /// `setmaxnreg`: registers per thread from now on (register_pool.rs).
+    SetMaxRegisters { increase: bool, registers: u16 },
 
     // ---- control flow (control_flow.rs) ----
     /// Jump; lanes that the guard excludes fall through. `uniform` promises that all active lanes

@@ -1,14 +1,16 @@
 //! One block of a cluster: all that its own warps share, and what warps of its peers can reach.
 
 use crate::fault::{AccessKind, Awaited, BlockStanding, Party, WarpStanding};
-use crate::ir::Kernel;
+use crate::ir::{Kernel, SharedModel};
 
 use super::cluster_barrier::ClusterArrivals;
+use super::mbarriers::Mbarriers;
 use super::plan::Fill;
 use super::registers::lanes_of;
 use super::shared::SharedMemory;
 use super::sync::Barriers;
 use super::warp::{Place, Warp};
+use super::warpgroup::Warpgroups;
 
 /// Everything of a block but its warps.
 pub(crate) struct Block {
@@ -17,6 +19,10 @@ pub(crate) struct Block {
     pub shared: SharedMemory,
     pub barriers: Barriers,
     pub cluster: ClusterArrivals,
+    pub warpgroups: Warpgroups,
+    pub mbarriers: Mbarriers,
+    /// Warps that sleep until an mbarrier of the block completes a phase.
+    pub asleep: u32,
     /// Warps that have not exited.
     pub live: u32,
     /// Those of them that can run.
@@ -28,13 +34,17 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// A block of `num_warps` warps with shared memory at an address; [`Self::start`] makes it ready.
-    pub fn new(num_warps: u32, shared_base: u32, shared_bytes: u32) -> Self {
+    /// The block of a rank, of `num_warps` warps, whose shared memory ends at an offset; [`Self::start`] makes it
+    /// ready.
+    pub fn new(num_warps: u32, model: SharedModel, rank: u32, shared_end: u32) -> Self {
         Self {
             index: [0; 3],
-            shared: SharedMemory::new(shared_base, shared_bytes as usize),
+            shared: SharedMemory::new((model.base(rank), model.first()), shared_end as usize),
             barriers: Barriers::new(num_warps),
             cluster: ClusterArrivals::default(),
+            warpgroups: Warpgroups::new(num_warps),
+            mbarriers: Mbarriers::default(),
+            asleep: 0,
             live: 0,
             ready: 0,
             started: false,
@@ -46,8 +56,11 @@ impl Block {
     pub fn start(&mut self, place: &Place, fill: Fill) {
         self.index = place.block_index;
         self.shared.reset(fill);
+        self.warpgroups.reset();
         self.barriers.reset();
         self.cluster = ClusterArrivals::default();
+        self.mbarriers.clear();
+        self.asleep = 0;
         self.live = u32::MAX >> (32 - place.num_warps);
         self.ready = self.live;
         self.started = false;
@@ -68,6 +81,7 @@ impl Block {
             cluster_awaits: lanes_of(self.cluster.awaited(self.live))
                 .map(|warp| warp as u32)
                 .collect(),
+            mbarriers: Vec::new(),
         }
     }
 

@@ -7,9 +7,11 @@ use super::chance::Chance;
 use super::cluster_barrier;
 use super::context::Context;
 use super::launch::Options;
+use super::registers::lanes_of;
 use super::step::{Processor, Stop};
 use super::sync;
 use super::warp::{Place, Warp};
+use super::{bulk, mbarrier_wait};
 
 /// A fault, the block and the warp that committed it.
 pub(crate) struct WarpTrouble {
@@ -64,6 +66,8 @@ impl<'a> Cluster<'a> {
                 warp.start(context.kernel, &place, &plan, globals);
             }
         }
+        context.flights.clear();
+        context.woken = 0;
         if let Some(observers) = &mut context.observers {
             observers.cluster_start(number);
         }
@@ -78,13 +82,41 @@ impl<'a> Cluster<'a> {
                 ready |= u32::from(block.ready != 0) << rank;
             }
             if live == 0 {
-                return Ok(());
+                return self.finish_copies();
+            }
+            if self.context.flights.any_moving() && self.move_copies(ready == 0)? {
+                continue;
             }
             if ready == 0 {
                 return Err(self.deadlock(live.trailing_zeros()));
             }
             self.context.rank = self.context.chance.next_block(ready);
             self.turn(limit)?;
+        }
+    }
+
+    /// Bulk copies move, as the plan says; `idle` when no warp can run. True when that may have let one run.
+    fn move_copies(&mut self, idle: bool) -> Result<bool, WarpTrouble> {
+        let moved = bulk::step(&mut self.context, idle);
+        self.wake();
+        moved.map_err(|(issuer, trouble)| self.located(issuer.rank, issuer.warp, trouble))
+    }
+
+    /// What is under way when the last thread has exited.
+    fn finish_copies(&mut self) -> Result<(), WarpTrouble> {
+        let finished = bulk::finish_all(&mut self.context);
+        finished.map_err(|(issuer, trouble)| self.located(issuer.rank, issuer.warp, trouble))
+    }
+
+    /// Lets lanes look again that sleep at mbarriers of blocks where one has completed a phase.
+    fn wake(&mut self) {
+        let ranks = std::mem::take(&mut self.context.woken);
+        for rank in lanes_of(ranks) {
+            let block = &mut self.context.blocks[rank];
+            block.ready |= std::mem::take(&mut block.asleep);
+            for warp in &mut self.warps[rank] {
+                mbarrier_wait::wake(warp, self.context.kernel);
+            }
         }
     }
 
@@ -108,8 +140,11 @@ impl<'a> Cluster<'a> {
         context.block_mut().instructions += instructions;
         context.chance.ran(rank, index, instructions);
         let is_used_up = instructions >= u64::from(turn);
-        stop.and_then(|stop| self.stopped(stop, index, is_used_up.then_some(turn)))
-            .map_err(|trouble| self.located(rank, index, trouble))
+        let done = stop.and_then(|stop| self.stopped(stop, index, is_used_up.then_some(turn)));
+        if self.context.woken != 0 {
+            self.wake();
+        }
+        done.map_err(|trouble| self.located(rank, index, trouble))
     }
 
     /// Warp `index` of the running block has given way; `turn` is the length of its turn, if it has used it up.
@@ -128,6 +163,12 @@ impl<'a> Cluster<'a> {
                 cluster_barrier::step(context, &mut self.warps, index as usize)
             }
             Stop::Barrier => sync::arrive(context, warps, index as usize),
+            Stop::Asleep => {
+                let block = context.block_mut();
+                block.ready &= !(1 << index);
+                block.asleep |= 1 << index;
+                Ok(())
+            }
             Stop::Exited => {
                 sync::exited(context, warps, index);
                 cluster_barrier::complete(context, &mut self.warps);
@@ -147,6 +188,7 @@ impl<'a> Cluster<'a> {
                 .copy_to(*address, warps, self.context.kernel)
                 .map(Box::new);
         }
+        bulk::explain(&self.context, rank, &mut trouble.kind);
         WarpTrouble {
             block: block.index,
             warp,
@@ -182,8 +224,12 @@ impl<'a> Cluster<'a> {
 
     fn standing(&self) -> Box<Standing> {
         let kernel = self.context.kernel;
-        let blocks = self.context.blocks.iter().zip(&self.warps);
-        let blocks = blocks.map(|(block, warps)| block.standing(warps, kernel));
+        let blocks = self.context.blocks.iter().zip(&self.warps).enumerate();
+        let blocks = blocks.map(|(rank, (block, warps))| {
+            let mut standing = block.standing(warps, kernel);
+            standing.mbarriers = mbarrier_wait::standing(&self.context, rank as u32, warps);
+            standing
+        });
         Box::new(Standing {
             blocks: blocks.collect(),
         })

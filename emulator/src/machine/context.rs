@@ -6,17 +6,19 @@ use crate::observe::{Observers, Sanitizers};
 
 use super::address::GlobalView;
 use super::block::Block;
+use super::bulk::Flights;
 use super::chance::Chance;
 use super::plan::Turns;
 
-/// How `mma` adds up its products.
+/// How `mma` and `wgmma` add up their products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MmaNumerics {
     /// Products and sums in f32, k ascending.
     #[default]
     F32,
     /// As an Ampere tensor core is understood to do it: eight products and the accumulator aligned
-    /// to the largest exponent, truncated to 24 fractional bits, summed exactly, truncated to f32.
+    /// to the largest exponent, truncated to 24 fractional bits, summed exactly, truncated to f32. For
+    /// `wgmma` as a Hopper one is: all sixteen products, 25 fractional bits.
     Hardware,
 }
 
@@ -29,6 +31,10 @@ pub(crate) struct Context<'a> {
     pub blocks: Vec<Block>,
     /// Rank of the block whose warp is running.
     pub rank: u32,
+    /// Bulk copies on their way.
+    pub flights: Flights,
+    /// Blocks, by rank, that have an mbarrier which has completed a phase since their sleeping warps were woken.
+    pub woken: u32,
     pub numerics: MmaNumerics,
     pub chance: Chance,
     /// What the machine itself checks beyond what it always does.
@@ -65,6 +71,21 @@ impl Context<'_> {
     pub fn synchronised(&mut self) {
         if self.chance.plan.turns == Turns::Synchronisation {
             self.turn_end = self.warp_instructions;
+        }
+    }
+
+    /// The running warp lets others catch up, if the plan leaves its turns alone.
+    pub fn gives_way(&mut self) {
+        if self.chance.plan.turns == Turns::Unbroken {
+            self.turn_end = self.warp_instructions;
+        }
+    }
+
+    /// An mbarrier of the block of this rank has completed a phase.
+    pub fn flipped(&mut self, rank: u32, offset: u32) {
+        self.woken |= 1 << rank;
+        if let Some(observers) = &mut self.observers {
+            observers.flipped(rank, offset);
         }
     }
 

@@ -4,12 +4,13 @@
 use crate::fault::{FaultKind, Outcome, lane_fault, warp_fault};
 use crate::ir::{Op, R32};
 
-use super::async_copy;
 use super::context::Context;
 use super::reconverge::{Meet, is_barrier, meet, told};
 use super::registers::Mask;
 use super::warp::{Group, Warp};
 use super::warp_ops::{meeting, shuffle_whole};
+use super::warpgroup::Event;
+use super::{async_copy, bulk, mbarrier_wait, wgmma};
 
 /// What becomes of the running group.
 pub(crate) enum Flow {
@@ -28,9 +29,27 @@ pub(crate) enum Flow {
 pub(crate) fn waits(op: &Op, lanes: u32) -> bool {
     match op {
         op if is_barrier(op) => true,
-        Op::LdMatrix { .. } | Op::MovMatrix { .. } | Op::Mma(_) => lanes != u32::MAX,
+        _ if needs_whole_warp(op) => lanes != u32::MAX,
+        Op::MbarrierWait(wait) => wait.sleeps,
         _ => meeting(op).is_some(),
     }
+}
+
+/// True for instructions that all 32 lanes of a warp must execute at one program counter, and that
+/// need no more than that.
+pub(crate) fn needs_whole_warp(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::LdMatrix { .. }
+            | Op::StMatrix { .. }
+            | Op::MovMatrix { .. }
+            | Op::Mma(_)
+            | Op::Wgmma(_)
+            | Op::WgmmaFence
+            | Op::WgmmaCommit
+            | Op::WgmmaWait { .. }
+            | Op::SetMaxRegisters { .. }
+    )
 }
 
 /// Executes `op` for the lanes of `mask` if it is one that moves or holds lanes.
@@ -64,6 +83,14 @@ pub(crate) fn control(
             async_copy::issue(warp, context, (group.pc, mask), copy)?;
             Ok(Flow::Next)
         }
+        Op::BulkCopy(ref copy) => {
+            bulk::issue(warp, context, (group.pc, mask), copy)?;
+            Ok(Flow::Next)
+        }
+        Op::MbarrierWait(ref wait) => {
+            let executed = mbarrier_wait::wait(warp, context, (group.pc, mask), wait)?;
+            Ok(split(warp, group, mask, executed))
+        }
         Op::Shfl {
             mode,
             d,
@@ -87,13 +114,19 @@ pub(crate) fn control(
         | Op::MatchAll32 { .. }
         | Op::MatchAll64 { .. }
         | Op::Redux { .. }
+        | Op::Elect { .. }
         | Op::WarpSync { .. } => rendezvous(warp, context, group, mask, op),
-        Op::LdMatrix { .. } | Op::MovMatrix { .. } | Op::Mma(_) => {
+        Op::LdMatrix { .. } | Op::StMatrix { .. } | Op::MovMatrix { .. } | Op::Mma(_) => {
             if mask.lanes == u32::MAX {
                 return Ok(Flow::Compute);
             }
             matrix_needs_others(warp, group, mask)
         }
+        Op::Wgmma(_)
+        | Op::WgmmaFence
+        | Op::WgmmaCommit
+        | Op::WgmmaWait { .. }
+        | Op::SetMaxRegisters { .. } => warpgroup(warp, context, group, mask, op),
         // All live lanes, or those that got here, wait; the scheduler counts the arrival.
         Op::Barrier { .. }
         | Op::BarrierPopc { .. }
@@ -120,7 +153,13 @@ pub(crate) fn leave(warp: &mut Warp, context: &mut Context, mask: Mask) -> Outco
         warp.copies.check_none(context.kernel, mask)?;
     }
     async_copy::wait_all(warp, context, mask);
+    if context.flights.iter().next().is_some() {
+        bulk::check_exit(warp, context, mask)?;
+    }
     warp.live &= !mask.lanes;
+    if warp.live == 0 {
+        wgmma::exit(warp, context)?;
+    }
     Ok(())
 }
 
@@ -140,6 +179,43 @@ fn wait(warp: &mut Warp, group: &Group, mask: Mask) -> Flow {
         });
     }
     Flow::Gone
+}
+
+/// Of the lanes of the mask, those of `executed` go on with the others of the group, the rest stays and sleeps.
+fn split(warp: &mut Warp, group: &Group, mask: Mask, executed: u32) -> Flow {
+    let asleep = mask.lanes & !executed;
+    if asleep == 0 {
+        return Flow::Next;
+    }
+    let mask = Mask {
+        lanes: asleep,
+        whole: false,
+    };
+    wait(warp, group, mask)
+}
+
+/// What a warp does together with the others of its warpgroup, up to arithmetic.
+#[inline(never)]
+fn warpgroup(
+    warp: &mut Warp,
+    context: &mut Context,
+    group: &Group,
+    mask: Mask,
+    op: &Op,
+) -> Outcome<Flow> {
+    if mask.lanes != u32::MAX {
+        return matrix_needs_others(warp, group, mask);
+    }
+    match *op {
+        Op::Wgmma(ref op) => wgmma::issue(warp, context, group.pc, op)?,
+        Op::WgmmaFence => wgmma::fence(warp, context, group.pc)?,
+        Op::WgmmaCommit => wgmma::commit(warp, context, group.pc)?,
+        Op::WgmmaWait { .. } => {
+            context.log(warp.index, Event::at(group.pc))?;
+        }
+        _ => {}
+    }
+    Ok(Flow::Compute)
 }
 
 #[cold]

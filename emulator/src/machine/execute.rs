@@ -10,12 +10,12 @@ use super::compare::{self, HalfTest};
 use super::context::Context;
 use super::convert::{Conversion, convert, convert_pair};
 use super::integer;
-use super::matrix::{self, LdMatrix};
+use super::matrix::{self, LdMatrix, StMatrix};
 use super::memory_access::{Transfer, load, store};
 use super::mma;
 use super::registers::{Destination, Mask, Registers, Scratch};
 use super::warp::Warp;
-use super::{async_copy, data_movement, float, half};
+use super::{async_copy, bulk, data_movement, float, half, mbarriers, wgmma};
 
 /// Everything that neither moves the program counter nor waits: memory and matrices here, arithmetic
 /// in the functions that follow.
@@ -119,7 +119,7 @@ pub(crate) fn compute<const FUSED: bool>(
     }
 }
 
-/// Asynchronous copies, and conversion of addresses.
+/// Asynchronous copies, mbarriers, and conversion of addresses.
 #[inline(always)]
 fn copies_and_addresses<const FUSED: bool>(
     warp: &mut Warp,
@@ -146,6 +146,30 @@ fn copies_and_addresses<const FUSED: bool>(
         | Op::MapAddress32 { .. }
         | Op::MapAddress64 { .. }
         | Op::RankOfAddress { .. } => convert_address(&mut warp.regs, context, mask, op),
+        Op::Mbarrier(ref barrier) => mbarriers::operate(warp, context, mask, barrier),
+        Op::MbarrierPending { d, a } => {
+            let counts = mbarriers::pending(warp.regs.get64(a));
+            warp.regs.set32(mask, d, &counts);
+            Ok(())
+        }
+        Op::MbarrierInitFence | Op::ProxyFence => {
+            mbarriers::fence(warp, context, mask);
+            Ok(())
+        }
+        Op::BulkCommit => {
+            warp.bulk.commit(mask);
+            Ok(())
+        }
+        Op::BulkWait { pending, read } => bulk::wait_group(warp, context, mask, (pending, read)),
+        Op::Wgmma(_) => {
+            wgmma::after_issue::<FUSED>(warp, context);
+            Ok(())
+        }
+        Op::WgmmaWait { pending } => {
+            wgmma::wait::<FUSED>(warp, context, pending);
+            Ok(())
+        }
+        Op::WgmmaFence | Op::WgmmaCommit | Op::SetMaxRegisters { .. } => Ok(()),
         _ => warp_wide::<FUSED>(warp, context, mask, op, scratch),
     }
 }
@@ -174,6 +198,23 @@ fn warp_wide<const FUSED: bool>(
                 transpose,
                 space,
                 d,
+                address,
+            },
+        ),
+        Op::StMatrix {
+            count,
+            transpose,
+            space,
+            a,
+            address,
+        } => matrix::stmatrix(
+            warp,
+            context,
+            StMatrix {
+                count,
+                transpose,
+                space,
+                a,
                 address,
             },
         ),

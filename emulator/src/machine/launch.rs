@@ -10,6 +10,7 @@ use crate::observe::{ClusterSize, CounterOptions, Counters, Sanitizers, Watch};
 
 use super::address::GlobalView;
 use super::block::Block;
+use super::bulk::Flights;
 use super::chance::{Chance, Schedule, block_order};
 use super::cluster::{Cluster, WarpTrouble};
 use super::context::{Context, MmaNumerics};
@@ -236,11 +237,13 @@ impl Run<'_> {
             global: self.view.clone(),
             blocks: (0..num_blocks)
                 .map(|rank| {
-                    let base = self.kernel.shared.model.base(rank) + self.first_shared();
-                    Block::new(num_warps, base, self.shared_bytes())
+                    let model = self.kernel.shared.model;
+                    Block::new(num_warps, model, rank, self.shared_end())
                 })
                 .collect(),
             rank: 0,
+            flights: Flights::default(),
+            woken: 0,
             numerics: self.options.mma,
             chance: Chance::new(self.options.schedule, 0, num_warps, num_blocks),
             sanitizers: self.options.sanitizers,
@@ -250,19 +253,19 @@ impl Run<'_> {
             observers: self.watch.observers(&ClusterSize {
                 blocks: num_blocks,
                 warps: num_warps,
-                shared_bytes: self.shared_bytes(),
+                shared_end: self.shared_end(),
             }),
         }
     }
 
     /// Shared memory of a block that the program can use.
     fn shared_bytes(&self) -> u32 {
-        self.dynamic_shared_offset() - self.first_shared() + self.launch.dynamic_shared_bytes
+        self.shared_end() - self.kernel.shared.model.first()
     }
 
-    /// Offset of its first byte.
-    fn first_shared(&self) -> u32 {
-        self.kernel.shared.model.first()
+    /// Offset behind it.
+    fn shared_end(&self) -> u32 {
+        self.dynamic_shared_offset() + self.launch.dynamic_shared_bytes
     }
 
     fn dynamic_shared_offset(&self) -> u32 {

@@ -1,15 +1,16 @@
-//! 8x8 matrices in registers: ldmatrix, movmatrix (PTX ISA, "Warp Level Matrix Instructions").
+//! 8x8 matrices in registers: ldmatrix, stmatrix, movmatrix (PTX ISA, "Warp Level Matrix Instructions").
 //!
 //! With g = lane / 4 and t = lane % 4, every 8x8 fragment of 16-bit elements gives lane (g, t) the
 //! elements (g, 2t) and (g, 2t + 1), low half first. So the 32 lanes of one register, read in lane
 //! order as 16-bit elements, are the matrix in row-major order.
 
-use crate::fault::Outcome;
+use crate::fault::{FaultKind, Outcome};
 use crate::ir::{Address, R32, Space};
 
 use super::address::{check_alignment, effective, passes};
 use super::context::Context;
 use super::registers::{LANES, Lanes, Mask, Registers, each_lane};
+use super::shared::SharedMemory;
 use super::shared_access;
 use super::warp::Warp;
 
@@ -27,21 +28,68 @@ pub(crate) struct LdMatrix {
     pub address: Address,
 }
 
-/// Row q of matrix j comes from the address of lane 8j + q.
+/// Operands of `stmatrix`.
+pub(crate) struct StMatrix {
+    pub count: u8,
+    pub transpose: bool,
+    pub space: Space,
+    pub a: [R32; 4],
+    pub address: Address,
+}
+
+/// Row q of matrix j goes to the address of lane 8j + q.
 #[inline(always)]
-pub(crate) fn ldmatrix(warp: &mut Warp, context: &mut Context, op: LdMatrix) -> Outcome {
-    let window = if op.space == Space::Generic {
+pub(crate) fn stmatrix(warp: &mut Warp, context: &mut Context, op: StMatrix) -> Outcome {
+    let used = 8 * usize::from(op.count);
+    let rows = row_addresses(warp, context, op.space, op.address, used);
+    check_rows(context, &rows, used, SharedMemory::check_writable)?;
+    let base = context.block().shared.base();
+    for (j, a) in op.a.iter().take(usize::from(op.count)).enumerate() {
+        let held = *warp.regs.get32(*a);
+        let matrix = if op.transpose {
+            transposed(&held)
+        } else {
+            held
+        };
+        for (q, words) in matrix.chunks_exact(4).enumerate() {
+            let start = (rows[8 * j + q] - base) as usize;
+            let row = &mut context.block_mut().shared.bytes_mut()[start..start + 16];
+            for (bytes, word) in row.chunks_exact_mut(4).zip(words) {
+                bytes.copy_from_slice(&word.to_le_bytes());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where the rows lie that the first `used` lanes name. The other lanes' addresses are not used; they
+/// must not be checked either.
+#[inline(always)]
+fn row_addresses(
+    warp: &Warp,
+    context: &Context,
+    space: Space,
+    address: Address,
+    used: usize,
+) -> Lanes<u64> {
+    let window = if space == Space::Generic {
         context.kernel.shared.model.window()
     } else {
         0
     };
-    let addresses = effective(&warp.regs, EVERYONE, op.address);
+    let addresses = effective(&warp.regs, EVERYONE, address);
     let mut rows = each_lane(|i| addresses[i].wrapping_sub(window));
-    let used = 8 * usize::from(op.count);
-    // The other lanes' addresses are not used; they must not be checked either.
     let first = rows[0];
     rows[used..].fill(first);
-    check_rows(context, &rows, used)?;
+    rows
+}
+
+/// Row q of matrix j comes from the address of lane 8j + q.
+#[inline(always)]
+pub(crate) fn ldmatrix(warp: &mut Warp, context: &mut Context, op: LdMatrix) -> Outcome {
+    let used = 8 * usize::from(op.count);
+    let rows = row_addresses(warp, context, op.space, op.address, used);
+    check_rows(context, &rows, used, SharedMemory::check_landed)?;
     let shared = &context.block().shared;
     let (base, bytes) = (shared.base(), shared.bytes());
     for (j, d) in op.d.iter().take(usize::from(op.count)).enumerate() {
@@ -64,15 +112,20 @@ pub(crate) fn ldmatrix(warp: &mut Warp, context: &mut Context, op: LdMatrix) -> 
 }
 
 #[inline(always)]
-fn check_rows(context: &Context, rows: &Lanes<u64>, used: usize) -> Outcome {
+fn check_rows(
+    context: &Context,
+    rows: &Lanes<u64>,
+    used: usize,
+    refused: impl Fn(&SharedMemory, usize, usize) -> Result<(), FaultKind>,
+) -> Outcome {
     let shared = &context.block().shared;
-    if !shared.has_in_flight() && passes(rows, 16, shared.base(), shared.bytes().len() as u64) {
+    if !shared.is_guarded() && passes(rows, 16, shared.first(), shared.usable()) {
         return Ok(());
     }
     check_alignment(u32::MAX, rows, 16, Space::Shared)?;
     let named = u32::MAX >> (32 - used);
     let place = (context.rank, Space::Shared);
-    shared_access::check(context, place, named, rows, 16)
+    shared_access::check(context, place, named, rows, 16, refused)
 }
 
 /// The elements of an 8x8 matrix of 16-bit elements in row-major order.

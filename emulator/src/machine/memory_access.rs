@@ -10,6 +10,7 @@ use super::context::Context;
 use super::data_movement::{space_of, window_base};
 use super::elements::{load_elements, store_elements};
 use super::registers::{LANES, Lanes, Mask, Registers, ballot, each_lane};
+use super::shared::SharedMemory;
 use super::shared_access::{self, each_rank, generic_space};
 use super::storage::Words;
 use super::warp::Warp;
@@ -228,11 +229,14 @@ fn load_shared(
     addresses: &Lanes<u64>,
 ) -> Outcome {
     let shared = &context.blocks[rank as usize].shared;
-    let (base, len) = (shared.base(), shared.bytes().len() as u64);
-    if shared.has_in_flight() || !passes(addresses, t.bytes(), base, len) {
+    let (first, len) = (shared.first(), shared.usable());
+    if shared.is_guarded() || !passes(addresses, t.bytes(), first, len) {
         check_alignment(mask.lanes, addresses, t.bytes(), t.space)?;
-        shared_access::check(context, (rank, t.space), mask.lanes, addresses, t.bytes())?;
+        let place = (rank, t.space);
+        let landed = SharedMemory::check_landed;
+        shared_access::check(context, place, mask.lanes, addresses, t.bytes(), landed)?;
     }
+    let base = shared.base();
     let offsets = each_lane(|i| (addresses[i] - base) as usize);
     load_elements(regs, mask, t, shared.bytes(), &offsets);
     Ok(())
@@ -247,7 +251,8 @@ fn store_shared(
     t: &Transfer,
     addresses: &Lanes<u64>,
 ) -> Outcome {
-    shared_access::check(context, (rank, t.space), mask.lanes, addresses, t.bytes())?;
+    let (place, writable) = ((rank, t.space), SharedMemory::check_writable);
+    shared_access::check(context, place, mask.lanes, addresses, t.bytes(), writable)?;
     let shared = &mut context.blocks[rank as usize].shared;
     let base = shared.base();
     let offsets = each_lane(|i| (addresses[i] - base) as usize);

@@ -7,8 +7,11 @@
 //! warp        registers and groups of lanes; reconverge brings waiting lanes together
 //! step        the instruction loop; execute dispatches to the families below
 //! integer carry bits compare float approx half convert data_movement address_conversion        one file per ISA chapter
-//! memory_access shared_access address elements storage shared atomics async_copy    memory
+//! memory_access shared_access address elements storage shared atomics reduce async_copy     memory
+//! mbarrier mbarriers mbarrier_wait   the object, operations on it, waiting for it
+//! bulk tensor_box swizzle shared_place   bulk and tensor copies
 //! warp_ops matrix mma fused_dot control_flow                          warp-wide instructions
+//! warpgroup wgmma descriptor register_pool                            warpgroup-wide instructions
 //! ```
 //!
 //! Divergence: the live lanes of a warp are partitioned into groups with a program counter each. The
@@ -22,6 +25,7 @@ pub(crate) mod async_copy;
 mod atomics;
 mod bits;
 mod block;
+pub(crate) mod bulk;
 mod carry;
 mod chance;
 mod cluster;
@@ -31,6 +35,7 @@ pub(crate) mod context;
 mod control_flow;
 mod convert;
 pub(crate) mod data_movement;
+pub(crate) mod descriptor;
 mod elements;
 mod execute;
 mod explain;
@@ -40,19 +45,28 @@ mod half;
 mod integer;
 pub(crate) mod launch;
 mod matrix;
+mod mbarrier;
+pub(crate) mod mbarrier_wait;
+pub(crate) mod mbarriers;
 mod memory_access;
 mod mma;
 mod plan;
 mod reconverge;
+mod reduce;
 pub(crate) mod registers;
 mod rules;
 mod shared;
 pub(crate) mod shared_access;
+pub(crate) mod shared_place;
 mod step;
 mod storage;
+mod swizzle;
 mod sync;
+pub(crate) mod tensor_box;
 pub(crate) mod warp;
 pub(crate) mod warp_ops;
+mod warpgroup;
+pub(crate) mod wgmma;
 
 pub use chance::Schedule;
 pub use context::MmaNumerics;

@@ -95,16 +95,16 @@ pub enum LaneOrder {
     HighestFirst,
 }
 
-/// When a `cp.async` moves its bytes.
+/// When an asynchronous copy moves its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyTiming {
     /// When it is waited for.
     AtWait,
     /// When it is issued.
     AtIssue,
-    /// One of the two, drawn for each instruction.
+    /// One of the two, drawn for each instruction; bulk copies also in pieces between the two.
     DrawnPerInstruction,
-    /// One of the two, drawn for each lane's 4 to 16 bytes.
+    /// One of the two, drawn for each lane's 4 to 16 bytes; bulk copies in pieces between the two.
     DrawnPerLane,
 }
 

@@ -9,6 +9,8 @@ use crate::ir::{Kernel, Op};
 use crate::observe::Exchange;
 
 use super::context::Context;
+use super::control_flow::needs_whole_warp;
+use super::mbarrier_wait::sleeps;
 use super::registers::{Mask, lanes_of};
 use super::warp::{Group, Warp};
 use super::warp_ops::{Inputs, Meeting, exchange, meeting, scatter};
@@ -27,6 +29,8 @@ pub(crate) enum Resolution {
     Ready,
     /// All live lanes stand at block barriers.
     Barrier,
+    /// Lanes sleep at an mbarrier, and no others can go on.
+    Asleep,
     /// No lane is left.
     Exited,
 }
@@ -44,7 +48,7 @@ pub(crate) fn meet(
         return Ok(Meet::Done);
     };
     let masks = *warp.regs.get32(members);
-    let mut inputs = Inputs::default();
+    let mut inputs = Inputs::under(&context.chance.plan);
     inputs.gather(&warp.regs, op, mask.lanes);
     for partition in partitions(mask.lanes, &masks) {
         let members = masks[partition.trailing_zeros() as usize];
@@ -154,8 +158,7 @@ pub(crate) fn is_aligned(op: &Op) -> bool {
         | Op::BarrierLogic { aligned, .. }
         | Op::ClusterArrive { aligned, .. }
         | Op::ClusterWait { aligned } => *aligned,
-        Op::LdMatrix { .. } | Op::MovMatrix { .. } | Op::Mma(_) => true,
-        _ => false,
+        _ => needs_whole_warp(op),
     }
 }
 
@@ -180,6 +183,9 @@ pub(crate) fn resolve(warp: &mut Warp, context: &mut Context) -> Outcome<Resolut
         // The lanes it waited for have exited.
         warp.groups[0].waiting = false;
         return Ok(Resolution::Ready);
+    }
+    if warp.groups.iter().any(|group| sleeps(at(group))) {
+        return Ok(Resolution::Asleep);
     }
     Err(stuck(warp, kernel))
 }
@@ -236,7 +242,7 @@ fn perform(
     };
     let groups = std::mem::take(&mut warp.groups);
     let parts: Vec<u32> = groups.iter().map(|group| takes_part(warp, group)).collect();
-    let mut inputs = Inputs::default();
+    let mut inputs = Inputs::under(&context.chance.plan);
     for (group, part) in groups.iter().zip(&parts) {
         inputs.gather(&warp.regs, op_at(kernel, group), *part);
     }

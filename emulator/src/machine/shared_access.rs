@@ -8,13 +8,14 @@ use super::address::{all_inside, fill, out_of_bounds};
 use super::context::Context;
 use super::data_movement::space_of;
 use super::registers::{LANES, Lanes, Mask, ballot, lanes_of};
+use super::shared::SharedMemory;
 
 impl Context<'_> {
-    /// The rank of a block whose shared memory the running one may use now: a peer must have started, and
-    /// must not have ended.
-    pub fn reach(&self, rank: u64) -> Result<u32, FaultKind> {
-        if rank == u64::from(self.rank) {
-            return Ok(self.rank);
+    /// The rank of a block whose shared memory the block of rank `own` may use now: a peer must have started,
+    /// and must not have ended.
+    pub fn reach(&self, own: u32, rank: u64) -> Result<u32, FaultKind> {
+        if rank == u64::from(own) {
+            return Ok(own);
         }
         let peer = usize::try_from(rank)
             .ok()
@@ -31,31 +32,33 @@ impl Context<'_> {
     }
 }
 
-/// The block that has `size` bytes at `address`, an address of `space`, and their offset in its shared memory.
+/// The block that has `size` bytes at `address`, an address of `space` in the block of rank `own`, and their offset
+/// in its shared memory.
 pub(crate) fn resolve(
     context: &Context,
+    own: u32,
     space: Space,
     address: u64,
     size: u32,
 ) -> Result<(u32, usize), FaultKind> {
     let rank = match context.kernel.shared.model.rank(address) {
         Some(rank) if space == Space::SharedCluster => match space_of(address) {
-            Space::Global => context.reach(rank)?,
+            Space::Global => context.reach(own, rank)?,
             _ => return Err(out_of_bounds(address, size, space)),
         },
-        _ => context.rank,
+        _ => own,
     };
     let shared = &context.blocks[rank as usize].shared;
-    let (len, wide) = (shared.bytes().len() as u64, u64::from(size));
-    let offset = address.wrapping_sub(shared.base());
+    let (len, wide) = (shared.usable(), u64::from(size));
+    let offset = address.wrapping_sub(shared.first());
     if offset >= len || wide > len - offset {
-        return Err(missed(context, space, address, size));
+        return Err(missed(context, own, space, address, size));
     }
-    Ok((rank, offset as usize))
+    Ok((rank, (address - shared.base()) as usize))
 }
 
 /// Faults unless the `size` bytes from every address, an address of `space`, lie in the shared memory of the
-/// block of this rank, and no copy is on its way there.
+/// block of this rank, and nobody has refused them to accesses of this kind.
 #[inline(always)]
 pub(crate) fn check(
     context: &Context,
@@ -63,16 +66,16 @@ pub(crate) fn check(
     lanes: u32,
     addresses: &Lanes<u64>,
     size: u32,
+    refused: impl Fn(&SharedMemory, usize, usize) -> Result<(), FaultKind>,
 ) -> Outcome {
     let shared = &context.blocks[rank as usize].shared;
-    let (base, len) = (shared.base(), shared.bytes().len() as u64);
-    if !all_inside(addresses, size, base, len) {
+    if !all_inside(addresses, size, shared.first(), shared.usable()) {
         return outside(context, (rank, space), lanes, addresses, size);
     }
-    if shared.has_in_flight() {
+    if shared.is_guarded() {
         for lane in lanes_of(lanes) {
-            let offset = (addresses[lane] - base) as usize;
-            if let Err(kind) = shared.check_landed(offset, size as usize) {
+            let offset = (addresses[lane] - shared.base()) as usize;
+            if let Err(kind) = refused(shared, offset, size as usize) {
                 return lane_fault(lane as u32, kind);
             }
         }
@@ -89,29 +92,27 @@ fn outside(
     size: u32,
 ) -> Outcome {
     let shared = &context.blocks[rank as usize].shared;
-    let (base, len) = (shared.base(), shared.bytes().len() as u64);
+    let (base, len) = (shared.first(), shared.usable());
     let is_outside = |lane: &usize| {
         let offset = addresses[*lane].wrapping_sub(base);
         offset >= len || u64::from(size) > len - offset
     };
     let lane = lanes_of(lanes).find(is_outside).unwrap_or(0);
-    lane_fault(lane as u32, missed(context, space, addresses[lane], size))
+    let kind = missed(context, context.rank, space, addresses[lane], size);
+    lane_fault(lane as u32, kind)
 }
 
-/// The fault for an address that is not in the block's own shared memory.
+/// The fault for an address that the shared memory does not have which it is to be in, of the block of rank `own`.
 #[cold]
-pub(crate) fn missed(context: &Context, space: Space, address: u64, size: u32) -> FaultKind {
+fn missed(context: &Context, own: u32, space: Space, address: u64, size: u32) -> FaultKind {
     let names = context.kernel.shared.model.rank(address);
     match names {
         Some(rank)
             if space == Space::Shared
-                && rank != u64::from(context.rank)
+                && rank != u64::from(own)
                 && rank < context.blocks.len() as u64 =>
         {
-            FaultKind::PeerAddress {
-                address,
-                own: context.rank,
-            }
+            FaultKind::PeerAddress { address, own }
         }
         _ => out_of_bounds(address, size, space),
     }
@@ -129,7 +130,7 @@ pub(crate) fn each_rank(
     while rest != 0 {
         let first = rest.trailing_zeros();
         let names = model.rank(addresses[first as usize & (LANES - 1)]);
-        let rank = match names.map(|rank| context.reach(rank)) {
+        let rank = match names.map(|rank| context.reach(context.rank, rank)) {
             None => context.rank,
             Some(Ok(rank)) => rank,
             Some(Err(kind)) => return lane_fault(first, kind),

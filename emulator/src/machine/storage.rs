@@ -69,3 +69,38 @@ impl Write for Words<'_> {
         }
     }
 }
+
+impl Words<'_> {
+    /// Copies bytes from `offset` on, whatever its alignment.
+    pub fn read(&self, offset: usize, data: &mut [u8]) {
+        let mut at = offset;
+        let mut rest = data;
+        while !rest.is_empty() {
+            let word = self.0[at / 4].load(Relaxed).to_le_bytes();
+            let (skip, len) = (at % 4, rest.len().min(4 - at % 4));
+            let (head, tail) = rest.split_at_mut(len);
+            head.copy_from_slice(&word[skip..skip + len]);
+            (at, rest) = (at + len, tail);
+        }
+    }
+
+    /// Copies bytes to `offset` and on, whatever its alignment.
+    pub fn write(&self, offset: usize, data: &[u8]) {
+        let mut at = offset;
+        let mut rest = data;
+        while !rest.is_empty() {
+            let (skip, len) = (at % 4, rest.len().min(4 - at % 4));
+            let (head, tail) = rest.split_at(len);
+            let mut word = [0; 4];
+            word[skip..skip + len].copy_from_slice(head);
+            let value = u32::from_le_bytes(word);
+            if len == 4 {
+                self.0[at / 4].store(value, Relaxed);
+            } else {
+                let ones = (u32::MAX >> (32 - 8 * len)) << (8 * skip);
+                replace_bits(&self.0[at / 4], ones, value);
+            }
+            (at, rest) = (at + len, tail);
+        }
+    }
+}

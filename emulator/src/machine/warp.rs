@@ -1,10 +1,12 @@
 //! One warp: its registers, its local memory and where its lanes stand.
 
 use super::async_copy::AsyncCopies;
+use super::bulk::BulkGroups;
 use super::plan::{LaneOrder, Plan};
 use super::registers::{LANES, Lanes, Mask, Registers, ballot, each_lane};
+use super::wgmma::Products;
 use crate::fault::LanesAt;
-use crate::ir::{Axis, Kernel, Preload, SharedPlace, Special};
+use crate::ir::{Axis, Kernel, Preload, SharedOrigin, Special};
 
 /// Lanes that stand at one program counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +48,10 @@ impl Place {
     }
 
     /// Address of a byte of the block's shared memory.
-    fn shared_address(&self, from: SharedPlace, offset: i64) -> u64 {
+    fn shared_address(&self, from: SharedOrigin, offset: i64) -> u64 {
         let start = match from {
-            SharedPlace::Start => self.shared_base,
-            SharedPlace::Dynamic => self.shared_base + self.dynamic_shared_offset,
+            SharedOrigin::Start => self.shared_base,
+            SharedOrigin::Dynamic => self.shared_base + self.dynamic_shared_offset,
         };
         i64::from(start).wrapping_add(offset) as u64
     }
@@ -64,6 +66,8 @@ pub(crate) struct Warp {
     /// Local memory, one lane after the other.
     pub local: Vec<u8>,
     pub copies: AsyncCopies,
+    pub bulk: BulkGroups,
+    pub products: Products,
     /// Groups that are not running; they share no lane and no program counter.
     pub groups: Vec<Group>,
     /// Lanes that the block's size gives it.
@@ -84,6 +88,8 @@ impl Warp {
             regs: Registers::new(kernel.slots),
             local: vec![0; LANES * kernel.local_bytes as usize],
             copies: AsyncCopies::default(),
+            bulk: BulkGroups::new(),
+            products: Products::default(),
             groups: Vec::new(),
             born: 0,
             live: 0,
@@ -108,6 +114,8 @@ impl Warp {
         });
         self.favour_last = plan.lanes == LaneOrder::HighestFirst;
         self.copies.reset();
+        self.bulk = BulkGroups::new();
+        self.products.reset(kernel);
         self.local.fill(plan.fill.byte());
         self.regs.reset(plan.fill);
         for preload in &kernel.preloads {

@@ -11,10 +11,11 @@
 //! matrix       the rules for mma, movmatrix, ldmatrix
 //! exchange     the rules for shfl, vote, match, redux
 //! bytes        undefined bytes of shared and local memory
-//! memory       loads, stores, atomics and copies
+//! memory       loads, stores, atomics and copies; bulk: bulk copies
 //! ```
 //! Device memory is watched by its allocations (`memory/written.rs`).
 
+mod bulk;
 mod bytes;
 mod effects;
 mod exchange;
@@ -69,7 +70,7 @@ impl Definedness {
             effects,
             warps: (0..size.all_warps()).map(warp).collect(),
             shared: (0..size.blocks)
-                .map(|_| UndefinedBytes::new(size.shared_bytes as usize))
+                .map(|_| UndefinedBytes::new(size.shared_end as usize))
                 .collect(),
             stored: 0,
             copied: Copied::default(),
@@ -151,6 +152,13 @@ impl Definedness {
             Kind::Compute | Kind::Memory | Kind::Barrier => {}
         }
         Ok(())
+    }
+
+    /// The result of a wait for an mbarrier is defined.
+    pub fn waited(&mut self, warp: &Warp, pc: u32, lanes: u32) {
+        let effects = &*self.effects;
+        let registers = &mut self.warps[warp.number as usize].registers;
+        registers.define(effects.results(effects.at(pc)), lanes);
     }
 
     /// The results of a barrier are defined; its operands were seen when the lanes came to it.

@@ -1,9 +1,10 @@
 //! Loops of a function, and what one trip of the hottest one costs a warp.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
 use std::ops::RangeInclusive;
 
 use super::class::{Class, class_of, tensor_flop};
+use super::flow::{NaturalLoop, natural_loops};
 use super::{Function, Instruction, SassError};
 
 /// One trip of a loop, counted for one warp. Guarded instructions count like others: they are issued either way.
@@ -21,15 +22,19 @@ pub struct LoopFigures {
 }
 
 impl LoopFigures {
-    fn of(body: &[Instruction]) -> Result<LoopFigures, SassError> {
-        let address = |end: Option<&Instruction>| end.map_or(0, |instruction| instruction.address);
+    /// Counts one trip.
+    ///
+    /// # Errors
+    /// [`SassError::UnknownShape`].
+    pub fn of(trip: &[&Instruction]) -> Result<LoopFigures, SassError> {
+        let address = |end: Option<&&Instruction>| end.map_or(0, |instruction| instruction.address);
         let mut figures = LoopFigures {
-            addresses: address(body.first())..=address(body.last()),
+            addresses: address(trip.first())..=address(trip.last()),
             by_class: [0; Class::ALL.len()],
             tensor_flop: 0,
             stall_cycles: 0,
         };
-        for instruction in body {
+        for instruction in trip {
             let opcode = instruction.opcode();
             let class = class_of(opcode);
             figures.by_class[class as usize] += 1;
@@ -54,6 +59,12 @@ impl LoopFigures {
         self.by_class.iter().sum()
     }
 
+    fn is_hotter(&self, other: &LoopFigures) -> bool {
+        let plain_before_masked = |figures: &LoopFigures| Reverse(figures.instructions());
+        let rank = |figures: &LoopFigures| (figures.tensor_flop, plain_before_masked(figures));
+        rank(self) > rank(other)
+    }
+
     /// Instructions outside the tensor cores per million operations on them: how much else a warp has to issue while
     /// the tensor cores work. Infinite for a loop without tensor work.
     pub fn other_instructions_per_mflop(&self) -> f64 {
@@ -62,56 +73,41 @@ impl LoopFigures {
     }
 }
 
-/// The loop that decides how fast a kernel is: of the innermost loops with tensor instructions the one with the most
-/// tensor work, and of equals the one with the fewest other instructions, because a kernel is mostly in its plain loop
-/// and not in the copy of it that masks. `None` when no loop has any.
+/// One trip of the loop that decides how fast a kernel is: of the innermost loops with tensor instructions the one with
+/// the most tensor work, and of equals the one with the fewest other instructions, because a kernel is mostly in its plain
+/// loop and not in the copy of it that masks. `None` when no loop has any.
 ///
-/// A loop is what lies between a label and the last branch back to it; what the compiler has moved elsewhere is missed.
-/// A loop in it that has no tensor instructions counts once, however often it runs.
+/// A loop in it that has no tensor instructions, such as one that waits for a copy, counts once, however often it runs;
+/// what the compiler has moved behind the loop is left out.
+///
+/// # Errors
+/// [`SassError::UnknownShape`].
+pub fn hottest_trip(function: &Function) -> Result<Option<Vec<&Instruction>>, SassError> {
+    let is_tensor = |it: &&Instruction| class_of(it.opcode()) == Class::Tensor;
+    let mut loops = natural_loops(function);
+    loops.retain(|each| each.trip(function).iter().any(is_tensor));
+    let is_innermost = |outer: &&NaturalLoop| !loops.iter().any(|inner| outer.holds(inner));
+    let mut hottest: Option<(LoopFigures, Vec<&Instruction>)> = None;
+    for innermost in loops.iter().filter(is_innermost) {
+        let trip = innermost.trip(function);
+        let figures = LoopFigures::of(&trip)?;
+        if hottest
+            .as_ref()
+            .is_none_or(|(most, _)| figures.is_hotter(most))
+        {
+            hottest = Some((figures, trip));
+        }
+    }
+    Ok(hottest.map(|(_, trip)| trip))
+}
+
+/// Figures of the [`hottest_trip`].
 ///
 /// # Errors
 /// [`SassError::UnknownShape`].
 pub fn hottest_loop(function: &Function) -> Result<Option<LoopFigures>, SassError> {
-    let is_tensor = |instruction: &Instruction| class_of(instruction.opcode()) == Class::Tensor;
-    let body = |range: &RangeInclusive<usize>| &function.instructions[range.clone()];
-    let mut loops = loops(function);
-    loops.retain(|range| body(range).iter().any(is_tensor));
-    let holds_another = |outer: &RangeInclusive<usize>| {
-        let is_inside = |inner: &RangeInclusive<usize>| {
-            outer.contains(inner.start()) && outer.contains(inner.end())
-        };
-        loops.iter().any(|inner| inner != outer && is_inside(inner))
-    };
-    let innermost = loops.iter().filter(|range| !holds_another(range));
-    let figures: Result<Vec<LoopFigures>, SassError> = innermost
-        .map(|range| LoopFigures::of(body(range)))
-        .collect();
-    let plain_before_masked = |figures: &LoopFigures| std::cmp::Reverse(figures.instructions());
-    Ok(figures?
-        .into_iter()
-        .max_by_key(|figures| (figures.tensor_flop, plain_before_masked(figures))))
-}
-
-/// Indices of the instructions of each loop, one loop per label.
-fn loops(function: &Function) -> Vec<RangeInclusive<usize>> {
-    let mut last_branch = BTreeMap::new();
-    for (index, instruction) in function.instructions.iter().enumerate() {
-        let target = instruction
-            .label()
-            .and_then(|label| function.labels.get(label));
-        // Calls name labels too, and return.
-        let is_jump = ["BRA", "JMP"].contains(&instruction.base_opcode());
-        if let Some(&start) = target
-            && start <= index
-            && is_jump
-        {
-            last_branch.insert(start, index);
-        }
-    }
-    last_branch
-        .into_iter()
-        .map(|(start, end)| start..=end)
-        .collect()
+    let trip = hottest_trip(function)?;
+    trip.map(|trip| LoopFigures::of(&trip)).transpose()
 }
 
 #[cfg(test)]
@@ -194,6 +190,34 @@ mod tests {
         ]);
         let hottest = hottest_loop(&function).unwrap().unwrap();
         assert_eq!(hottest.instructions(), 4);
+    }
+
+    #[test]
+    fn a_wait_in_the_loop_counts_once_and_its_retry_behind_the_end_splits_nothing() {
+        let wait = |target| format!("@!P0 BRA `({target})");
+        let (first, second, again) = (wait(".L_a"), wait(".L_retry"), wait(".L_retry"));
+        let function = function(&[
+            ".L_loop:",
+            HMMA,
+            ".L_a:",
+            "SYNCS.PHASECHK.TRANS64.TRYWAIT P0, [UR4], R6",
+            &first,
+            "SYNCS.PHASECHK.TRANS64.TRYWAIT P0, [UR5], R6",
+            &second,
+            ".L_back:",
+            HMMA,
+            "@P1 BRA `(.L_loop)",
+            HMMA,
+            HMMA,
+            "EXIT",
+            ".L_retry:",
+            "SYNCS.PHASECHK.TRANS64.TRYWAIT P0, [UR5], R6",
+            &again,
+            "BRA `(.L_back)",
+        ]);
+        let hottest = hottest_loop(&function).unwrap().unwrap();
+        let counts = [Class::Tensor, Class::Sync, Class::Branch].map(|class| hottest.count(class));
+        assert_eq!((counts, hottest.instructions()), ([2, 2, 3], 7));
     }
 
     #[test]

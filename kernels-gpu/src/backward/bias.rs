@@ -202,7 +202,7 @@ impl BiasTile {
         let sequence = &block.sequence;
         let mut row = 2 * ptx::thread_index();
         while row < V::BLOCK_M {
-            let (mut lse_log2, mut neg_delta) = ([f32::INFINITY; 2], [0.0; 4]);
+            let (mut neg_lse_log2, mut neg_delta) = ([f32::NEG_INFINITY; 2], [0.0; 4]);
             if self.first_query + row < sequence.keys.seqlen_q {
                 let (m_block, in_tile) = div_rem(self.first_query + row, params.tile_rows);
                 let first = scratch_row(params, sequence, head, m_block, params.tile_rows);
@@ -210,14 +210,14 @@ impl BiasTile {
                 let deltas = from + 4 * (params.tile_rows + 2 * in_tile) as u64;
                 // SAFETY: the delta kernel has written the tile of this row; multiples of 8 and 16 bytes.
                 unsafe {
-                    lse_log2 = ptx::load_global_f32x2(from + 4 * in_tile as u64);
+                    neg_lse_log2 = ptx::load_global_f32x2(from + 4 * in_tile as u64);
                     neg_delta = ptx::load_global_f32x4(deltas);
                 }
             }
             // SAFETY: inside the statistics, and these rows are this thread's own.
             unsafe {
-                ptx::store_shared_word(to + 4 * row, lse_log2[0].to_bits());
-                ptx::store_shared_word(to + 4 * row + 4, lse_log2[1].to_bits());
+                ptx::store_shared_word(to + 4 * row, neg_lse_log2[0].to_bits());
+                ptx::store_shared_word(to + 4 * row + 4, neg_lse_log2[1].to_bits());
                 let deltas = to + 4 * V::BLOCK_M + 8 * row;
                 ptx::store_shared(deltas, neg_delta.map(f32::to_bits));
             }

@@ -15,7 +15,7 @@ use core::f32::consts::LOG2_E;
 /// Lanes that share one row: with 16 bytes each they read 128 contiguous bytes.
 const ROW_LANES: u32 = 8;
 
-/// One query tile of one head: L · log2(e), -D = d_lse - rowsum(dO ∘ O), and zeros for dQ.
+/// One query tile of one head: -L · log2(e), -D = d_lse - rowsum(dO ∘ O), and zeros for dQ.
 ///
 /// # Safety
 /// `params` is what its documentation says, out and d_out are accessible as `V::Copy` asks, and the launch has
@@ -83,18 +83,19 @@ unsafe fn row_product<V: Variant>(
 
 /// Writes the values of row `row` of the tile, which may lie beyond the end of the queries.
 ///
-/// A row that sees no key has L = -inf; with +inf in its place, exp(S - L) is 0.
+/// A row that sees no key has L = -inf; with +inf in its place, exp(S - L) is 0. Both values are stored negated, ready to
+/// be added.
 ///
 /// # Safety
 /// The scratch is as `params` says, and no other thread writes the values of this row.
 #[inline(always)]
 unsafe fn store_row(params: &BwdParams, tile: &QueryTile, row: u32, exists: bool, sum: f32) {
-    let (mut lse_log2, mut neg_delta) = (f32::INFINITY, 0.0);
+    let (mut neg_lse_log2, mut neg_delta) = (f32::NEG_INFINITY, 0.0);
     if exists {
         // SAFETY: the row exists.
         let lse = unsafe { ptx::load_global_f32(tile.row_value(&params.forward.lse, row)) };
         if lse != f32::NEG_INFINITY {
-            lse_log2 = lse * LOG2_E;
+            neg_lse_log2 = -lse * LOG2_E;
             neg_delta = -sum;
             if params.d_lse.ptr != 0 {
                 // SAFETY: the row exists.
@@ -107,7 +108,7 @@ unsafe fn store_row(params: &BwdParams, tile: &QueryTile, row: u32, exists: bool
     let pair = start + 4 * (params.tile_rows + 2 * row - row % 2) as u64;
     // SAFETY: inside the scratch, and this row's own.
     unsafe {
-        ptx::store_global_f32(start + 4 * row as u64, lse_log2);
+        ptx::store_global_f32(start + 4 * row as u64, neg_lse_log2);
         ptx::store_global_f32(pair, neg_delta);
         ptx::store_global_f32(pair + 8, neg_delta);
     }

@@ -1,10 +1,11 @@
 //! dQ: summed in f32 over the key tiles in device memory, then scaled and rounded.
 //!
-//! The accumulator of a query tile holds fragments instead of rows, so that the lanes of a warp add to 128 contiguous
-//! bytes with one instruction:
+//! The accumulator of a query tile holds fragments instead of rows, so that the lanes of a warp add to contiguous bytes
+//! with one instruction: to 128 where a lane adds one element at a time, to 512 where it adds its four at once (sm_90).
 //!
 //! ```text
 //! strip of 16 rows | column tile of 8 | element of the fragment (4) | lane (32)
+//! strip of 16 rows | column tile of 8 | lane (32) | element of the fragment (4)
 //! ```
 
 use crate::backward::key_tile::Variant;
@@ -145,14 +146,13 @@ pub unsafe fn convert<V: Variant>(params: &BwdParams) {
 unsafe fn convert_chunk<V: Variant>(params: &BwdParams, tile: &QueryTile, row: u32, col_tile: u32) {
     let (strip, half, g) = (row / STRIP_ROWS, row / ROW_HALF % 2, row % ROW_HALF);
     let fragment = strip * (params.tile_cols / CHUNK_COLS) + col_tile;
-    // Elements 2 * half and 2 * half + 1 of the lanes 4 * g .. 4 * g + 4.
-    let first = fragment as u64 * FRAGMENT + (64 * half + 4 * g) as u64;
+    let first = fragment as u64 * FRAGMENT;
     let mut sum = [[0.0; 4]; 2];
     let mut slice = 0;
     while slice < params.dq_slices {
         let at = accumulator(params, slice, tile.scratch_row, params.tile_cols) + 4 * first;
-        // SAFETY: inside the tile, which the delta kernel has initialised; a multiple of 16 bytes.
-        let parts = unsafe { [ptx::load_global_f32x4(at), ptx::load_global_f32x4(at + 128)] };
+        // SAFETY: inside the tile, which the delta kernel has initialised.
+        let parts = unsafe { load_quad(params.dq_lane_stride, at, half, 4 * g) };
         let mut i = 0;
         while i < 4 {
             sum[0][i] += parts[0][i];
@@ -166,6 +166,24 @@ unsafe fn convert_chunk<V: Variant>(params: &BwdParams, tile: &QueryTile, row: u
     let to = tile.matrix(&params.d_q).chunk(row, col_tile);
     // SAFETY: the caller's promise.
     unsafe { V::Copy::store_chunk(to, words) };
+}
+
+/// Elements `2 * half` and `2 * half + 1` of the lanes `lane .. lane + 4` of the fragment at `at`.
+///
+/// # Safety
+/// The fragment is readable and aligned to 16 bytes, and lanes are `lane_stride` elements apart: 1 or 4.
+#[inline(always)]
+unsafe fn load_quad(lane_stride: u32, at: u64, half: u32, lane: u32) -> [[f32; 4]; 2] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if lane_stride == 1 {
+            let at = at + 4 * (64 * half + lane) as u64;
+            return [ptx::load_global_f32x4(at), ptx::load_global_f32x4(at + 128)];
+        }
+        let at = at + 4 * (4 * lane + 2 * half) as u64;
+        let pairs = [0, 16, 32, 48].map(|lane| ptx::load_global_f32x2(at + lane));
+        [pairs.map(|pair| pair[0]), pairs.map(|pair| pair[1])]
+    }
 }
 
 const _: () = assert!(FRAGMENT as u32 == STRIP_ROWS * CHUNK_COLS);

@@ -158,10 +158,10 @@ impl ScoreTile<'_> {
         let mut n = 0;
         while n < M {
             // SAFETY: the caller's promise.
-            let lse_log2 = unsafe { rows.lse_log2(n) };
+            let neg_lse_log2 = unsafe { rows.neg_lse_log2(n) };
             let mut i = 0;
             while i < 4 {
-                acc.0[n][i] = ptx::fma(acc.0[n][i], scale_log2, -lse_log2[i % 2]);
+                acc.0[n][i] = ptx::fma(acc.0[n][i], scale_log2, neg_lse_log2[i % 2]);
                 i += 1;
             }
             n += 1;

@@ -88,8 +88,8 @@ pub const fn row_statistics(params: &BwdParams, first_row: u64) -> u64 {
 /// lane in a transposed accumulator.
 #[derive(Clone, Copy)]
 pub struct RowStatistics<T> {
-    /// L · log2(e) of columns 2t and 2t + 1 of the first column tile.
-    lse_log2: u32,
+    /// -L · log2(e) of columns 2t and 2t + 1 of the first column tile.
+    neg_lse_log2: u32,
     /// -D of those columns, twice.
     neg_delta: u32,
     tiling: PhantomData<T>,
@@ -103,20 +103,20 @@ impl<T: Variant> RowStatistics<T> {
     #[inline(always)]
     pub const fn at(base: u32, lane: u32) -> Self {
         RowStatistics {
-            lse_log2: base + 4 * acc_col(lane, 0),
+            neg_lse_log2: base + 4 * acc_col(lane, 0),
             neg_delta: base + 4 * T::BLOCK_M + 8 * acc_col(lane, 0),
             tiling: PhantomData,
         }
     }
 
-    /// L · log2(e) of the lane's two columns of column tile `n`.
+    /// -L · log2(e) of the lane's two columns of column tile `n`.
     ///
     /// # Safety
     /// The statistics are in shared memory.
     #[inline(always)]
-    pub unsafe fn lse_log2(&self, n: usize) -> [f32; 2] {
+    pub unsafe fn neg_lse_log2(&self, n: usize) -> [f32; 2] {
         // SAFETY: the caller's promise; a multiple of 8 bytes.
-        unsafe { ptx::load_shared_pair(self.lse_log2 + 32 * n as u32) }.map(f32::from_bits)
+        unsafe { ptx::load_shared_pair(self.neg_lse_log2 + 32 * n as u32) }.map(f32::from_bits)
     }
 
     /// -D of those columns, as an accumulator of dPᵀ has it.

@@ -197,3 +197,20 @@ pub unsafe fn reduce_add_f32(global: u64, x: f32) {
         asm!("red.global.add.f32 [{}], {};", in(reg64) global, in(reg32) x, options(nostack, preserves_flags));
     }
 }
+
+/// Adds to four f32 of global memory, each as [`reduce_add_f32`]: `red.global.add.v4.f32` ("red").
+///
+/// # Safety
+/// As [`reduce_add_f32`] with 16-byte alignment.
+#[cfg(kernel_arch = "sm_90a")]
+#[inline(always)]
+pub unsafe fn reduce_add_f32x4(global: u64, x: [f32; 4]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "red.global.add.v4.f32 [{}], {{{}, {}, {}, {}}};",
+            in(reg64) global, in(reg32) x[0], in(reg32) x[1], in(reg32) x[2], in(reg32) x[3],
+            options(nostack, preserves_flags)
+        );
+    }
+}

@@ -1,4 +1,4 @@
-//! Fragments of matrices: `ldmatrix`, `mma`, and the rounding to 16 bits that makes an operand.
+//! Fragments of matrices: `ldmatrix`, `stmatrix`, `mma`, and the rounding to 16 bits that makes an operand.
 
 use core::arch::asm;
 
@@ -37,6 +37,25 @@ pub unsafe fn ldmatrix_trans(shared: u32) -> [u32; 4] {
         );
     }
     [r0, r1, r2, r3]
+}
+
+/// Stores four 8 x 8 matrices of 16-bit elements, the inverse of [`ldmatrix`]:
+/// `stmatrix.sync.aligned.m8n8.x4.shared.b16` ("Warp Level Matrix Store Instruction: stmatrix").
+///
+/// # Safety
+/// Every lane of the warp calls it with a 16-byte aligned address of 16 bytes of shared memory that no other thread uses
+/// before the next barrier.
+#[cfg(kernel_arch = "sm_90a")]
+#[inline(always)]
+pub unsafe fn store_matrix(shared: u32, words: [u32; 4]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "stmatrix.sync.aligned.m8n8.x4.shared.b16 [{}], {{{}, {}, {}, {}}};",
+            in(reg32) shared, in(reg32) words[0], in(reg32) words[1], in(reg32) words[2], in(reg32) words[3],
+            options(nostack, preserves_flags)
+        );
+    }
 }
 
 macro_rules! mma_m16n8k16 {

@@ -1,0 +1,163 @@
+//! What the machine code of the kernels for Hopper must be like: its products are the ones that the tile asks for and read
+//! their operands where they were meant to, and its main loop touches nothing slow.
+
+use abi::HopperScores;
+use flash_attention::{Kernel, KernelVariant};
+use kernel_builder::sass::model::{Demand, Tile, Trip};
+use kernel_builder::sass::{Class, Function, Instruction, SassError, class_of, hottest_trip};
+
+use crate::count;
+
+/// Memory that no main loop may touch: by addresses of unknown space, and local.
+const SLOW: [&str; 4] = ["LD", "ST", "LDL", "STL"];
+/// Exponentials of a thread beyond one for each score: the correction of the maximum, or its decision to skip it.
+const MORE_EXPONENTIALS: u32 = 4;
+/// Registers of a multiprocessor.
+const REGISTERS: u32 = 65536;
+
+/// The tile of a kernel for Hopper; `None` for others.
+pub(crate) fn tile(variant: &KernelVariant) -> Option<Tile> {
+    match variant {
+        KernelVariant::HopperForward(v) => Some(Tile::forward(v.head_dim, v.block_m, v.block_n)),
+        KernelVariant::HopperBackward(v) => Some(Tile::backward(v.head_dim, v.block_m, v.block_n)),
+        _ => None,
+    }
+}
+
+/// Whether a kernel for Hopper computes nothing on scores but the scale.
+pub(crate) fn is_plain(variant: &KernelVariant) -> bool {
+    let scores = match variant {
+        KernelVariant::HopperForward(v) => v.scores,
+        KernelVariant::HopperBackward(v) => v.scores,
+        _ => return false,
+    };
+    scores == HopperScores::Plain
+}
+
+/// The main loop of a kernel for Hopper, and everything that is wrong with the kernel.
+pub(crate) fn examine(
+    kernel: &Kernel,
+    function: &Function,
+) -> Result<(Option<Trip>, Vec<String>), SassError> {
+    let Some(tile) = tile(&kernel.variant) else {
+        return Ok((None, Vec::new()));
+    };
+    let instructions = hottest_trip(function)?.unwrap_or_default();
+    let demand = Demand::of(&instructions)?;
+    let trip = Trip::new(demand, tile);
+    let mut faults = match &trip {
+        Some(trip) => faults_of_trip(trip, is_plain(&kernel.variant)),
+        None => vec![format!(
+            "{} products of {} tensor cycles are no whole number of steps of {tile:?}",
+            demand.products, demand.tensor_cycles
+        )],
+    };
+    faults.extend(faults_of_instructions(&instructions));
+    faults.extend(faults_of_kernel(kernel, function));
+    Ok((trip, faults))
+}
+
+fn faults_of_trip(trip: &Trip, is_plain: bool) -> Vec<String> {
+    let (found, step) = (trip.demand, trip.tile.demand());
+    let mut faults = Vec::new();
+    let expected = trip.steps * step.product_bytes;
+    if found.product_bytes != expected {
+        let bytes = found.product_bytes;
+        faults.push(format!(
+            "products read {bytes} bytes of shared memory, {expected} when first operands are where they belong"
+        ));
+    }
+    let exponentials = found.mufu_cycles / 8;
+    let least = trip.steps * trip.tile.scores_of_thread();
+    let most = least + trip.steps * MORE_EXPONENTIALS;
+    if is_plain && !(least..=most).contains(&exponentials) {
+        faults.push(format!(
+            "{exponentials} special functions, {least} to {most} expected"
+        ));
+    }
+    faults
+}
+
+fn faults_of_instructions(trip: &[&Instruction]) -> Vec<String> {
+    let slow = trip
+        .iter()
+        .filter(|it| SLOW.contains(&it.base_opcode()))
+        .map(|it| format!("slow access in the main loop: {}", it.text));
+    slow.collect()
+}
+
+fn faults_of_kernel(kernel: &Kernel, function: &Function) -> Vec<String> {
+    let in_machine_code = |is: &dyn Fn(&str) -> bool| {
+        let opcodes = function.instructions.iter().map(Instruction::opcode);
+        opcodes.filter(|opcode| is(opcode)).count()
+    };
+    let mut faults = Vec::new();
+    for (what, compiled, assembled) in [
+        (
+            "products",
+            count(kernel, "wgmma.mma_async"),
+            in_machine_code(&|opcode| class_of(opcode) == Class::Tensor),
+        ),
+        (
+            "changes of the number of registers",
+            count(kernel, "setmaxnreg"),
+            in_machine_code(&|opcode| opcode.starts_with("USETMAXREG")),
+        ),
+    ] {
+        if compiled != assembled {
+            faults.push(format!(
+                "{compiled} {what} in PTX, {assembled} in machine code"
+            ));
+        }
+    }
+    faults.extend(fault_of_registers(kernel));
+    faults
+}
+
+/// What warpgroups that compute take and the one that copies keeps must not be more than there is.
+fn fault_of_registers(kernel: &Kernel) -> Option<String> {
+    let (copying, computing) = (registers(kernel.ptx, "dec"), registers(kernel.ptx, "inc"));
+    let (Some(copying), Some(computing)) = (copying, computing) else {
+        return Some("no setmaxnreg for each role".to_owned());
+    };
+    let all = 128 * copying + (kernel.spec.threads - 128) * computing;
+    (all > REGISTERS)
+        .then(|| format!("{copying} and {computing} registers a thread are {all} in all"))
+}
+
+/// The most registers that a `setmaxnreg` of one kind names.
+fn registers(ptx: &str, kind: &str) -> Option<u32> {
+    let prefix = format!("setmaxnreg.{kind}.sync.aligned.u32");
+    let named = ptx.lines().filter_map(|line| {
+        let operand = line.trim().strip_prefix(&prefix)?;
+        operand.trim().trim_end_matches(';').parse().ok()
+    });
+    named.max()
+}
+
+#[test]
+fn products_from_the_wrong_place_and_too_many_exponentials_are_faults() {
+    let tile = Tile::forward(128, 128, 128);
+    let trip = |change: fn(&mut Demand)| {
+        let mut demand = tile.demand();
+        change(&mut demand);
+        Trip::new(demand, tile).expect("the products are those of one step")
+    };
+    let faults = |change, is_plain| faults_of_trip(&trip(change), is_plain).len();
+    assert_eq!(faults(|_| (), true), 0);
+    assert_eq!(faults(|demand| demand.mufu_cycles += 8 * 4, true), 0);
+    assert_eq!(faults(|demand| demand.mufu_cycles += 8 * 5, true), 1);
+    assert_eq!(faults(|demand| demand.mufu_cycles -= 8, true), 1);
+    assert_eq!(faults(|demand| demand.mufu_cycles *= 3, false), 0);
+    assert_eq!(faults(|demand| demand.product_bytes += 2048, true), 1);
+}
+
+#[test]
+fn registers_are_read_from_the_text() {
+    let ptx = "{\n setmaxnreg.dec.sync.aligned.u32 24;\n\tsetmaxnreg.inc.sync.aligned.u32 240;\n";
+    assert_eq!(
+        [registers(ptx, "dec"), registers(ptx, "inc")],
+        [Some(24), Some(240)]
+    );
+    assert_eq!(registers("{\n}", "inc"), None);
+}
