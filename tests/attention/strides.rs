@@ -1,6 +1,6 @@
 //! Views: packed, transposed, unaligned, broadcast, reversed and far apart. A view must give what its copy gives.
 
-use crate::common::{Case, copies_elements, device, devices, randn, sanitized};
+use crate::common::{Case, copies_elements, devices, randn, sanitized};
 use flash_attention::Dtype::{self, Bf16, F16};
 use flash_attention::reference::Spec;
 use flash_attention::{
