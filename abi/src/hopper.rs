@@ -176,12 +176,21 @@ impl HopperBwdVariant {
         128 * (self.consumers() + 1)
     }
 
-    /// Columns of a page of a shared tile.
+    /// Columns of a page of Q and dO in shared memory.
     pub const fn page_cols(&self) -> u32 {
         if self.head_dim.is_multiple_of(64) {
             64
         } else {
             32
+        }
+    }
+
+    /// Columns of a page of K and V in shared memory.
+    pub const fn key_page_cols(&self) -> u32 {
+        if self.head_dim.is_multiple_of(64) {
+            64
+        } else {
+            16
         }
     }
 
@@ -197,7 +206,7 @@ impl HopperBwdVariant {
     /// What one copy moves of K or V.
     pub const fn kv_box(&self) -> TensorBox {
         TensorBox {
-            cols: self.page_cols(),
+            cols: self.key_page_cols(),
             heads: 1,
             rows: self.block_n,
         }
@@ -231,8 +240,10 @@ macro_rules! for_each_hopper_bwd_variant {
         $consumer! {
             // entry: dtype, scores, head_dim, block_m x block_n, stages;
             flash_bwd_sm90_f16_hdim64: F16, Plain, 64, 128 x 128, 2;
+            flash_bwd_sm90_f16_hdim96: F16, Plain, 96, 64 x 128, 2;
             flash_bwd_sm90_f16_hdim128: F16, Plain, 128, 64 x 128, 2;
             flash_bwd_sm90_bf16_hdim64: Bf16, Plain, 64, 128 x 128, 2;
+            flash_bwd_sm90_bf16_hdim96: Bf16, Plain, 96, 64 x 128, 2;
             flash_bwd_sm90_bf16_hdim128: Bf16, Plain, 128, 64 x 128, 2;
         }
     };

@@ -16,6 +16,7 @@ mod carry;
 mod compare;
 mod control_flow;
 mod convert;
+mod flight;
 mod float;
 mod flow;
 mod gates;
@@ -39,7 +40,9 @@ mod symbols;
 mod types;
 mod unit;
 mod warp;
+mod warpgroup;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::PtxError;
@@ -81,7 +84,9 @@ fn kernel<'t, 'a>(
     } = Unit::decode(tree, symbols, entry)?;
     carry::check(&builder)?;
     propagate::preloads(&mut builder);
+    flight::keep(&mut builder, &symbols.budget, entry.line)?;
     let slots = slots::assign(&mut builder, &symbols.budget, entry.line)?;
+    let product_marks = flight::touches(&mut builder, &slots, &symbols.budget, entry.line)?;
     slots::rename(&mut builder, &slots);
     let block_shape = match (entry.reqntid, entry.maxntid) {
         (Some(shape), _) => BlockShape::Exactly(shape),
@@ -107,6 +112,8 @@ fn kernel<'t, 'a>(
         constants: symbols.constants.clone(),
         globals: symbols.globals.clone(),
         block_shape,
+        touches: HashMap::new(),
+        product_marks,
     };
     lay_out(builder, &mut kernel);
     Ok(kernel)
@@ -152,7 +159,8 @@ fn lay_out(builder: Builder, kernel: &mut Kernel) {
         ..
     } = builder;
     let mut kept: Vec<bool> = code.iter().map(|line| !is_idle(&line.op)).collect();
-    let target = |label: u32| labels[label as usize].map_or(code.len(), |index| index as usize);
+    let len = code.len();
+    let target = |label: u32| labels[label as usize].map_or(len, |index| index as usize);
     for (i, line) in code.iter().enumerate() {
         if let Op::Bra { target: label, .. } = line.op
             && target(label) > i
@@ -173,17 +181,22 @@ fn lay_out(builder: Builder, kernel: &mut Kernel) {
         .iter()
         .map(|table| table.iter().map(|&label| pc_of(label)).collect())
         .collect();
-    for (line, _) in code.iter().zip(&kept).filter(|&(_, &kept)| kept) {
+    for (line, _) in code.into_iter().zip(&kept).filter(|&(_, &kept)| kept) {
         let op = match line.op {
             Op::Bra { target, uniform } => Op::Bra {
                 target: pc_of(target),
                 uniform,
             },
-            ref op => op.clone(),
+            op => op,
         };
+        let touches_products = line.touches.is_some();
+        if let Some(touches) = line.touches {
+            kernel.touches.insert(kernel.program.len() as u32, *touches);
+        }
         kernel.program.push(Instruction {
             guard: line.guard,
             op,
+            touches_products,
         });
         kernel.locations.push(line.location);
     }

@@ -77,4 +77,6 @@ pub struct Instruction {
     pub guard: Guard,
     /// What they do.
     pub op: Op,
+    /// It may touch registers of a product in flight: see [`Touches`].
+    pub touches_products: bool,
 }

@@ -26,6 +26,7 @@ use crate::machine::address::GlobalView;
 use crate::machine::bulk::Flight;
 use crate::machine::context::Context;
 use crate::machine::warp::Warp;
+use crate::machine::wgmma::Product;
 use crate::machine::{Launch, Options};
 
 pub(crate) use access::{Access, Action, Region, accesses};
@@ -295,6 +296,13 @@ impl Observers {
     pub fn complete(&mut self, rank: u32, id: u32, waiting: u32) {
         if let Some(races) = &mut self.races {
             races.complete(rank, id, waiting);
+        }
+    }
+
+    /// A product has been waited for.
+    pub fn product_done(&mut self, warp: u32, product: &Product) {
+        if let Some(races) = &mut self.races {
+            races.product_done(warp, product);
         }
     }
 

@@ -156,7 +156,7 @@ impl<'a> Parser<'a> {
             self.at += 1;
             match word {
                 "version" => tree.version = self.version()?,
-                "target" => tree.target = self.target()?,
+                "target" => (tree.target, tree.is_arch_specific) = self.target()?,
                 "file" => self.file(tree)?,
                 _ => {
                     let bits = self.integer("32 or 64 after .address_size")?;
@@ -183,7 +183,8 @@ impl<'a> Parser<'a> {
             .ok_or_else(|| PtxError::syntax(token.line, "major.minor after .version", spelling))
     }
 
-    fn target(&mut self) -> Result<u32, PtxError> {
+    /// The number, and whether the suffix `a` follows.
+    fn target(&mut self) -> Result<(u32, bool), PtxError> {
         let line = self.line();
         let name = self.word("sm_NN after .target")?;
         while self.accept(',') {
@@ -192,6 +193,7 @@ impl<'a> Parser<'a> {
         name.strip_prefix("sm_")
             .and_then(|number| number.trim_end_matches(['a', 'f']).parse().ok())
             .filter(|&number| number > 0)
+            .map(|number| (number, name.ends_with('a')))
             .ok_or_else(|| PtxError::syntax(line, "sm_NN after .target", name))
     }
 
@@ -289,6 +291,8 @@ impl<'a> Parser<'a> {
             params,
             reqntid: None,
             maxntid: None,
+            minnctapersm: None,
+            maxnreg: None,
             body: None,
         };
         self.function_directives(&mut function)?;
@@ -309,7 +313,9 @@ impl<'a> Parser<'a> {
             match word {
                 "reqntid" => function.reqntid = Some(self.shape()?),
                 "maxntid" => function.maxntid = Some(self.shape()?),
-                "minnctapersm" | "maxnctapersm" | "maxnreg" => {
+                "minnctapersm" => function.minnctapersm = Some(self.small_integer("a number")?),
+                "maxnreg" => function.maxnreg = Some(self.small_integer("a number")?),
+                "maxnctapersm" => {
                     self.integer("a number")?;
                 }
                 "noreturn" => {}

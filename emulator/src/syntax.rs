@@ -10,6 +10,8 @@ pub(crate) struct ModuleTree<'a> {
     pub version: (u32, u32),
     /// Number of `.target sm_NN` (90 for `sm_90a`).
     pub target: u32,
+    /// The target has the suffix `a`: features of that one architecture are allowed.
+    pub is_arch_specific: bool,
     /// File names by their number in `.file`.
     pub files: Vec<(u32, &'a str)>,
     /// Source lines that `.loc` directives name, each once; callers come before what is inlined there.
@@ -114,6 +116,10 @@ pub(crate) struct Function<'a> {
     pub reqntid: Option<[u32; 3]>,
     /// `.maxntid`: its product bounds the threads of a block.
     pub maxntid: Option<[u32; 3]>,
+    /// `.minnctapersm`: blocks that a multiprocessor shall have registers for.
+    pub minnctapersm: Option<u32>,
+    /// `.maxnreg`: registers of a thread at most.
+    pub maxnreg: Option<u32>,
     /// The statements between its braces; `None` for a declaration.
     pub body: Option<Vec<Statement<'a>>>,
 }

@@ -3,7 +3,7 @@
 use super::builder::File;
 use crate::ir::{
     Address, AddressBase, AtomicType, BulkCopy, BulkEnd, CpAsync, CpAsyncSource, MbarrierAction,
-    MbarrierOp, MbarrierPhase, MbarrierWait, Mma, Number, Op, Pred, R32, R64, Width,
+    MbarrierOp, MbarrierPhase, MbarrierWait, Mma, Number, Op, Pred, R32, R64, Wgmma, WgmmaA, Width,
 };
 
 /// What happens to a register.
@@ -13,6 +13,8 @@ pub(crate) enum Access {
     Read,
     /// It gets a new value.
     Write,
+    /// Its value is used, and it gets a new one.
+    Update,
 }
 
 /// A field of an operation that holds one register or none.
@@ -79,7 +81,7 @@ fn atomic_file(ty: AtomicType) -> File {
 /// that need code of their own stand here.
 macro_rules! access_table {
     ($($name:ident: $($read:ident)* => $($write:ident)*;)*) => {
-        /// Calls `visit` for every register of `op`; all reads come before all writes.
+        /// Calls `visit` once for every register of `op`; all reads come before all updates and writes.
         pub(crate) fn registers(op: &mut Op, visit: &mut impl FnMut(Access, File, &mut u16)) {
             match op {
                 $(Op::$name { $($read,)* $($write,)* .. } => {
@@ -118,7 +120,12 @@ macro_rules! access_table {
                     one(Access::Read, address, visit);
                     d[..usize::from(*count)].iter_mut().for_each(|d| one(Access::Write, d, visit));
                 }
+                Op::StMatrix { count, a, address, .. } => {
+                    one(Access::Read, address, visit);
+                    a[..usize::from(*count)].iter_mut().for_each(|a| one(Access::Read, a, visit));
+                }
                 Op::Mma(mma) => mma_registers(mma, visit),
+                Op::Wgmma(wgmma) => wgmma_registers(wgmma, visit),
             }
         }
     };
@@ -198,12 +205,17 @@ access_table! {
     MatchAll32: a mask => d p;
     MatchAll64: a mask => d p;
     Redux: a mask => d;
+    Elect: mask => d p;
     ActiveMask: => d;
     WarpSync: mask =>;
     Barrier: id count =>;
     BarrierPopc: a id count => d;
     BarrierLogic: a id count => d;
     MovMatrix: a => d;
+    WgmmaFence: =>;
+    WgmmaCommit: =>;
+    WgmmaWait: =>;
+    SetMaxRegisters: =>;
     BranchIndexed: index =>;
     Bra: =>;
     Exit: =>;
@@ -287,6 +299,21 @@ fn mma_registers(mma: &mut Mma, visit: &mut impl FnMut(Access, File, &mut u16)) 
     mma.d[..results]
         .iter_mut()
         .for_each(|d| one(Access::Write, d, visit));
+}
+
+/// What must be known at the issue comes first.
+fn wgmma_registers(wgmma: &mut Wgmma, visit: &mut impl FnMut(Access, File, &mut u16)) {
+    one(Access::Read, &mut wgmma.b, visit);
+    one(Access::Read, &mut wgmma.accumulate, visit);
+    match &mut wgmma.a {
+        WgmmaA::Shared(descriptor, _) => one(Access::Read, descriptor, visit),
+        WgmmaA::Registers(a) => a.iter_mut().for_each(|a| one(Access::Read, a, visit)),
+    }
+    let access = match wgmma.accumulate {
+        Some(_) => Access::Update,
+        None => Access::Write,
+    };
+    wgmma.d.iter_mut().for_each(|d| one(access, d, visit));
 }
 
 fn one<R: Registers>(

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::error::PtxError;
-use crate::ir::{Guard, Location, Op, Pred, R32, R64, Special};
+use crate::ir::{Guard, Location, Op, Pred, R32, R64, Special, Touches};
 
 /// Register files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +46,10 @@ pub(super) struct Line {
     pub op: Op,
     /// Where it comes from.
     pub location: Location,
+    /// 32-bit registers of products that may be in flight here and keep their slots at least until now.
+    pub kept: Vec<u16>,
+    /// What it does to registers of products.
+    pub touches: Option<Box<Touches>>,
 }
 
 /// A label of the program being built.
@@ -100,6 +104,8 @@ impl Builder {
             guard,
             op,
             location,
+            kept: Vec::new(),
+            touches: None,
         });
         Ok(())
     }

@@ -9,6 +9,8 @@ use crate::syntax::{Instruction, ModuleTree};
 struct Gate {
     words: &'static [&'static str],
     target: u32,
+    /// Only this target has it, and only with the suffix `a`.
+    is_arch_specific: bool,
     version: (u32, u32),
 }
 
@@ -16,7 +18,27 @@ const fn gate(words: &'static [&'static str], target: u32, version: (u32, u32)) 
     Gate {
         words,
         target,
+        is_arch_specific: false,
         version,
+    }
+}
+
+/// What sm_90a has and no other target.
+const SM_90A: &[Gate] = &[Gate {
+    words: &[],
+    target: 90,
+    is_arch_specific: true,
+    version: (8, 0),
+}];
+
+impl Gate {
+    fn lets_pass(&self, tree: &ModuleTree) -> bool {
+        let target = if self.is_arch_specific {
+            tree.target == self.target && tree.is_arch_specific
+        } else {
+            tree.target >= self.target
+        };
+        target && tree.version >= self.version
     }
 }
 
@@ -82,6 +104,9 @@ const ATOMIC: &[Gate] = &[
     gate(&["b16"], 70, (6, 3)),
     gate(&["shared::cta"], 30, (7, 8)),
     gate(&["cluster"], 90, (7, 8)),
+    gate(&["v2"], 90, (8, 1)),
+    gate(&["v4"], 90, (8, 1)),
+    gate(&["v8"], 90, (8, 1)),
 ];
 
 const CONVERT: &[Gate] = &[
@@ -166,7 +191,10 @@ fn gates(opcode: &str) -> &'static [Gate] {
         "barrier" => const { &[gate(&[], 30, (6, 0)), gate(&["cta"], 30, (7, 8))] },
         "ldmatrix" => const { &[gate(&[], 75, (6, 5)), gate(&["shared::cta"], 75, (7, 8))] },
         "movmatrix" => const { &[gate(&[], 75, (7, 8))] },
+        "stmatrix" => const { &[gate(&[], 90, (7, 8))] },
         "mma" => MMA,
+        "wgmma" | "setmaxnreg" => SM_90A,
+        "elect" => const { &[gate(&[], 90, (8, 0))] },
         "cp" => COPY,
         "mbarrier" => MBARRIER,
         "prefetch" => const { &[gate(&["tensormap"], 90, (8, 0))] },
@@ -179,16 +207,17 @@ fn gates(opcode: &str) -> &'static [Gate] {
 pub(super) fn check(ins: &Instruction, tree: &ModuleTree) -> Result<(), PtxError> {
     for gate in gates(ins.opcode) {
         let applies = gate.words.iter().all(|word| ins.qualifiers.contains(word));
-        if !applies || (tree.target >= gate.target && tree.version >= gate.version) {
+        if !applies || gate.lets_pass(tree) {
             continue;
         }
-        let name = |target: u32, (major, minor): (u32, u32)| {
-            format!(".target sm_{target} and .version {major}.{minor}")
+        let name = |target: u32, is_arch_specific: bool, (major, minor): (u32, u32)| {
+            let suffix = if is_arch_specific { "a" } else { "" };
+            format!(".target sm_{target}{suffix} and .version {major}.{minor}")
         };
         let kind = PtxErrorKind::Target {
             what: [&[ins.opcode], gate.words].concat().join("."),
-            needs: name(gate.target, gate.version),
-            declared: name(tree.target, tree.version),
+            needs: name(gate.target, gate.is_arch_specific, gate.version),
+            declared: name(tree.target, tree.is_arch_specific, tree.version),
         };
         return Err(PtxError::new(ins.line, kind));
     }

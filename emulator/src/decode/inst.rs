@@ -119,7 +119,7 @@ impl<'u, 't, 'a> Inst<'u, 't, 'a> {
     }
 
     /// Takes the first qualifier left for which `meaning` has a value.
-    fn take_map<T>(&mut self, meaning: impl Fn(&str) -> Option<T>) -> Option<T> {
+    pub(super) fn take_map<T>(&mut self, meaning: impl Fn(&str) -> Option<T>) -> Option<T> {
         for (i, word) in self.ins.qualifiers.iter().enumerate() {
             if self.taken >> i & 1 == 0
                 && let Some(value) = meaning(word)

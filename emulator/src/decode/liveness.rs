@@ -110,14 +110,23 @@ pub(super) fn lives(builder: &mut Builder, budget: &Budget, line: u32) -> Result
     Ok(lives)
 }
 
-/// The registers of one line: those read (the guard among them), those written for all lanes, those written for some.
+/// The registers of one line: those read (the guard and those kept among them), those written for all lanes, those written for some.
 fn accesses(line: &mut Line, lives: &Lives, mut each: impl FnMut(Access, usize)) {
     let guard = line.guard;
     if guard != Guard::ALWAYS {
         each(Access::Read, lives.number(File::Pred, guard.pred.0));
     }
+    for kept in &line.kept {
+        each(Access::Read, lives.number(File::R32, *kept));
+    }
     registers(&mut line.op, &mut |access, file, register| {
-        each(access, lives.number(file, *register));
+        let register = lives.number(file, *register);
+        if access == Access::Update {
+            each(Access::Read, register);
+            each(Access::Write, register);
+        } else {
+            each(access, register);
+        }
     });
 }
 
@@ -208,7 +217,7 @@ fn walk(
         writes.clear();
         accesses(line, lives, |access, register| match access {
             Access::Read => reads.push(register),
-            Access::Write => writes.push(register),
+            _ => writes.push(register),
         });
         let write = 2 * i as u32 + 1;
         for &register in &writes {

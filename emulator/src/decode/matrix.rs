@@ -1,4 +1,4 @@
-//! Tensor cores (PTX ISA 9.7.14): `ldmatrix`, `movmatrix`, `mma.sync`.
+//! Tensor cores (PTX ISA 9.7.14): `ldmatrix`, `stmatrix`, `movmatrix`, `mma.sync`.
 
 use super::inst::Inst;
 use super::types::Ty;
@@ -7,7 +7,7 @@ use crate::ir::{HalfKind, Mma, Op, R32, Space};
 
 impl Inst<'_, '_, '_> {
     /// Takes `.sync.aligned`.
-    fn sync_aligned(&mut self) -> Result<(), PtxError> {
+    pub(super) fn sync_aligned(&mut self) -> Result<(), PtxError> {
         self.require(&[("sync", ())])?;
         self.require(&[("aligned", ())])
     }
@@ -16,17 +16,7 @@ impl Inst<'_, '_, '_> {
     pub fn ldmatrix(&mut self) -> Result<(), PtxError> {
         self.sync_aligned()?;
         self.arity(2..=2)?;
-        if self.choose(&[("m8n8", ())]).is_none() {
-            return Err(self.unsupported("of the shapes .m8n8 is known here"));
-        }
-        let count = self.require(&[("x1", 1), ("x2", 2), ("x4", 4)])?;
-        let transpose = self.take("trans");
-        let space = match self.space() {
-            None => Space::Generic,
-            Some(Space::Shared) => Space::Shared,
-            Some(_) => return Err(self.bad("matrices are loaded from shared memory")),
-        };
-        self.only_type(Ty::B16)?;
+        let (count, transpose, space) = self.matrices("loaded from")?;
         let elements = self.vector(0)?;
         if elements.len() != usize::from(count) {
             return Err(self.bad(format!("{count} registers are loaded")));
@@ -43,6 +33,45 @@ impl Inst<'_, '_, '_> {
             d,
             address,
         })
+    }
+
+    /// `stmatrix.sync.aligned.m8n8.{x1,x2,x4}[.trans][.shared].b16 [address], {a..}`
+    pub fn stmatrix(&mut self) -> Result<(), PtxError> {
+        self.sync_aligned()?;
+        self.arity(2..=2)?;
+        let (count, transpose, space) = self.matrices("stored to")?;
+        let elements = self.vector(1)?;
+        if elements.len() != usize::from(count) {
+            return Err(self.bad(format!("{count} registers are stored")));
+        }
+        let mut a = [R32(0); 4];
+        for (a, element) in a.iter_mut().zip(elements) {
+            *a = R32(self.source(element, Ty::B32)?);
+        }
+        let (space, address) = self.address(0, space)?;
+        self.emit(Op::StMatrix {
+            count,
+            transpose,
+            space,
+            a,
+            address,
+        })
+    }
+
+    /// Takes `.m8n8.{x1,x2,x4}[.trans][.shared].b16`: count, transposition, space.
+    fn matrices(&mut self, how: &str) -> Result<(u8, bool, Space), PtxError> {
+        if self.choose(&[("m8n8", ())]).is_none() {
+            return Err(self.unsupported("of the shapes .m8n8 is known here"));
+        }
+        let count = self.require(&[("x1", 1), ("x2", 2), ("x4", 4)])?;
+        let transpose = self.take("trans");
+        let space = match self.space() {
+            None => Space::Generic,
+            Some(Space::Shared) => Space::Shared,
+            Some(_) => return Err(self.bad(format!("matrices are {how} shared memory"))),
+        };
+        self.only_type(Ty::B16)?;
+        Ok((count, transpose, space))
     }
 
     /// `movmatrix.sync.aligned.m8n8.trans.b16 d, a`
@@ -104,7 +133,7 @@ impl Inst<'_, '_, '_> {
     }
 
     /// `count` source registers, in the first places of N.
-    fn fragment<const N: usize>(
+    pub(super) fn fragment<const N: usize>(
         &mut self,
         i: usize,
         name: &str,

@@ -35,7 +35,8 @@ pub(super) fn preloads(builder: &mut Builder) {
                         let value = copies.get(&key).or_else(|| everywhere.get(&key));
                         *register = value.copied().unwrap_or(*register);
                     }
-                    Access::Write => {
+                    // What an update adds to must not be another register than what it writes.
+                    Access::Write | Access::Update => {
                         copies.remove(&key);
                     }
                 }
@@ -55,7 +56,7 @@ fn only_copies(builder: &mut Builder, fixed: &HashSet<Register>) -> HashMap<Regi
     let mut copies = HashMap::new();
     for line in &mut builder.code {
         registers(&mut line.op, &mut |access, file, register| {
-            if access == Access::Write {
+            if access != Access::Read {
                 *writes.entry((file, *register)).or_default() += 1;
             }
         });

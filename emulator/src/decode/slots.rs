@@ -13,6 +13,8 @@ use crate::ir::{Op, SlotCounts};
 pub(super) struct Slots {
     lives: Lives,
     slots: Vec<u16>,
+    /// Registers with the same number here are one, joined by moves that vanish.
+    leaders: Vec<usize>,
     /// Size of each file.
     pub counts: SlotCounts,
 }
@@ -21,6 +23,11 @@ impl Slots {
     /// The slot of a register.
     pub fn of(&self, file: File, register: u16) -> u16 {
         self.slots[self.lives.number(file, register)]
+    }
+
+    /// What a 32-bit register has in common with those that moves have joined it with.
+    pub fn leader(&self, register: u16) -> usize {
+        self.leaders[self.lives.number(File::R32, register)]
     }
 }
 
@@ -67,6 +74,7 @@ pub(super) fn assign(builder: &mut Builder, budget: &Budget, line: u32) -> Resul
     Ok(Slots {
         lives,
         slots,
+        leaders,
         counts,
     })
 }

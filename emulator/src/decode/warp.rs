@@ -4,6 +4,7 @@ use super::inst::Inst;
 use super::types::Ty;
 use crate::error::PtxError;
 use crate::ir::{Op, Pred, R32, ReduxOp, ShflMode, VoteMode};
+use crate::syntax::Operand;
 
 impl Inst<'_, '_, '_> {
     /// The forms without `.sync` are gone since sm_70.
@@ -138,6 +139,21 @@ impl Inst<'_, '_, '_> {
         };
         let (d, a, mask) = (self.d32(0, ty)?, self.r32(1, ty)?, self.r32(2, Ty::B32)?);
         self.emit(Op::Redux { op, d, a, mask })
+    }
+
+    /// `elect.sync d|p, membermask`
+    pub fn elect(&mut self) -> Result<(), PtxError> {
+        self.sync()?;
+        self.arity(2..=2)?;
+        let &Operand::Pair(first, second) = &self.operand(0)? else {
+            return Err(self.bad("the destination is d|p, of which d may be `_`"));
+        };
+        let mask = self.r32(1, Ty::B32)?;
+        let (d, p) = (
+            R32(self.destination(first, 4)?),
+            Pred(self.destination(second, 0)?),
+        );
+        self.emit(Op::Elect { d, p, mask })
     }
 
     /// `activemask.b32 d`

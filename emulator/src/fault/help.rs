@@ -39,6 +39,7 @@ impl FaultKind {
             | F::WrongSpace { .. }
             | F::ReadOnly { .. }
             | F::Freed { .. }
+            | F::MatrixDescriptor { .. }
             | F::CopySize { .. } => Sanitizer::Memcheck,
             F::Uninitialised {
                 origin: Origin::Shuffle { .. },
@@ -49,7 +50,10 @@ impl FaultKind {
             | F::NonCoherentWrite(_)
             | F::AsyncReadEarly { .. }
             | F::AsyncOverlap { .. }
-            | F::CopySourceModified { .. } => Sanitizer::Racecheck,
+            | F::CopySourceModified { .. }
+            | F::ProductRegister { .. }
+            | F::ProductFence { .. }
+            | F::OperandOverwritten { .. } => Sanitizer::Racecheck,
             F::NonUniformBranch
             | F::NonUniformOperand { .. }
             | F::AlignedDivergent { .. }
@@ -65,6 +69,10 @@ impl FaultKind {
             | F::BarrierTwice { .. }
             | F::BarrierMissed { .. }
             | F::CopiesPending { .. }
+            | F::PartialWarpgroup { .. }
+            | F::WarpgroupDivergent { .. }
+            | F::WarpgroupOperand { .. }
+            | F::ProductsPending { .. }
             | F::InstructionLimit { .. } => Sanitizer::Synccheck,
             F::Mbarrier { rule, .. } => rule.sanitizer(),
             F::Bulk(rule) => rule.sanitizer(),
@@ -116,6 +124,26 @@ impl FaultKind {
             F::Mbarrier { rule, .. } => rule.help(),
             F::Bulk(rule) => rule.help(),
             F::Proxy(_) => "fence.proxy.async in the thread that wrote, before it synchronises",
+            F::ProductRegister { .. } => {
+                "wgmma.wait_group first: until then the registers are in use"
+            }
+            F::ProductFence { .. } => {
+                "put a wgmma.fence before it, behind what reads or writes these registers"
+            }
+            F::OperandOverwritten { .. } => {
+                "write after the wgmma.wait_group of all four warps, and a barrier behind it"
+            }
+            F::MatrixDescriptor { .. } => {
+                "build it of start, leading and stride offsets / 16 and the swizzle, zeros elsewhere"
+            }
+            F::PartialWarpgroup { .. } => "launch a multiple of 128 threads",
+            F::WarpgroupDivergent { .. } => {
+                "branch on what is equal in the four warps, and let none of them exit earlier"
+            }
+            F::WarpgroupOperand { .. } => {
+                "compute it from what is equal in the four warps: thread index / 128"
+            }
+            F::ProductsPending { .. } => "wgmma.wait_group 0 before the warp ends",
             F::InstructionLimit { .. } => "look for a loop whose condition never changes",
         }
     }

@@ -253,6 +253,91 @@ pub enum FaultKind {
     /// An asynchronous operation reads what nothing has made visible to its proxy.
     #[error("{0}")]
     Proxy(Box<Conflict>),
+    /// A register of a warpgroup product is touched before the wait that covers the product.
+    #[error(
+        "{} {operand} of the wgmma of PTX line {line}, which no wgmma.wait_group has covered yet",
+        if *.writes { "the instruction writes a register of" } else { "the instruction reads a register of" }
+    )]
+    ProductRegister {
+        /// `A` or `D`.
+        operand: &'static str,
+        /// Whether the register is written.
+        writes: bool,
+        /// PTX line of the product.
+        line: u32,
+    },
+    /// A warpgroup product without a fence between other uses of its registers and itself.
+    #[error(
+        "no wgmma.fence stands between the last use of a register of {operand} and the wgmma that takes it"
+    )]
+    ProductFence {
+        /// `A` or `D`.
+        operand: &'static str,
+    },
+    /// Shared memory is written that a warpgroup product may still read.
+    #[error(
+        "shared address {address:#x} is an operand of the wgmma of PTX line {line}, which warp {warp} has not waited for"
+    )]
+    OperandOverwritten {
+        /// Shared offset.
+        address: u64,
+        /// Warp of the product.
+        warp: u32,
+        /// Its PTX line.
+        line: u32,
+    },
+    /// A matrix descriptor that does not describe an operand.
+    #[error("{descriptor:#018x} is no matrix descriptor: {rule}")]
+    MatrixDescriptor {
+        /// Its bits.
+        descriptor: u64,
+        /// What is wrong with it.
+        rule: &'static str,
+    },
+    /// A warpgroup instruction in a block whose last warps are not four.
+    #[error("a warpgroup has 4 warps, but this one only {warps}")]
+    PartialWarpgroup {
+        /// Warps that the block has of it.
+        warps: u32,
+    },
+    /// The warps of a warpgroup execute different sequences of its instructions.
+    #[error(
+        "the warps of a warpgroup execute wgmma and setmaxnreg together, but {} where warp {other} {}",
+        here.map_or("this one exits".to_string(), |line| format!("this one executes PTX line {line}")),
+        there.map_or("has exited".to_string(), |line| format!("executes PTX line {line}"))
+    )]
+    WarpgroupDivergent {
+        /// PTX line of this warp's instruction, unless it exits.
+        here: Option<u32>,
+        /// Another warp.
+        other: u32,
+        /// PTX line of its instruction, unless it has exited.
+        there: Option<u32>,
+    },
+    /// The warps of a warpgroup give different values to an operand that must be one.
+    #[error(
+        "the warps of a warpgroup must agree on {operand}, but it is {here:#x} here and {there:#x} in warp {other}"
+    )]
+    WarpgroupOperand {
+        /// The operand.
+        operand: &'static str,
+        /// Its value in this warp.
+        here: u64,
+        /// Another warp.
+        other: u32,
+        /// Its value there.
+        there: u64,
+    },
+    /// A thread ends while warpgroup products have not been waited for.
+    #[error(
+        "the warp exits and has not waited for its wgmma products, {products} in number, the first from PTX line {line}"
+    )]
+    ProductsPending {
+        /// Their number.
+        products: u32,
+        /// PTX line of the first.
+        line: u32,
+    },
     /// The launch used up [`Options::instruction_limit`](crate::Options).
     #[error("a block has executed {limit} warp instructions without ending: {standing}")]
     InstructionLimit {

@@ -1,6 +1,6 @@
 //! Operations with more operands than fit beside the others: [`Op`](super::Op) holds them in boxes.
 
-use super::{Address, Guard, HalfKind, R32};
+use super::{Address, Guard, HalfKind, Pred, R32, R64};
 
 /// `cp.async`: shared ← global.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,4 +49,54 @@ pub struct Mma {
     pub b: [R32; 2],
     /// C, 16 x 8.
     pub c: [R32; 4],
+}
+
+/// `wgmma.mma_async.m64nNk16`: D = A·B, or D = A·B + D, by the four warps of a warpgroup (PTX ISA,
+/// "Asynchronous Warpgroup Level Matrix Multiply-Accumulate Instructions").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wgmma {
+    /// Columns of B and D: 8 to 256 in steps of 8.
+    pub n: u16,
+    /// Format of A and B: `F16x2` or `Bf16x2`.
+    pub input: HalfKind,
+    /// D is f32, in n / 2 registers; else packed f16, in n / 4.
+    pub f32_accumulate: bool,
+    /// D of the warp's 16 rows.
+    pub d: Vec<R32>,
+    /// Where the predicate is true, D is added to; without one it never is.
+    pub accumulate: Option<Pred>,
+    /// A, 64 x 16.
+    pub a: WgmmaA,
+    /// Matrix descriptor of B, 16 x n.
+    pub b: R64,
+    /// How B lies in shared memory.
+    pub b_major: Major,
+    /// The product is subtracted.
+    pub negate: bool,
+}
+
+/// Where the first operand of a [`Wgmma`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WgmmaA {
+    /// In registers, as in `mma.m16n8k16`.
+    Registers([R32; 4]),
+    /// In shared memory, where a matrix descriptor says.
+    Shared(R64, Major),
+}
+
+/// Which elements of a 16-bit matrix operand are neighbours in shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Major {
+    /// Those along k.
+    K,
+    /// Those along m of A, or n of B: the operand is transposed.
+    Mn,
+}
+
+impl Wgmma {
+    /// Same shape, formats and registers of D: such products may follow each other on one D.
+    pub fn is_same_accumulation(&self, other: &Wgmma) -> bool {
+        (self.n, self.input, self.f32_accumulate) == (other.n, other.input, other.f32_accumulate)
+            && self.d == other.d
+    }
 }

@@ -1,5 +1,6 @@
 //! A decoded kernel: its program and everything a launch needs to know about it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Instruction, Location, Pred, R32, R64, SourceLine};
@@ -36,6 +37,23 @@ pub struct Kernel {
     pub(crate) globals: Arc<Globals>,
     /// Launch bounds of the entry.
     pub(crate) block_shape: BlockShape,
+    /// What instructions do to registers of products ([`Op::Wgmma`](super::Op::Wgmma)), for those
+    /// with [`Instruction::touches_products`].
+    pub(crate) touches: HashMap<u32, Touches>,
+    /// Registers that [`Touches::marks`] counts.
+    pub(crate) product_marks: u16,
+}
+
+/// What an instruction does to registers that may belong to a product in flight.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touches {
+    /// Slots that it reads and that may hold a result in flight.
+    pub reads: Vec<R32>,
+    /// Slots that it writes and that may hold a result or an input in flight.
+    pub writes: Vec<R32>,
+    /// Registers that it uses, numbered, in a kernel that may lack a `wgmma.fence`: of a product those
+    /// of D, then those of A.
+    pub marks: Vec<u16>,
 }
 
 /// Number of slots per register file.

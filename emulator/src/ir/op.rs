@@ -5,7 +5,7 @@ use super::{
     BulkCopy, Consistency, ConvertMode, Count64, CpAsync, FloatClass, FloatCmp, FloatMode,
     HalfKind, HalfMode, IntCmp, MbarrierOp, MbarrierWait, MemoryType, Mma, Number, Pred, PredLogic,
     PrmtMode, R32, R64, ReduxOp, Scope, ShflMode, Shift64, Space, Ternary16, Ternary32, Ternary64,
-    Unary16, Unary32, Unary64, UnaryF32, UnaryF64, UnaryHalf, VoteMode, Width,
+    Unary16, Unary32, Unary64, UnaryF32, UnaryF64, UnaryHalf, VoteMode, Wgmma, Width,
 };
 
 /// One operation. Field order is PTX operand order: destination first.
@@ -453,6 +453,8 @@ pub enum Op {
         a: R32,
         mask: R32,
     },
+    /// `elect.sync`: `p` is true in one lane of the mask, whose number goes to `d` of all.
+    Elect { d: R32, p: Pred, mask: R32 },
     /// `activemask`.
     ActiveMask { d: R32 },
     /// `bar.warp.sync`.
@@ -494,10 +496,30 @@ pub enum Op {
         d: [R32; 4],
         address: Address,
     },
+    /// `stmatrix.m8n8` of 1, 2 or 4 matrices; the inverse of [`Op::LdMatrix`].
+    StMatrix {
+        count: u8,
+        transpose: bool,
+        space: Space,
+        a: [R32; 4],
+        address: Address,
+    },
     /// `movmatrix.m8n8.trans.b16`.
     MovMatrix { d: R32, a: R32 },
     /// `mma.sync`.
     Mma(Box<Mma>),
+
+    // ---- warpgroup products (wgmma.rs) ----
+    /// `wgmma.mma_async`.
+    Wgmma(Box<Wgmma>),
+    /// `wgmma.fence`.
+    WgmmaFence,
+    /// `wgmma.commit_group`.
+    WgmmaCommit,
+    /// `wgmma.wait_group n`: at most the `pending` youngest groups may be unfinished.
+    WgmmaWait { pending: u32 },
+    /// `setmaxnreg`: registers per thread from now on (register_pool.rs).
+    SetMaxRegisters { increase: bool, registers: u16 },
 
     // ---- control flow (control_flow.rs) ----
     /// Jump; lanes that the guard excludes fall through. `uniform` promises that all active lanes

@@ -8,6 +8,7 @@ use super::plan::Fill;
 use super::shared::SharedMemory;
 use super::sync::Barriers;
 use super::warp::{Place, Warp};
+use super::warpgroup::Warpgroups;
 
 /// Everything of a block but its warps.
 pub(crate) struct Block {
@@ -15,6 +16,7 @@ pub(crate) struct Block {
     pub index: [u32; 3],
     pub shared: SharedMemory,
     pub barriers: Barriers,
+    pub warpgroups: Warpgroups,
     pub mbarriers: Mbarriers,
     /// Warps that sleep until an mbarrier of the block completes a phase.
     pub asleep: u32,
@@ -37,6 +39,7 @@ impl Block {
             index: [0; 3],
             shared: SharedMemory::new(shared_bytes as usize),
             barriers: Barriers::new(num_warps),
+            warpgroups: Warpgroups::new(num_warps),
             mbarriers: Mbarriers::default(),
             asleep: 0,
             live: 0,
@@ -51,6 +54,7 @@ impl Block {
     pub fn start(&mut self, place: &Place, fill: Fill) {
         self.index = place.block_index;
         self.shared.reset(fill);
+        self.warpgroups.reset();
         self.barriers.reset();
         self.mbarriers.clear();
         self.asleep = 0;

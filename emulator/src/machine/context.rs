@@ -10,14 +10,15 @@ use super::bulk::Flights;
 use super::chance::Chance;
 use super::plan::Turns;
 
-/// How `mma` adds up its products.
+/// How `mma` and `wgmma` add up their products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MmaNumerics {
     /// Products and sums in f32, k ascending.
     #[default]
     F32,
     /// As an Ampere tensor core is understood to do it: eight products and the accumulator aligned
-    /// to the largest exponent, truncated to 24 fractional bits, summed exactly, truncated to f32.
+    /// to the largest exponent, truncated to 24 fractional bits, summed exactly, truncated to f32. For
+    /// `wgmma` as a Hopper one is: all sixteen products, 25 fractional bits.
     Hardware,
 }
 

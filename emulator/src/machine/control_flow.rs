@@ -9,7 +9,8 @@ use super::reconverge::{Meet, meet, told};
 use super::registers::Mask;
 use super::warp::{Group, Warp};
 use super::warp_ops::{meeting, shuffle_whole};
-use super::{async_copy, bulk, mbarrier_wait};
+use super::warpgroup::Event;
+use super::{async_copy, bulk, mbarrier_wait, wgmma};
 
 /// What becomes of the running group.
 pub(crate) enum Flow {
@@ -28,10 +29,27 @@ pub(crate) enum Flow {
 pub(crate) fn waits(op: &Op, lanes: u32) -> bool {
     match op {
         Op::Barrier { .. } | Op::BarrierPopc { .. } | Op::BarrierLogic { .. } => true,
-        Op::LdMatrix { .. } | Op::MovMatrix { .. } | Op::Mma(_) => lanes != u32::MAX,
+        _ if needs_whole_warp(op) => lanes != u32::MAX,
         Op::MbarrierWait(wait) => wait.sleeps,
         _ => meeting(op).is_some(),
     }
+}
+
+/// True for instructions that all 32 lanes of a warp must execute at one program counter, and that
+/// need no more than that.
+pub(crate) fn needs_whole_warp(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::LdMatrix { .. }
+            | Op::StMatrix { .. }
+            | Op::MovMatrix { .. }
+            | Op::Mma(_)
+            | Op::Wgmma(_)
+            | Op::WgmmaFence
+            | Op::WgmmaCommit
+            | Op::WgmmaWait { .. }
+            | Op::SetMaxRegisters { .. }
+    )
 }
 
 /// Executes `op` for the lanes of `mask` if it is one that moves or holds lanes.
@@ -96,13 +114,19 @@ pub(crate) fn control(
         | Op::MatchAll32 { .. }
         | Op::MatchAll64 { .. }
         | Op::Redux { .. }
+        | Op::Elect { .. }
         | Op::WarpSync { .. } => rendezvous(warp, context, group, mask, op),
-        Op::LdMatrix { .. } | Op::MovMatrix { .. } | Op::Mma(_) => {
+        Op::LdMatrix { .. } | Op::StMatrix { .. } | Op::MovMatrix { .. } | Op::Mma(_) => {
             if mask.lanes == u32::MAX {
                 return Ok(Flow::Compute);
             }
             matrix_needs_others(warp, group, mask)
         }
+        Op::Wgmma(_)
+        | Op::WgmmaFence
+        | Op::WgmmaCommit
+        | Op::WgmmaWait { .. }
+        | Op::SetMaxRegisters { .. } => warpgroup(warp, context, group, mask, op),
         // All live lanes, or those that got here, wait; the scheduler counts the arrival.
         Op::Barrier { .. } | Op::BarrierPopc { .. } | Op::BarrierLogic { .. } => {
             Ok(wait(warp, group, mask))
@@ -131,6 +155,9 @@ pub(crate) fn leave(warp: &mut Warp, context: &mut Context, mask: Mask) -> Outco
         bulk::check_exit(warp, context, mask)?;
     }
     warp.live &= !mask.lanes;
+    if warp.live == 0 {
+        wgmma::exit(warp, context)?;
+    }
     Ok(())
 }
 
@@ -163,6 +190,30 @@ fn split(warp: &mut Warp, group: &Group, mask: Mask, executed: u32) -> Flow {
         whole: false,
     };
     wait(warp, group, mask)
+}
+
+/// What a warp does together with the others of its warpgroup, up to arithmetic.
+#[inline(never)]
+fn warpgroup(
+    warp: &mut Warp,
+    context: &mut Context,
+    group: &Group,
+    mask: Mask,
+    op: &Op,
+) -> Outcome<Flow> {
+    if mask.lanes != u32::MAX {
+        return matrix_needs_others(warp, group, mask);
+    }
+    match *op {
+        Op::Wgmma(ref op) => wgmma::issue(warp, context, group.pc, op)?,
+        Op::WgmmaFence => wgmma::fence(warp, context, group.pc)?,
+        Op::WgmmaCommit => wgmma::commit(warp, context, group.pc)?,
+        Op::WgmmaWait { .. } => {
+            context.log(warp.index, Event::at(group.pc))?;
+        }
+        _ => {}
+    }
+    Ok(Flow::Compute)
 }
 
 #[cold]

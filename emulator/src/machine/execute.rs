@@ -9,12 +9,12 @@ use super::compare::{self, HalfTest};
 use super::context::Context;
 use super::convert::{Conversion, convert, convert_pair};
 use super::integer;
-use super::matrix::{self, LdMatrix};
+use super::matrix::{self, LdMatrix, StMatrix};
 use super::memory_access::{Transfer, load, store};
 use super::mma;
 use super::registers::{Destination, Mask, Registers, Scratch};
 use super::warp::Warp;
-use super::{async_copy, bulk, data_movement, float, half, mbarriers};
+use super::{async_copy, bulk, data_movement, float, half, mbarriers, wgmma};
 
 /// Everything that neither moves the program counter nor waits: memory and matrices here, arithmetic
 /// in the functions that follow.
@@ -155,6 +155,15 @@ fn copies_and_clocks<const FUSED: bool>(
             Ok(())
         }
         Op::BulkWait { pending, read } => bulk::wait_group(warp, context, mask, (pending, read)),
+        Op::Wgmma(_) => {
+            wgmma::after_issue::<FUSED>(warp, context);
+            Ok(())
+        }
+        Op::WgmmaWait { pending } => {
+            wgmma::wait::<FUSED>(warp, context, pending);
+            Ok(())
+        }
+        Op::WgmmaFence | Op::WgmmaCommit | Op::SetMaxRegisters { .. } => Ok(()),
         _ => warp_wide::<FUSED>(warp, context, mask, op, scratch),
     }
 }
@@ -183,6 +192,23 @@ fn warp_wide<const FUSED: bool>(
                 transpose,
                 space,
                 d,
+                address,
+            },
+        ),
+        Op::StMatrix {
+            count,
+            transpose,
+            space,
+            a,
+            address,
+        } => matrix::stmatrix(
+            warp,
+            context,
+            StMatrix {
+                count,
+                transpose,
+                space,
+                a,
                 address,
             },
         ),

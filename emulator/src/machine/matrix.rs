@@ -1,4 +1,4 @@
-//! 8x8 matrices in registers: ldmatrix, movmatrix (PTX ISA, "Warp Level Matrix Instructions").
+//! 8x8 matrices in registers: ldmatrix, stmatrix, movmatrix (PTX ISA, "Warp Level Matrix Instructions").
 //!
 //! With g = lane / 4 and t = lane % 4, every 8x8 fragment of 16-bit elements gives lane (g, t) the
 //! elements (g, 2t) and (g, 2t + 1), low half first. So the 32 lanes of one register, read in lane
@@ -27,20 +27,65 @@ pub(crate) struct LdMatrix {
     pub address: Address,
 }
 
-/// Row q of matrix j comes from the address of lane 8j + q.
+/// Operands of `stmatrix`.
+pub(crate) struct StMatrix {
+    pub count: u8,
+    pub transpose: bool,
+    pub space: Space,
+    pub a: [R32; 4],
+    pub address: Address,
+}
+
+/// Row q of matrix j goes to the address of lane 8j + q.
 #[inline(always)]
-pub(crate) fn ldmatrix(warp: &mut Warp, context: &mut Context, op: LdMatrix) -> Outcome {
-    let base = if op.space == Space::Generic {
+pub(crate) fn stmatrix(warp: &mut Warp, context: &mut Context, op: StMatrix) -> Outcome {
+    let used = 8 * usize::from(op.count);
+    let rows = row_addresses(&warp.regs, op.space, op.address, used);
+    check_rows(context, &rows, used)?;
+    for (lane, row) in rows[..used].iter().enumerate() {
+        if let Err(kind) = context.block().shared.check_writable(*row as usize, 16) {
+            return lane_fault(lane as u32, kind);
+        }
+    }
+    for (j, a) in op.a.iter().take(usize::from(op.count)).enumerate() {
+        let held = *warp.regs.get32(*a);
+        let matrix = if op.transpose {
+            transposed(&held)
+        } else {
+            held
+        };
+        for (q, words) in matrix.chunks_exact(4).enumerate() {
+            let start = rows[8 * j + q] as usize;
+            let row = &mut context.block_mut().shared.bytes_mut()[start..start + 16];
+            for (bytes, word) in row.chunks_exact_mut(4).zip(words) {
+                bytes.copy_from_slice(&word.to_le_bytes());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where the rows lie that the first `used` lanes name. The other lanes' addresses are not used; they
+/// must not be checked either.
+#[inline(always)]
+fn row_addresses(regs: &Registers, space: Space, address: Address, used: usize) -> Lanes<u64> {
+    let base = if space == Space::Generic {
         window_base(Space::Shared)
     } else {
         0
     };
-    let addresses = effective(&warp.regs, EVERYONE, op.address);
+    let addresses = effective(regs, EVERYONE, address);
     let mut rows = each_lane(|i| addresses[i].wrapping_sub(base));
-    let used = 8 * usize::from(op.count);
-    // The other lanes' addresses are not used; they must not be checked either.
     let first = rows[0];
     rows[used..].fill(first);
+    rows
+}
+
+/// Row q of matrix j comes from the address of lane 8j + q.
+#[inline(always)]
+pub(crate) fn ldmatrix(warp: &mut Warp, context: &mut Context, op: LdMatrix) -> Outcome {
+    let used = 8 * usize::from(op.count);
+    let rows = row_addresses(&warp.regs, op.space, op.address, used);
     check_rows(context, &rows, used)?;
     for (j, d) in op.d.iter().take(usize::from(op.count)).enumerate() {
         let mut matrix = [0; LANES];

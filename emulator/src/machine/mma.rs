@@ -136,7 +136,7 @@ fn fused_dot_tile(
             let (i, n) = (8 * (register / 2) + lane / 4, 2 * (lane % 4) + register % 2);
             let products: [(f32, f32); 8] =
                 std::array::from_fn(|k| (value(a[i / 8][8 * (i % 8) + k]), value(b[8 * n + k])));
-            let result = fused_dot::fused_dot_add(format, &products, *sum);
+            let result = fused_dot::fused_dot_add(fused_dot::AMPERE, format, &products, *sum);
             *sum = if f32_accumulate {
                 fused_dot::to_f32_truncated(result)
             } else {

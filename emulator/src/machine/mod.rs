@@ -11,6 +11,7 @@
 //! mbarrier mbarriers mbarrier_wait   the object, operations on it, waiting for it
 //! bulk tensor_box swizzle shared_place   bulk and tensor copies
 //! warp_ops matrix mma fused_dot control_flow                          warp-wide instructions
+//! warpgroup wgmma descriptor register_pool                            warpgroup-wide instructions
 //! ```
 //!
 //! Divergence: the live lanes of a warp are partitioned into groups with a program counter each. The
@@ -32,6 +33,7 @@ pub(crate) mod context;
 mod control_flow;
 mod convert;
 pub(crate) mod data_movement;
+pub(crate) mod descriptor;
 mod elements;
 mod execute;
 mod explain;
@@ -54,12 +56,13 @@ mod shared;
 pub(crate) mod shared_place;
 mod step;
 mod storage;
-#[allow(dead_code)]
 mod swizzle;
 mod sync;
 pub(crate) mod tensor_box;
 pub(crate) mod warp;
 pub(crate) mod warp_ops;
+mod warpgroup;
+pub(crate) mod wgmma;
 
 pub use chance::Schedule;
 pub use context::MmaNumerics;

@@ -9,6 +9,7 @@ use crate::ir::{Kernel, Op};
 use crate::observe::Exchange;
 
 use super::context::Context;
+use super::control_flow::needs_whole_warp;
 use super::mbarrier_wait::sleeps;
 use super::registers::{Mask, lanes_of};
 use super::warp::{Group, Warp};
@@ -47,7 +48,7 @@ pub(crate) fn meet(
         return Ok(Meet::Done);
     };
     let masks = *warp.regs.get32(members);
-    let mut inputs = Inputs::default();
+    let mut inputs = Inputs::under(&context.chance.plan);
     inputs.gather(&warp.regs, op, mask.lanes);
     for partition in partitions(mask.lanes, &masks) {
         let members = masks[partition.trailing_zeros() as usize];
@@ -151,8 +152,7 @@ pub(crate) fn is_aligned(op: &Op) -> bool {
         Op::Barrier { aligned, .. }
         | Op::BarrierPopc { aligned, .. }
         | Op::BarrierLogic { aligned, .. } => *aligned,
-        Op::LdMatrix { .. } | Op::MovMatrix { .. } | Op::Mma(_) => true,
-        _ => false,
+        _ => needs_whole_warp(op),
     }
 }
 
@@ -236,7 +236,7 @@ fn perform(
     };
     let groups = std::mem::take(&mut warp.groups);
     let parts: Vec<u32> = groups.iter().map(|group| takes_part(warp, group)).collect();
-    let mut inputs = Inputs::default();
+    let mut inputs = Inputs::under(&context.chance.plan);
     for (group, part) in groups.iter().zip(&parts) {
         inputs.gather(&warp.regs, op_at(kernel, group), *part);
     }

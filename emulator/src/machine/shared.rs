@@ -1,11 +1,13 @@
 //! Shared memory of one block.
 //!
 //! Bytes plus one mark per 4-byte word (the smallest asynchronous copy) that says whether a copy into it is still to be
-//! waited for, or an mbarrier lies there; and how many asynchronous operations may still read each 16 bytes. What fresh
+//! waited for, or an mbarrier lies there; how many copies may still read each 16 bytes; and the operands of products
+//! that may still be read. What fresh
 //! memory holds is up to the plan.
 
 use crate::fault::{BulkRule, FaultKind, MbarrierRule};
 
+use super::descriptor::{CHUNK, Operand};
 use super::plan::Fill;
 
 /// Marks of a word.
@@ -15,17 +17,30 @@ const BARRIER: u8 = 2;
 
 /// Bytes of an mbarrier.
 const BARRIER_BYTES: u32 = 8;
-/// Asynchronous operations read whole chunks of this many bytes.
-const CHUNK: u32 = 16;
 
 pub(crate) struct SharedMemory {
     bytes: Vec<u8>,
     marks: Vec<u8>,
     marked_words: usize,
-    /// Operations that may still read each chunk; empty until the first one.
+    /// Copies that may still read each chunk; empty until the first one.
     readers: Vec<u16>,
     /// Sum of `readers`.
     reads: u64,
+    /// Operands of products that have not been waited for.
+    operands: Vec<Reading>,
+    /// How often somebody could write.
+    version: u64,
+}
+
+/// An operand that a product may still read.
+struct Reading {
+    /// Warp, and the number of the product.
+    product: (u32, u64),
+    /// PTX line of the product.
+    line: u32,
+    operand: Operand,
+    /// First byte and end of a range that holds it.
+    range: (u32, u32),
 }
 
 impl SharedMemory {
@@ -36,6 +51,8 @@ impl SharedMemory {
             marked_words: 0,
             readers: Vec::new(),
             reads: 0,
+            operands: Vec::new(),
+            version: 0,
         }
     }
 
@@ -46,6 +63,8 @@ impl SharedMemory {
         self.marked_words = 0;
         self.readers.fill(0);
         self.reads = 0;
+        self.operands.clear();
+        self.version += 1;
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -53,13 +72,61 @@ impl SharedMemory {
     }
 
     pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.version += 1;
         &mut self.bytes
     }
 
-    /// True when any byte is guarded: only then is [`Self::check_landed`] worth asking.
+    /// Bytes read at one version are the same whenever the version is.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// A product of a warp, written at `line`, may read its operand from now on.
+    pub fn begin_operand(&mut self, product: (u32, u64), line: u32, operand: Operand) {
+        self.operands.push(Reading {
+            product,
+            line,
+            operand,
+            range: operand.range(),
+        });
+    }
+
+    /// The product has been waited for.
+    pub fn end_operands(&mut self, product: (u32, u64)) {
+        self.operands.retain(|reading| reading.product != product);
+    }
+
+    /// Refuses a write to bytes that a product may still read.
+    #[inline(always)]
+    fn check_unread(&self, offset: usize, bytes: usize) -> Result<(), FaultKind> {
+        if self.operands.is_empty() {
+            return Ok(());
+        }
+        self.check_operands(offset as u32, (offset + bytes) as u32)
+    }
+
+    #[inline(never)]
+    fn check_operands(&self, start: u32, end: u32) -> Result<(), FaultKind> {
+        for reading in &self.operands {
+            if start >= reading.range.1 || end <= reading.range.0 {
+                continue;
+            }
+            let overlaps = |at: &u32| start < at + CHUNK && *at < end;
+            if let Some(at) = reading.operand.addresses().find(overlaps) {
+                return Err(FaultKind::OperandOverwritten {
+                    address: at.max(start).into(),
+                    warp: reading.product.0,
+                    line: reading.line,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// True when any byte is guarded: only then is [`Self::check_writable`] worth asking.
     #[inline(always)]
     pub fn is_guarded(&self) -> bool {
-        self.marked_words != 0 || self.reads != 0
+        self.marked_words != 0 || self.reads != 0 || !self.operands.is_empty()
     }
 
     /// Refuses an access to bytes that a copy may still write, or that hold an mbarrier. The range is inside the memory.
@@ -91,6 +158,7 @@ impl SharedMemory {
     #[inline(always)]
     pub fn check_writable(&self, offset: usize, bytes: usize) -> Result<(), FaultKind> {
         self.check_landed(offset, bytes)?;
+        self.check_unread(offset, bytes)?;
         if self.reads == 0 {
             return Ok(());
         }

@@ -14,6 +14,7 @@ use super::execute::compute;
 use super::reconverge::{Resolution, resolve};
 use super::registers::{Mask, Scratch};
 use super::warp::{Group, Warp};
+use super::wgmma::touch;
 
 /// Why a warp gave way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +132,7 @@ fn run_group<const FUSED: bool>(
         let lanes = group.lanes & (warp.regs.get_pred(guard.pred) ^ excluded);
         context.warp_instructions += 1;
         context.thread_instructions += u64::from(lanes.count_ones());
-        if context.observers.is_some() {
+        if context.observers.is_some() || instruction.touches_products {
             watch(warp, context, &group, lanes, instruction)?;
         }
         if lanes == 0 {
@@ -161,10 +162,10 @@ fn run_group<const FUSED: bool>(
     }
 }
 
-/// Tells the observers what `lanes` of a group are about to do.
+/// Checks registers of products, and tells the observers what `lanes` of a group are about to do.
 #[inline(never)]
 fn watch(
-    warp: &Warp,
+    warp: &mut Warp,
     context: &mut Context,
     group: &Group,
     lanes: u32,
@@ -177,6 +178,12 @@ fn watch(
         lanes,
         executes: lanes == 0 || !waits(&instruction.op, lanes),
     };
+    if instruction.touches_products && lanes != 0 {
+        touch(warp, context, group.pc).map_err(|mut trouble| {
+            trouble.pc = group.pc;
+            trouble
+        })?;
+    }
     context
         .observe(|observers, context| observers.before(warp, context, &step))
         .map_err(|mut trouble| {

@@ -4,6 +4,7 @@ use super::async_copy::AsyncCopies;
 use super::bulk::BulkGroups;
 use super::plan::{LaneOrder, Plan};
 use super::registers::{LANES, Lanes, Mask, Registers, each_lane};
+use super::wgmma::Products;
 use crate::fault::LanesAt;
 use crate::ir::{Axis, Kernel, Preload, Special};
 
@@ -42,6 +43,7 @@ pub(crate) struct Warp {
     pub local: Vec<u8>,
     pub copies: AsyncCopies,
     pub bulk: BulkGroups,
+    pub products: Products,
     /// Groups that are not running; they share no lane and no program counter.
     pub groups: Vec<Group>,
     /// Lanes that the block's size gives it.
@@ -63,6 +65,7 @@ impl Warp {
             local: vec![0; LANES * kernel.local_bytes as usize],
             copies: AsyncCopies::default(),
             bulk: BulkGroups::new(),
+            products: Products::default(),
             groups: Vec::new(),
             born: 0,
             live: 0,
@@ -88,6 +91,7 @@ impl Warp {
         self.favour_last = plan.lanes == LaneOrder::HighestFirst;
         self.copies.reset();
         self.bulk = BulkGroups::new();
+        self.products.reset(kernel);
         self.local.fill(plan.fill.byte());
         self.regs.reset(plan.fill);
         for preload in &kernel.preloads {

@@ -1,5 +1,5 @@
-//! Instructions that exchange values between the lanes of a warp: shfl, vote, match, redux (PTX ISA,
-//! "Data Movement: shfl.sync", "Parallel Synchronization: vote, match, redux, activemask,
+//! Instructions that exchange values between the lanes of a warp: shfl, vote, match, redux, elect (PTX
+//! ISA, "Data Movement: shfl.sync", "Parallel Synchronization: vote, match, redux, elect, activemask,
 //! bar.warp.sync").
 //!
 //! The scheduler brings the lanes of a member mask together; they may stand at different program
@@ -8,6 +8,7 @@
 
 use crate::ir::{Op, Pred, R32, ReduxOp, ShflMode, VoteMode};
 
+use super::plan::{LaneOrder, Plan};
 use super::registers::{LANES, Lanes, Mask, Registers, ballot, each_lane, lanes_of};
 
 /// What lanes must agree on to meet: the operation without its registers.
@@ -21,6 +22,7 @@ pub(crate) enum Meeting {
     MatchAll32,
     MatchAll64,
     Redux(ReduxOp),
+    Elect,
     WarpSync,
 }
 
@@ -29,6 +31,8 @@ pub(crate) struct Inputs {
     a: Lanes<u64>,
     b: Lanes<u32>,
     c: Lanes<u32>,
+    /// Which lane `elect` names, which is up to the schedule: the last instead of the first.
+    elects_last: bool,
 }
 
 /// Results of all lanes.
@@ -49,6 +53,7 @@ pub(crate) fn meeting(op: &Op) -> Option<(Meeting, R32)> {
         Op::MatchAll32 { mask, .. } => (Meeting::MatchAll32, mask),
         Op::MatchAll64 { mask, .. } => (Meeting::MatchAll64, mask),
         Op::Redux { op, mask, .. } => (Meeting::Redux(op), mask),
+        Op::Elect { mask, .. } => (Meeting::Elect, mask),
         Op::WarpSync { mask } => (Meeting::WarpSync, mask),
         _ => return None,
     })
@@ -60,11 +65,20 @@ impl Default for Inputs {
             a: [0; LANES],
             b: [0; LANES],
             c: [0; LANES],
+            elects_last: false,
         }
     }
 }
 
 impl Inputs {
+    /// No operands yet, under a plan.
+    pub fn under(plan: &Plan) -> Self {
+        Self {
+            elects_last: plan.lanes == LaneOrder::HighestFirst,
+            ..Self::default()
+        }
+    }
+
     /// Adds the operands of `lanes`, which stand at `op`.
     pub fn gather(&mut self, regs: &Registers, op: &Op, lanes: u32) {
         let pred = |a: Pred| {
@@ -91,7 +105,10 @@ impl Inputs {
 /// Stores the results of the lanes of `mask`, which stand at `op`.
 pub(crate) fn scatter(regs: &mut Registers, op: &Op, mask: Mask, results: &Results) {
     match *op {
-        Op::Shfl { d, p, .. } | Op::MatchAll32 { d, p, .. } | Op::MatchAll64 { d, p, .. } => {
+        Op::Shfl { d, p, .. }
+        | Op::MatchAll32 { d, p, .. }
+        | Op::MatchAll64 { d, p, .. }
+        | Op::Elect { d, p, .. } => {
             regs.set32(mask, d, &results.d);
             regs.set_pred(mask, p, results.p);
         }
@@ -143,6 +160,17 @@ pub(crate) fn exchange(meeting: Meeting, inputs: &Inputs, lanes: u32) -> Results
             }
         }
         Meeting::Redux(op) => everyone(reduce(op, inputs, lanes)),
+        Meeting::Elect => {
+            let leader = if inputs.elects_last {
+                31 - lanes.leading_zeros()
+            } else {
+                lanes.trailing_zeros()
+            };
+            Results {
+                d: [leader; LANES],
+                p: 1 << leader,
+            }
+        }
         Meeting::WarpSync => everyone(0),
     }
 }

@@ -49,6 +49,7 @@ use crate::machine::async_copy::source_bytes;
 use crate::machine::context::Context;
 use crate::machine::registers::{Mask, lanes_of};
 use crate::machine::warp::Warp;
+use crate::machine::wgmma::Product;
 
 use actor::Actor;
 use clocks::Clocks;
@@ -315,6 +316,9 @@ impl Races {
     pub fn complete(&mut self, rank: u32, id: u32, waiting: u32) {
         self.clocks.complete(rank, id, lanes_of(waiting));
     }
+
+    /// A product's warp has waited: its reads have lasted until now.
+    pub fn product_done(&mut self, _warp: u32, _product: &Product) {}
 
     /// A copy's thread has waited: for others, its write happens now, and its read has lasted until
     /// now.

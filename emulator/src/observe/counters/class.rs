@@ -33,8 +33,10 @@ macro_rules! classes {
 }
 
 classes! {
-    /// `mma`.
+    /// `mma`, `wgmma.mma_async`.
     Tensor "tensor core",
+    /// `wgmma.fence` and the groups of `wgmma`, `setmaxnreg`.
+    TensorGroup "warpgroup",
     /// Approximations of the multi-function unit: see [`Operations::mufu`].
     Mufu "multi-function unit",
     /// f32 arithmetic and comparison.
@@ -53,7 +55,7 @@ classes! {
     Address "address",
     /// `ld.shared`, `st.shared`.
     Shared "shared memory",
-    /// `ldmatrix`, `movmatrix`.
+    /// `ldmatrix`, `stmatrix`, `movmatrix`.
     Matrix "ldmatrix",
     /// `ld` and `st` of device memory, and all with generic addresses.
     Global "global memory",
@@ -69,7 +71,7 @@ classes! {
     Local "local memory",
     /// `ld.param`, `ld.const`.
     Constant "parameter, constant",
-    /// `shfl`, `vote`, `match`, `redux`, `activemask`.
+    /// `shfl`, `vote`, `match`, `redux`, `elect`, `activemask`.
     Exchange "shuffle, vote",
     /// `bar`, `bar.warp.sync`, `fence` of every kind.
     Barrier "barrier, fence",
@@ -94,7 +96,8 @@ pub(super) fn class_of(op: &Op) -> InstructionClass {
         Op::Load { space, .. } | Op::Store { space, .. } => class_of_access(*space),
         _ if operations_of(op).mufu > 0 => InstructionClass::Mufu,
         _ => class_by_variant! { op;
-            Tensor: Mma;
+            Tensor: Mma Wgmma;
+            TensorGroup: WgmmaFence WgmmaCommit WgmmaWait SetMaxRegisters;
             F32: SetpF32 TestF32 BinaryF32 UnaryF32 FmaF32;
             F64: SetpF64 TestF64 BinaryF64 UnaryF64 FmaF64;
             Half: SetpHalf BinaryHalf UnaryHalf FmaHalf;
@@ -105,13 +108,13 @@ pub(super) fn class_of(op: &Op) -> InstructionClass {
             Move: Mov32 Mov64 Pack64 Unpack64 Pack16x2 Unpack16x2 Select32 Select64 PredLogic;
             Address: Cvta IsSpace;
             Global: Load Store;
-            Matrix: LdMatrix MovMatrix;
+            Matrix: LdMatrix StMatrix MovMatrix;
             AsyncCopy: CpAsync CpAsyncCommit CpAsyncWait CpAsyncWaitAll;
             BulkCopy: BulkCopy BulkCommit BulkWait;
             Mbarrier: Mbarrier MbarrierWait MbarrierPending;
             Atomic: Atom Red;
             Exchange: Shfl Vote Ballot MatchAny32 MatchAny64 MatchAll32 MatchAll64 Redux
-                ActiveMask;
+                Elect ActiveMask;
             Barrier: Fence ProxyFence MbarrierInitFence WarpSync Barrier BarrierPopc BarrierLogic;
             Control: Bra BranchIndexed Exit Trap;
             Other: Clock32 Clock64 Yield Nop;
@@ -141,6 +144,11 @@ pub(super) fn operations_of(op: &Op) -> Operations {
     match op {
         Op::Mma(mma) => Operations {
             tensor_flops: tensor_flops(mma),
+            ..none
+        },
+        // The warp's 16 rows of a product 64 x n x 16.
+        Op::Wgmma(wgmma) => Operations {
+            tensor_flops: 2 * 16 * 16 * u64::from(wgmma.n) / 32,
             ..none
         },
         Op::FmaF32 { .. } => Operations {

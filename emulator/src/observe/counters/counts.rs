@@ -86,7 +86,7 @@ pub struct Executed {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Operations {
-    /// FLOPs of `mma`: 2 · 16 · 8 · k for each warp.
+    /// FLOPs of `mma`, 2 · 16 · 8 · k for each warp, and of `wgmma`, 2 · 16 · n · 16.
     pub tensor_flops: u64,
     /// FLOPs in f32 outside `mma`.
     pub f32_flops: u64,

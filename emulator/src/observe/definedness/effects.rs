@@ -2,7 +2,7 @@
 
 use crate::decode::{Access, File, registers};
 use crate::fault::Use;
-use crate::ir::{Instruction, Kernel, Op, Preload};
+use crate::ir::{Instruction, Kernel, Op, Preload, WgmmaA};
 use crate::machine::Options;
 use crate::machine::warp_ops::meeting;
 
@@ -76,9 +76,12 @@ impl Effects {
         let mut reads = 0;
         registers(&mut op, &mut |access, file, slot| {
             let slot = number(kernel, file, *slot);
+            if access != Access::Read {
+                results.push(slot);
+            }
             match access {
-                Access::Write => results.push(slot),
-                Access::Read => {
+                Access::Write => {}
+                Access::Read | Access::Update => {
                     let list = if is_sink(reads) {
                         &mut sinks
                     } else {
@@ -90,7 +93,7 @@ impl Effects {
             }
         });
         let start = self.slots.len() as u32;
-        // No instruction has more than the fourteen registers of mma.
+        // No instruction reads more than the 135 registers of wgmma, nor writes more than 128.
         let [sinks, values, results] = [sinks, values, results].map(|list| {
             self.slots.extend(&list);
             list.len() as u8
@@ -183,7 +186,17 @@ fn sink_rule(op: &Op) -> fn(usize) -> bool {
         | Op::Store { .. }
         | Op::Atom { .. }
         | Op::Red { .. }
-        | Op::LdMatrix { .. } => |read| read == 0,
+        | Op::LdMatrix { .. }
+        | Op::StMatrix { .. } => |read| read == 0,
+        // The descriptor of B comes first, then the predicate and the descriptor of A, if there are any.
+        Op::Wgmma(op) => {
+            let is_shared = matches!(op.a, WgmmaA::Shared(..));
+            match usize::from(op.accumulate.is_some()) + usize::from(is_shared) {
+                0 => |read| read < 1,
+                1 => |read| read < 2,
+                _ => |read| read < 3,
+            }
+        }
         // The exchanged value comes first, then what names lanes.
         Op::Shfl { .. }
         | Op::Vote { .. }
@@ -194,6 +207,7 @@ fn sink_rule(op: &Op) -> fn(usize) -> bool {
         | Op::MatchAll64 { .. }
         | Op::Redux { .. } => |read| read > 0,
         Op::CpAsync(_)
+        | Op::Elect { .. }
         | Op::WarpSync { .. }
         | Op::Barrier { .. }
         | Op::BarrierPopc { .. }
@@ -210,10 +224,12 @@ fn kind(op: &Op) -> (Kind, Use) {
         | Op::Atom { .. }
         | Op::Red { .. }
         | Op::LdMatrix { .. }
+        | Op::StMatrix { .. }
         | Op::CpAsync(_) => (Kind::Memory, Use::Address),
         Op::Barrier { .. } | Op::BarrierPopc { .. } | Op::BarrierLogic { .. } => {
             (Kind::Barrier, Use::Branch)
         }
+        Op::Wgmma(_) => (Kind::Compute, Use::Address),
         _ if meeting(op).is_some() => (Kind::Exchange, Use::Address),
         _ => (Kind::Compute, Use::Branch),
     }

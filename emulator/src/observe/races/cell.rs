@@ -140,7 +140,11 @@ mod tests {
             pred: Pred::TRUE,
             negated: false,
         };
-        let strengths = Strengths::new(&[Instruction { guard, op: Op::Nop }]);
+        let strengths = Strengths::new(&[Instruction {
+            guard,
+            op: Op::Nop,
+            touches_products: false,
+        }]);
         let clocks = Clocks::new(1, 1);
         let record = Record {
             cluster,

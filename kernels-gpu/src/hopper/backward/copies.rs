@@ -2,12 +2,12 @@
 
 use crate::backward::block::{KeyHead, QueryTiles};
 use crate::backward::rows::{row_statistics, scratch_row};
-use crate::hopper::backward::storage::Storage;
+use crate::hopper::backward::storage::{Keys, Storage};
 use crate::hopper::backward::{KeyTile, Maps, SLOTS, Variant, n_blocks};
 use crate::hopper::pipeline::Turn;
 use crate::hopper::tile;
 use crate::ptx::{self, CachePolicy};
-use crate::tile::{Keys, Queries, Shape};
+use crate::tile::{Queries, Shape};
 use abi::BwdParams;
 
 /// Everything that the block computes with, in that order.

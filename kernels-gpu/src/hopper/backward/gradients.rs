@@ -2,10 +2,11 @@
 //! neighbouring lanes write neighbouring chunks of a global row.
 
 use crate::fragment::{Acc, STRIP_ROWS, rows_first};
+use crate::hopper::backward::storage::Keys;
 use crate::hopper::backward::{KeyTile, Variant};
 use crate::hopper::product::operand;
 use crate::ptx;
-use crate::tile::{CHUNK_COLS, Keys, SharedTile};
+use crate::tile::{CHUNK_COLS, SharedTile};
 use abi::Strided;
 
 /// Stores the warp's rows of a gradient of K or V.

@@ -1,8 +1,10 @@
 //! One query tile against the key tile: lines 10 to 16 of the algorithm.
 
+use crate::backward::probabilities::combine;
 use crate::fragment::{Acc, acc_col, acc_row, rows_first};
 use crate::hopper::backward::dq::{self, DqCursor};
 use crate::hopper::backward::keys::Warpgroup;
+use crate::hopper::backward::storage::Keys;
 use crate::hopper::backward::{KeyTile, Variant, ends, sync_computing};
 use crate::hopper::descriptor::Descriptor;
 use crate::hopper::product::{
@@ -10,7 +12,7 @@ use crate::hopper::product::{
 };
 use crate::mask::hide_outside;
 use crate::ptx::{self, Accumulators};
-use crate::tile::{Keys, KeysByQueries, Queries, Shape};
+use crate::tile::{KeysByQueries, Queries, Shape};
 use core::f32::consts::LOG2_E;
 
 /// Keys of a warpgroup.
@@ -80,7 +82,9 @@ where
             // Line 11.
             ptx::wait_products::<1>();
             s.settle();
-            self.exponents(tile, statistics, lane, &mut s);
+            let neg_lse_log2 = neg_lse_log2::<M>(statistics, lane);
+            let scale_log2 = tile.params.forward.softmax_scale * LOG2_E;
+            combine(&mut s, &neg_lse_log2, |s, l| ptx::fma(s, scale_log2, l));
             if MASK {
                 self.hide(tile, m_block, &mut s);
             }
@@ -100,7 +104,7 @@ where
             // Line 14.
             ptx::wait_products::<1>();
             d_p.settle();
-            combine(&mut d_p, &s);
+            combine(&mut d_p, &s, |d_p, p| d_p * p);
             let mut d_s = operand::<V::Element, M, STEPS>(&d_p);
             let to = storage.d_s(turn.slot);
             self.share(to, &d_s);
@@ -132,27 +136,6 @@ where
             q_ring.give_back(turn);
         }
         self.turn = turn.next();
-    }
-
-    /// Products become exponents of 2: line 11 without its exponential.
-    ///
-    /// # Safety
-    /// The row statistics are in shared memory.
-    #[inline(always)]
-    unsafe fn exponents(&self, tile: &KeyTile, statistics: u32, lane: u32, s: &mut Acc<M>) {
-        let scale_log2 = tile.params.forward.softmax_scale * LOG2_E;
-        let mut n = 0;
-        while n < M {
-            let at = statistics + 4 * acc_col(lane, 0) + 32 * n as u32;
-            // SAFETY: the caller's promise; a multiple of 8 bytes.
-            let neg_lse_log2 = unsafe { ptx::load_shared_pair(at) }.map(f32::from_bits);
-            let mut i = 0;
-            while i < 4 {
-                s.0[n][i] = ptx::fma(s.0[n][i], scale_log2, neg_lse_log2[i % 2]);
-                i += 1;
-            }
-            n += 1;
-        }
     }
 
     /// Hides what the mask hides, and keys beyond the end. What is hidden is the exponent and not the score, which may have
@@ -195,6 +178,24 @@ where
     }
 }
 
+/// -L · log2(e) of each query, for the lane's columns: as an accumulator of Sᵀ has it.
+///
+/// # Safety
+/// The row statistics are in shared memory.
+#[inline(always)]
+unsafe fn neg_lse_log2<const M: usize>(statistics: u32, lane: u32) -> Acc<M> {
+    let mut acc = Acc::zero();
+    let mut n = 0;
+    while n < M {
+        let at = statistics + 4 * acc_col(lane, 0) + 32 * n as u32;
+        // SAFETY: the caller's promise; a multiple of 8 bytes.
+        let [a, b] = unsafe { ptx::load_shared_pair(at) }.map(f32::from_bits);
+        acc.0[n] = [a, b, a, b];
+        n += 1;
+    }
+    acc
+}
+
 /// What dPᵀ is added to: -D of each query, for the lane's columns.
 ///
 /// # Safety
@@ -226,10 +227,4 @@ fn settle_operands<const STEPS: usize>(words: &mut [[u32; 4]; STEPS]) {
 #[inline(always)]
 const fn page_of<S: Shape>(col: u32) -> u32 {
     col / S::PAGE_COLS * S::PAGE_BYTES
-}
-
-/// dPᵀ - D becomes dSᵀ: times P.
-#[inline(always)]
-fn combine<const M: usize>(d_p: &mut Acc<M>, p: &Acc<M>) {
-    crate::backward::probabilities::combine(d_p, p, |d_p, p| d_p * p);
 }

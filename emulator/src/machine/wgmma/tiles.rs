@@ -1,0 +1,189 @@
+//! Operands of products as f32, laid out for the arithmetic.
+//!
+//! ```text
+//! A   for every k and half of the 16 rows: lane 4g + t holds row g
+//! B   for every 8 columns and k: columns 0, 2, 4, 6, then 1, 3, 5, 7
+//! ```
+//! The four warps of a warpgroup need the same B: the one that comes first keeps it for the others.
+
+use std::collections::VecDeque;
+
+use crate::ir::Major;
+use crate::ir::R32;
+use crate::machine::descriptor::{CHUNK_ELEMENTS, DEPTH, Operand};
+use crate::machine::half::{Format, to_f32};
+use crate::machine::registers::{LANES, Lanes, Registers};
+use crate::machine::shared::SharedMemory;
+
+/// The rows of A of one warp.
+pub(super) type ATile = [[Lanes<f32>; 2]; DEPTH];
+/// Elements of eight columns of B.
+pub(super) const BLOCK: usize = 8 * DEPTH;
+
+/// Tiles of B that warps have read, by number of the product.
+#[derive(Default)]
+pub(crate) struct Tiles {
+    tiles: VecDeque<Tile>,
+    /// Memory to be used again.
+    spare: Vec<Vec<f32>>,
+}
+
+struct Tile {
+    sequence: u64,
+    /// Writes to shared memory up to when it was read.
+    version: u64,
+    /// Warps that have used it.
+    uses: u32,
+    values: Vec<f32>,
+}
+
+/// Tiles that are kept at most: as many products as a warp has in flight, and then some.
+const KEPT: usize = 64;
+
+impl Tiles {
+    pub fn reset(&mut self) {
+        let tiles = self.tiles.drain(..).map(|tile| tile.values);
+        self.spare.extend(tiles);
+    }
+
+    /// B of product number `sequence`: as another warp has read it, unless memory has changed since.
+    pub(super) fn take(
+        &mut self,
+        sequence: u64,
+        shared: &SharedMemory,
+        read: impl FnOnce(&mut Vec<f32>),
+    ) -> (Vec<f32>, u32) {
+        let version = shared.version();
+        let found = self.tiles.iter().position(|tile| tile.sequence == sequence);
+        if let Some(tile) = found.and_then(|index| self.tiles.remove(index)) {
+            if tile.version == version {
+                return (tile.values, tile.uses);
+            }
+            self.spare.push(tile.values);
+        }
+        let mut values = self.spare.pop().unwrap_or_default();
+        read(&mut values);
+        (values, 0)
+    }
+
+    /// Keeps a tile for the other warps, three at most.
+    pub(super) fn give_back(
+        &mut self,
+        sequence: u64,
+        version: u64,
+        (values, uses): (Vec<f32>, u32),
+    ) {
+        if uses >= 3 {
+            self.spare.push(values);
+            return;
+        }
+        if self.tiles.len() >= KEPT
+            && let Some(oldest) = self.tiles.pop_front()
+        {
+            self.spare.push(oldest.values);
+        }
+        self.tiles.push_back(Tile {
+            sequence,
+            version,
+            uses: uses + 1,
+            values,
+        });
+    }
+}
+
+/// The eight elements of a chunk.
+#[inline(always)]
+fn chunk(bytes: &[u8], at: u32, format: Format) -> [f32; CHUNK_ELEMENTS] {
+    let bytes = &bytes[at as usize..at as usize + 2 * CHUNK_ELEMENTS];
+    let mut out = [0.0; CHUNK_ELEMENTS];
+    for (value, pair) in out.iter_mut().zip(bytes.chunks_exact(2)) {
+        *value = to_f32(format, u32::from(pair[0]) | u32::from(pair[1]) << 8);
+    }
+    out
+}
+
+/// Place of a column among the eight of a block.
+const fn place(column: usize) -> usize {
+    column % 2 * 4 + column / 2
+}
+
+#[inline(always)]
+pub(super) fn read_b(bytes: &[u8], operand: &Operand, format: Format, out: &mut Vec<f32>) {
+    out.clear();
+    out.resize(operand.count as usize * DEPTH, 0.0);
+    match operand.major {
+        Major::K => {
+            for (i, at) in operand.addresses().enumerate() {
+                let (column, half) = (i / 2, i % 2);
+                let block = &mut out[column / 8 * BLOCK..][..BLOCK];
+                for (k, value) in chunk(bytes, at, format).into_iter().enumerate() {
+                    block[64 * half + 8 * k + place(column % 8)] = value;
+                }
+            }
+        }
+        Major::Mn => {
+            for (out, at) in out.chunks_exact_mut(8).zip(operand.addresses()) {
+                let values = chunk(bytes, at, format);
+                for column in 0..8 {
+                    out[place(column)] = values[column];
+                }
+            }
+        }
+    }
+}
+
+/// The warp's rows of A from shared memory, their signs changed when `negate`.
+#[inline(always)]
+pub(super) fn read_a(
+    bytes: &[u8],
+    operand: &Operand,
+    format: Format,
+    negate: bool,
+    out: &mut ATile,
+) {
+    let sign = if negate { 0x8000_0000 } else { 0 };
+    let signed = |x: f32| f32::from_bits(x.to_bits() ^ sign);
+    for (i, at) in operand.addresses().enumerate() {
+        let values = chunk(bytes, at, format);
+        match operand.major {
+            Major::K => {
+                let (row, half) = (i / 2, i % 2);
+                for (k, value) in values.into_iter().enumerate() {
+                    let lanes = &mut out[8 * half + k][row / 8];
+                    lanes[4 * (row % 8)..][..4].fill(signed(value));
+                }
+            }
+            Major::Mn => {
+                let lanes = &mut out[i % 16][i / 16];
+                for (four, value) in lanes.chunks_exact_mut(4).zip(values) {
+                    four.fill(signed(value));
+                }
+            }
+        }
+    }
+}
+
+/// The warp's rows of A from registers: register h + 2j holds k = 8j + 2t and the next of row
+/// g + 8h, low half first.
+#[inline(always)]
+pub(super) fn spread_a(
+    regs: &Registers,
+    a: [R32; 4],
+    format: Format,
+    negate: bool,
+    out: &mut ATile,
+) {
+    let sign = if negate { 0x8000_0000 } else { 0 };
+    for (register, a) in a.into_iter().enumerate() {
+        let (half, j) = (register % 2, register / 2);
+        let words = regs.get32(a);
+        for lane in 0..LANES {
+            let (row, t) = (lane / 4, lane % 4);
+            for element in 0..2 {
+                let value = to_f32(format, words[lane] >> (16 * element) & 0xffff);
+                let value = f32::from_bits(value.to_bits() ^ sign);
+                out[8 * j + 2 * t + element as usize][half][4 * row..][..4].fill(value);
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Warpgroup products: what they compute, and when.
+
+mod products;
+mod program;
