@@ -2,7 +2,7 @@
 //! their operands where they were meant to, and its main loop touches nothing slow.
 
 use abi::HopperScores;
-use flash_attention::{Kernel, KernelVariant};
+use flash_attention::{Kernel, KernelVariant, kernels};
 use kernel_builder::sass::model::{Demand, Tile, Trip};
 use kernel_builder::sass::{Class, Function, Instruction, SassError, class_of, hottest_trip};
 
@@ -133,6 +133,70 @@ fn registers(ptx: &str, kind: &str) -> Option<u32> {
         operand.trim().trim_end_matches(';').parse().ok()
     });
     named.max()
+}
+
+/// How often the products, the boxes that are loaded and stored, and the barriers of copies are compiled.
+struct Compiled {
+    products: u32,
+    loads: u32,
+    stores: u32,
+    barriers: u32,
+}
+
+impl Compiled {
+    fn of(variant: &KernelVariant) -> Option<Compiled> {
+        let products = tile(variant)?.demand().products;
+        Some(match variant {
+            KernelVariant::HopperForward(v) => {
+                let pages = v.head_dim / v.page_cols();
+                Compiled {
+                    // The first S, the step with and without a mask, the last P·V.
+                    products: 3 * products,
+                    // Q of each warpgroup; the first K and V and those of the loop.
+                    loads: (v.consumers() + 2 * 2) * pages,
+                    stores: pages,
+                    // Full and empty, for Q and each stage of K and of V.
+                    barriers: 2 * (1 + 2 * v.stages),
+                }
+            }
+            KernelVariant::HopperBackward(v) => Compiled {
+                // The step with and without a mask.
+                products: 2 * products,
+                // K, V, Q and dO.
+                loads: 4 * (v.head_dim / v.page_cols()),
+                stores: 0,
+                // Full and empty, for K with V and each stage of Q and of dO.
+                barriers: 2 * (1 + 2 * v.stages),
+            },
+            _ => return None,
+        })
+    }
+}
+
+#[test]
+fn products_copies_and_their_barriers_are_compiled_as_often_as_written() {
+    for kernel in kernels() {
+        let Some(expected) = Compiled::of(&kernel.variant) else {
+            continue;
+        };
+        for (opcode, expected) in [
+            ("wgmma.mma_async", expected.products),
+            ("cp.async.bulk.tensor.4d.shared::cluster", expected.loads),
+            ("cp.async.bulk.tensor.4d.global", expected.stores),
+            ("mbarrier.init", expected.barriers),
+            ("setmaxnreg.dec", 1),
+            ("setmaxnreg.inc", 1),
+            ("ld.local", 0),
+            ("st.local", 0),
+        ] {
+            let entry = kernel.spec.entry;
+            assert_eq!(
+                count(&kernel, opcode),
+                expected as usize,
+                "{entry}: {opcode}"
+            );
+        }
+    }
 }
 
 #[test]
