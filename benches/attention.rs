@@ -94,7 +94,7 @@ fn measure(device: &Device, shape: Shape) -> Result<(), Box<dyn std::error::Erro
         "{batch:>5} {seqlen:>6} {heads:>5} {head_dim:>8} {is_causal:>6} {:>9.3} {:>10.4}  {}",
         seconds * 1e3,
         flops / seconds / 1e12,
-        kernel.map_or("none", |variant| variant.entry)
+        kernel.map_or("none", |variant| variant.entry())
     );
     Ok(())
 }

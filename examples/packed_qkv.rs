@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (q, k, v) = (part(0)?, part(1)?, part(2)?);
 
     let result = Attention::new().causal().forward(&q, &k, &v)?;
-    println!("kernel {:?}", result.variant.map(|variant| variant.entry));
+    println!("kernel {:?}", result.variant.map(|variant| variant.entry()));
     println!(
         "out    {:?}, first row starts {:?}",
         result.out.shape(),

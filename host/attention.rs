@@ -1,6 +1,6 @@
 //! The public way in: options, then tensors.
 
-use abi::FwdVariant;
+use abi::KernelVariant;
 
 use crate::bias::Bias;
 use crate::device::Device;
@@ -54,7 +54,7 @@ pub struct Forward<T: AttentionElement> {
     /// row without visible keys.
     pub lse: Tensor<f32, 3>,
     /// The kernel that ran; `None` when the output has no element.
-    pub variant: Option<&'static FwdVariant>,
+    pub variant: Option<KernelVariant>,
 }
 
 impl Attention {
@@ -193,7 +193,7 @@ impl Attention {
         v: &Tensor<T>,
         out: &mut Tensor<T>,
         lse: &mut Tensor<f32, 3>,
-    ) -> Result<Option<&'static FwdVariant>, Error> {
+    ) -> Result<Option<KernelVariant>, Error> {
         let args = self.arguments([q, k, v], out, lse)?;
         launch_and_wait(q.device(), &args)
     }
@@ -302,7 +302,7 @@ pub(crate) fn on_one_device<'a>(
 pub(crate) fn launch_and_wait(
     device: &Device,
     args: &RawForward,
-) -> Result<Option<&'static FwdVariant>, Error> {
+) -> Result<Option<KernelVariant>, Error> {
     // SAFETY: a tensor's elements lie in its buffer (its invariant), the buffers outlive this function, and the
     // work is over when it returns. Problem has refused outputs that overlap anything.
     let variant = unsafe { forward_raw(device, args)? };

@@ -1,8 +1,10 @@
 //! The seam between this library and whatever executes PTX.
 
-use abi::KernelSpec;
-use ptx_emulator::{Fault, MemoryError, PtxError};
+use abi::{Arch, KernelSpec, TensorMap};
+use ptx_emulator::{Fault, MemoryError, PtxError, TensorMapError};
 use thiserror::Error;
+
+use crate::tensor_map::Tiling;
 
 /// A raw stream: a `CUstream` on a CUDA device, null for the default stream. The emulated device has only that one.
 pub type RawStream = *mut std::ffi::c_void;
@@ -14,6 +16,24 @@ pub(crate) struct DeviceLimits {
     pub compute_capability: (u32, u32),
     /// Dynamic shared memory that one block may ask for, in bytes.
     pub max_shared_bytes: u32,
+    /// Multiprocessors: blocks that a persistent kernel is launched with, at most.
+    pub multiprocessors: u32,
+}
+
+impl DeviceLimits {
+    /// What the emulated device passes as: of each architecture the first GPU, an A100 and an H100 SXM, but with the
+    /// shared memory that all of its later ones grant as well.
+    pub(crate) const fn emulated(arch: Arch) -> DeviceLimits {
+        let (max_shared_bytes, multiprocessors) = match arch {
+            Arch::Sm80 => (abi::variants::MAX_SHARED_BYTES, 108),
+            Arch::Sm90a => (abi::hopper::HOPPER_MAX_SHARED_BYTES, 132),
+        };
+        DeviceLimits {
+            compute_capability: arch.compute_capability(),
+            max_shared_bytes,
+            multiprocessors,
+        }
+    }
 }
 
 /// Device memory and one launch.
@@ -40,6 +60,9 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Copies device memory to the host after all work enqueued on the default stream.
     unsafe fn download(&self, ptr: u64, data: &mut [u8]) -> Result<(), BackendError>;
+
+    /// The tensor map of a tiling, for kernels that this device runs.
+    fn encode(&self, tiling: &Tiling) -> Result<TensorMap, BackendError>;
 
     /// Enqueues `blocks` blocks of a kernel of the manifest on a stream. `params` is its parameter, byte for byte; the
     /// contract covers every element that it describes.
@@ -69,6 +92,9 @@ pub enum BackendError {
         /// What the emulator says about the text.
         source: PtxError,
     },
+    /// The emulator does not accept a tensor map.
+    #[error("tensor map for the emulated device: {0}")]
+    TensorMap(#[from] TensorMapError),
     /// A kernel broke a rule of PTX while it ran on the emulated device.
     #[error("emulated kernel stopped: {0}")]
     Fault(Box<Fault>),
@@ -91,7 +117,11 @@ pub enum BackendError {
         ordinal: u32,
     },
     /// There is no such kind of device.
-    #[error("unknown device {name:?}: expected `emulated` or `cuda:N`")]
+    #[error(
+        "unknown device {name:?}: expected `emulated` or `cuda:N`, as it is or with the architecture of its kernels, \
+         {}",
+        arch_suffixes()
+    )]
     DeviceName {
         /// The name that was asked for.
         name: String,
@@ -99,4 +129,13 @@ pub enum BackendError {
     /// Only CUDA devices have streams.
     #[error("the emulated device has no streams, got stream {0:#x}: pass a null stream")]
     NoStreams(usize),
+}
+
+/// `:sm_80 or :sm_90a`
+fn arch_suffixes() -> String {
+    let suffixes: Vec<String> = Arch::ALL
+        .iter()
+        .map(|arch| format!(":{}", arch.name()))
+        .collect();
+    suffixes.join(" or ")
 }

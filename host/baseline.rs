@@ -134,7 +134,7 @@ pub fn forward<T: AttentionElement>(
         Algorithm::Flash1 => ancestor(attention, q, k, v, flash1),
         Algorithm::Flash2 => {
             let result = attention.forward(q, k, v)?;
-            let entry = result.variant.map(|variant| variant.entry);
+            let entry = result.variant.map(|variant| variant.entry());
             Ok(BaselineForward {
                 out: result.out,
                 lse: result.lse,

@@ -2,8 +2,9 @@
 //! which one does. Pure: no device is asked, nothing is measured.
 
 use abi::{
-    BWD_VARIANTS, BwdStep, BwdVariant, CopyKind, Dtype, FWD_VARIANTS, FwdVariant, KernelSpec,
-    ScoreKind,
+    Arch, BWD_VARIANTS, BwdStep, BwdVariant, CopyKind, Dtype, FWD_VARIANTS, FwdVariant,
+    HOPPER_BWD_VARIANTS, HOPPER_FWD_VARIANTS, HopperBwdVariant, HopperFwdVariant, HopperScores,
+    KernelSpec, KernelVariant, ScoreKind,
 };
 use thiserror::Error;
 
@@ -23,9 +24,20 @@ pub enum Rule {
     /// Compiled without softcap, ALiBi, bias and dropout.
     #[error("it computes plain scores only, without softcap, ALiBi, bias or dropout")]
     Scores,
+    /// Compiled for a softcap.
+    #[error("it computes scores with a softcap only, without ALiBi, bias or dropout")]
+    Softcap,
     /// Reads 16 bytes at a time.
     #[error("a pointer or stride is not a multiple of 8 elements")]
     Alignment,
+    /// Copies by tensor maps, which step forwards by less than 2^40 bytes.
+    #[error(
+        "a stride is {0} elements, and must be more than 0 and less than 2^39 where there is more than one index"
+    )]
+    Stride(i64),
+    /// Copies by tensor maps, which there are none of for nothing.
+    #[error("a tensor has no element")]
+    Empty,
     /// The device does not know its instructions.
     #[error("it needs compute capability {0}.{1}")]
     Arch(u32, u32),
@@ -61,42 +73,134 @@ pub struct DispatchError {
 pub(crate) struct Needs {
     pub dtype: Dtype,
     pub head_dim: u32,
-    /// Whether scores are anything but softmax_scale · Q·Kᵀ, or probabilities are dropped.
-    pub modifies_scores: bool,
+    pub scores: Scores,
     /// Whether its matrices can be copied 16 bytes at a time.
     pub is_vectorizable: bool,
+    /// Whether its matrices can be copied by tensor maps, and the rule against it.
+    pub tensor_maps: Result<(), Rule>,
+}
+
+/// What a problem does to scores, or a kernel can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scores {
+    /// softmax_scale · Q·Kᵀ.
+    Plain,
+    /// That with a softcap.
+    Softcap,
+    /// All of softcap, ALiBi, bias and dropout: any of them, or none.
+    Any,
+}
+
+/// How a kernel moves tiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Copies {
+    Element,
+    Vector,
+    /// By tensor maps; what it writes in another way 16 bytes at a time.
+    Tensor,
 }
 
 /// What dispatch knows of a row of the manifest.
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
     dtype: Dtype,
-    scores: ScoreKind,
-    copy: CopyKind,
+    scores: Scores,
+    copies: Copies,
     head_dim: u32,
     spec: KernelSpec,
 }
 
-impl From<&FwdVariant> for Row {
-    fn from(variant: &FwdVariant) -> Row {
-        Row {
-            dtype: variant.dtype,
-            scores: variant.scores,
-            copy: variant.copy,
-            head_dim: variant.head_dim,
-            spec: variant.spec(),
+/// A kernel that computes a forward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ForwardKernel {
+    Ampere(&'static FwdVariant),
+    Hopper(&'static HopperFwdVariant),
+}
+
+/// A kernel that computes d_k and d_v, and its part of d_q.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MainKernel {
+    Ampere(&'static BwdVariant),
+    Hopper(&'static HopperBwdVariant),
+}
+
+impl From<ForwardKernel> for KernelVariant {
+    fn from(kernel: ForwardKernel) -> KernelVariant {
+        match kernel {
+            ForwardKernel::Ampere(variant) => KernelVariant::Forward(variant),
+            ForwardKernel::Hopper(variant) => KernelVariant::HopperForward(variant),
+        }
+    }
+}
+
+impl From<MainKernel> for KernelVariant {
+    fn from(kernel: MainKernel) -> KernelVariant {
+        match kernel {
+            MainKernel::Ampere(variant) => KernelVariant::Backward(variant),
+            MainKernel::Hopper(variant) => KernelVariant::HopperBackward(variant),
+        }
+    }
+}
+
+impl From<ForwardKernel> for Row {
+    fn from(kernel: ForwardKernel) -> Row {
+        match kernel {
+            ForwardKernel::Ampere(v) => {
+                Row::ampere(v.dtype, v.scores, v.copy, v.head_dim, v.spec())
+            }
+            ForwardKernel::Hopper(v) => Row::hopper(v.dtype, v.scores, v.head_dim, v.spec()),
+        }
+    }
+}
+
+impl From<MainKernel> for Row {
+    fn from(kernel: MainKernel) -> Row {
+        match kernel {
+            MainKernel::Ampere(v) => v.into(),
+            MainKernel::Hopper(v) => Row::hopper(v.dtype, v.scores, v.head_dim, v.spec()),
         }
     }
 }
 
 impl From<&BwdVariant> for Row {
-    fn from(variant: &BwdVariant) -> Row {
+    fn from(v: &BwdVariant) -> Row {
+        Row::ampere(v.dtype, v.scores, v.copy, v.head_dim, v.spec())
+    }
+}
+
+impl Row {
+    fn ampere(
+        dtype: Dtype,
+        scores: ScoreKind,
+        copy: CopyKind,
+        head_dim: u32,
+        spec: KernelSpec,
+    ) -> Row {
         Row {
-            dtype: variant.dtype,
-            scores: variant.scores,
-            copy: variant.copy,
-            head_dim: variant.head_dim,
-            spec: variant.spec(),
+            dtype,
+            scores: match scores {
+                ScoreKind::Plain => Scores::Plain,
+                ScoreKind::Any => Scores::Any,
+            },
+            copies: match copy {
+                CopyKind::Vector => Copies::Vector,
+                CopyKind::Element => Copies::Element,
+            },
+            head_dim,
+            spec,
+        }
+    }
+
+    fn hopper(dtype: Dtype, scores: HopperScores, head_dim: u32, spec: KernelSpec) -> Row {
+        Row {
+            dtype,
+            scores: match scores {
+                HopperScores::Plain => Scores::Plain,
+                HopperScores::Softcap => Scores::Softcap,
+            },
+            copies: Copies::Tensor,
+            head_dim,
+            spec,
         }
     }
 }
@@ -104,22 +208,29 @@ impl From<&BwdVariant> for Row {
 /// Whether the kernel of `row` does what is needed on a device with these limits, and the first rule against it.
 pub(crate) fn eligible(row: Row, needs: &Needs, device: DeviceLimits) -> Result<(), Rule> {
     if row.dtype != needs.dtype {
-        Err(Rule::Dtype)
-    } else if row.head_dim < needs.head_dim {
-        Err(Rule::HeadDim)
-    } else if row.scores == ScoreKind::Plain && needs.modifies_scores {
-        Err(Rule::Scores)
-    } else if row.copy == CopyKind::Vector && !needs.is_vectorizable {
-        Err(Rule::Alignment)
-    } else {
-        fits(&row.spec, device)
+        return Err(Rule::Dtype);
     }
+    if row.head_dim < needs.head_dim {
+        return Err(Rule::HeadDim);
+    }
+    match (row.scores, needs.scores) {
+        (Scores::Plain, Scores::Softcap | Scores::Any) => return Err(Rule::Scores),
+        (Scores::Softcap, Scores::Plain | Scores::Any) => return Err(Rule::Softcap),
+        _ => {}
+    }
+    if row.copies != Copies::Element && !needs.is_vectorizable {
+        return Err(Rule::Alignment);
+    }
+    if row.copies == Copies::Tensor {
+        needs.tensor_maps?;
+    }
+    fits(&row.spec, device)
 }
 
 /// Whether a device with these limits runs `kernel`, and the first rule against it.
 pub(crate) fn fits(kernel: &KernelSpec, device: DeviceLimits) -> Result<(), Rule> {
     let (major, minor) = kernel.arch.compute_capability();
-    if device.compute_capability < (major, minor) {
+    if !kernel.arch.runs_on(device.compute_capability) {
         Err(Rule::Arch(major, minor))
     } else if device.max_shared_bytes < kernel.shared_bytes {
         Err(Rule::SharedMemory(kernel.shared_bytes))
@@ -132,8 +243,13 @@ pub(crate) fn fits(kernel: &KernelSpec, device: DeviceLimits) -> Result<(), Rule
 pub(crate) fn forward(
     problem: &Problem,
     device: DeviceLimits,
-) -> Result<&'static FwdVariant, DispatchError> {
-    preferred(FWD_VARIANTS, |_| true, &problem.needs(), device)
+) -> Result<ForwardKernel, DispatchError> {
+    preferred(forward_kernels(), &problem.needs(), device)
+}
+
+fn forward_kernels() -> impl Iterator<Item = ForwardKernel> + Clone {
+    let ampere = FWD_VARIANTS.iter().map(ForwardKernel::Ampere);
+    ampere.chain(HOPPER_FWD_VARIANTS.iter().map(ForwardKernel::Hopper))
 }
 
 /// The kernels of a backward pass.
@@ -141,17 +257,10 @@ pub(crate) fn backward(
     problem: &BackwardProblem,
     device: DeviceLimits,
 ) -> Result<BackwardKernels, DispatchError> {
-    let kernel = |step, needs: Needs| {
-        preferred(
-            BWD_VARIANTS,
-            |v: &BwdVariant| v.step == step,
-            &needs,
-            device,
-        )
-    };
+    let kernel = |step, needs: Needs| preferred(steps(step), &needs, device);
     Ok(BackwardKernels {
         delta: kernel(BwdStep::Delta, problem.delta_needs())?,
-        main: kernel(BwdStep::Main, problem.main_needs())?,
+        main: preferred(main_kernels(), &problem.main_needs(), device)?,
         convert_dq: kernel(BwdStep::ConvertDq, problem.convert_dq_needs())?,
         bias: match problem.bias_needs() {
             Some(needs) => Some(kernel(BwdStep::Bias, needs)?),
@@ -160,32 +269,47 @@ pub(crate) fn backward(
     })
 }
 
-/// The eligible row with the narrowest heads (padding is wasted work), then vector copies, then plain scores, then the
-/// newest architecture.
-fn preferred<V>(
-    rows: &'static [V],
-    is_candidate: impl Fn(&V) -> bool,
+fn main_kernels() -> impl Iterator<Item = MainKernel> + Clone {
+    let ampere = steps(BwdStep::Main).map(MainKernel::Ampere);
+    ampere.chain(HOPPER_BWD_VARIANTS.iter().map(MainKernel::Hopper))
+}
+
+fn steps(step: BwdStep) -> impl Iterator<Item = &'static BwdVariant> + Clone {
+    BWD_VARIANTS.iter().filter(move |v| v.step == step)
+}
+
+/// The eligible row for the newest architecture, then that with the narrowest heads (padding is wasted work), then
+/// vector copies, then the least that is done to scores.
+///
+/// The architecture comes first: where Hopper has no kernel of a width, as of head_dim 32, the next wider one for
+/// Hopper is taken, as FlashAttention-3 does.
+fn preferred<K>(
+    kernels: impl Iterator<Item = K> + Clone,
     needs: &Needs,
     device: DeviceLimits,
-) -> Result<&'static V, DispatchError>
+) -> Result<K, DispatchError>
 where
-    for<'a> Row: From<&'a V>,
+    K: Copy + Into<Row>,
 {
     let cost = |row: Row| {
         (
-            row.head_dim,
-            row.copy == CopyKind::Element,
-            row.scores == ScoreKind::Any,
             std::cmp::Reverse(row.spec.arch),
+            row.head_dim,
+            row.copies == Copies::Element,
+            row.scores == Scores::Any,
         )
     };
-    let candidates = || rows.iter().filter(|v| is_candidate(v));
-    let fitting = candidates().filter(|&v| eligible(v.into(), needs, device).is_ok());
-    if let Some(variant) = fitting.min_by_key(|&v| cost(v.into())) {
-        return Ok(variant);
+    let fitting = kernels
+        .clone()
+        .filter(|&kernel| eligible(kernel.into(), needs, device).is_ok());
+    if let Some(kernel) = fitting.min_by_key(|&kernel| cost(kernel.into())) {
+        return Ok(kernel);
     }
-    let nearest = candidates()
-        .filter_map(|v| Some((eligible(v.into(), needs, device).err()?, Row::from(v))))
+    // A device that has none at all lacks what the oldest ones ask for.
+    let nearest = kernels
+        .map(K::into)
+        .filter(|row: &Row| row.spec.arch == Arch::Sm80)
+        .filter_map(|row| Some((eligible(row, needs, device).err()?, row)))
         .max_by_key(|(rule, _)| *rule);
     let (rule, row) = nearest.expect("the manifest has rows of every kind");
     Err(refusal(needs, device, row.spec.entry, rule))
@@ -209,92 +333,4 @@ pub(crate) fn refusal(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::raw::{RawForward, RawTensor};
-
-    const AMPERE: DeviceLimits = DeviceLimits {
-        compute_capability: (8, 0),
-        max_shared_bytes: 99 * 1024,
-    };
-
-    fn problem(dtype: Dtype, head_dim: usize, softcap: f32, row_stride: i64) -> Problem {
-        let tensor = |ptr| RawTensor {
-            ptr,
-            shape: [1, 5, 1, head_dim],
-            strides: [0, row_stride, 0, 1],
-        };
-        let lse = RawTensor {
-            ptr: 0x10000,
-            shape: [1, 1, 5],
-            strides: [5, 5, 1],
-        };
-        let mut args = RawForward::new(dtype, [tensor(0x1000); 3], tensor(0x8000), lse);
-        args.options.softcap = softcap;
-        Problem::new(&args).unwrap()
-    }
-
-    #[test]
-    fn every_problem_has_a_kernel_and_it_is_the_narrowest() {
-        for dtype in [Dtype::F16, Dtype::Bf16] {
-            for head_dim in (8..=256).step_by(8) {
-                for (softcap, row_stride) in [(0.0, 256), (9.0, 256), (0.0, 257), (9.0, 257)] {
-                    let problem = problem(dtype, head_dim, softcap, row_stride);
-                    let variant = forward(&problem, AMPERE).unwrap();
-                    let is_eligible =
-                        |v: &FwdVariant| eligible(v.into(), &problem.needs(), AMPERE).is_ok();
-                    assert!(is_eligible(variant));
-                    assert_eq!(
-                        variant.copy == CopyKind::Vector,
-                        row_stride == 256,
-                        "{}",
-                        variant.entry
-                    );
-                    let is_narrower = |v: &FwdVariant| v.head_dim < variant.head_dim;
-                    let narrower = FWD_VARIANTS
-                        .iter()
-                        .find(|v| is_narrower(v) && is_eligible(v));
-                    assert_eq!(narrower, None, "{} was preferred", variant.entry);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_variant_is_preferred_for_some_problem() {
-        for variant in FWD_VARIANTS {
-            let row_stride = match variant.copy {
-                CopyKind::Vector => 256,
-                CopyKind::Element => 257,
-            };
-            let softcap = match variant.scores {
-                ScoreKind::Plain => 0.0,
-                ScoreKind::Any => 30.0,
-            };
-            let head_dim = variant.head_dim as usize;
-            let problem = problem(variant.dtype, head_dim, softcap, row_stride);
-            assert_eq!(forward(&problem, AMPERE).unwrap().entry, variant.entry);
-        }
-    }
-
-    #[test]
-    fn an_old_device_is_refused_with_the_capability_it_lacks() {
-        let turing = DeviceLimits {
-            compute_capability: (7, 5),
-            ..AMPERE
-        };
-        let problem = problem(Dtype::F16, 64, 0.0, 64);
-        let error = forward(&problem, turing).unwrap_err();
-        assert_eq!(error.rule, Rule::Arch(8, 0));
-        assert!(
-            error.to_string().contains("needs compute capability 8.0"),
-            "{error}"
-        );
-        let small = DeviceLimits {
-            max_shared_bytes: 1024,
-            ..AMPERE
-        };
-        let error = forward(&problem, small).unwrap_err();
-        assert!(matches!(error.rule, Rule::SharedMemory(_)), "{error}");
-    }
-}
+mod tests;

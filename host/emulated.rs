@@ -2,14 +2,19 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use abi::KernelSpec;
-use ptx_emulator::{GlobalMemory, Launch, MmaNumerics, Module, Options, Sanitizers, Schedule};
+use abi::{Arch, Dtype, KernelSpec, TensorMap};
+use ptx_emulator::{
+    GlobalMemory, Launch, MmaNumerics, Module, Options, Sanitizers, Schedule, TensorFill,
+    TensorInterleave, TensorL2Promotion, TensorSwizzle, TensorTile, TensorType,
+};
 
 use crate::backend::{Backend, BackendError, DeviceLimits, RawStream};
 use crate::kernels;
 use crate::profile::{LaunchProfile, Recorder};
+use crate::tensor_map::{Swizzle, Tiling};
 
 /// Told `(blocks done, blocks in total)` while a launch runs, from any thread.
 pub type Progress = Arc<dyn Fn(u64, u64) + Send + Sync>;
@@ -17,6 +22,11 @@ pub type Progress = Arc<dyn Fn(u64, u64) + Send + Sync>;
 /// How an emulated device executes. The default is the fastest: in order, on every core.
 #[derive(Clone)]
 pub struct EmulatorOptions {
+    /// What it passes as: the first GPU that runs kernels of this architecture, so that they are preferred.
+    pub arch: Arch,
+    /// Multiprocessors that it seems to have; `None` for as many as that GPU has. A persistent kernel is launched with
+    /// one block for each.
+    pub multiprocessors: Option<NonZeroU32>,
     /// Order of warps and blocks and landing time of asynchronous copies. No order may change a result.
     pub schedule: Schedule,
     /// Threads of the host to use; `None` for all cores.
@@ -34,6 +44,8 @@ pub struct EmulatorOptions {
 impl Default for EmulatorOptions {
     fn default() -> EmulatorOptions {
         EmulatorOptions {
+            arch: Arch::Sm80,
+            multiprocessors: None,
             schedule: Schedule::InOrder,
             threads: None,
             mma: MmaNumerics::F32,
@@ -47,6 +59,8 @@ impl Default for EmulatorOptions {
 impl fmt::Debug for EmulatorOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EmulatorOptions")
+            .field("arch", &self.arch)
+            .field("multiprocessors", &self.multiprocessors)
             .field("schedule", &self.schedule)
             .field("threads", &self.threads)
             .field("mma", &self.mma)
@@ -90,13 +104,18 @@ fn module(entry: &'static str) -> Result<Arc<Module>, BackendError> {
 
 impl Backend for Emulated {
     fn name(&self) -> &str {
-        "emulated"
+        match self.options.arch {
+            Arch::Sm80 => "emulated",
+            Arch::Sm90a => "emulated:sm_90a",
+        }
     }
 
     fn limits(&self) -> DeviceLimits {
+        let limits = DeviceLimits::emulated(self.options.arch);
+        let multiprocessors = self.options.multiprocessors.map(NonZeroU32::get);
         DeviceLimits {
-            compute_capability: (8, 0),
-            max_shared_bytes: abi::variants::MAX_SHARED_BYTES,
+            multiprocessors: multiprocessors.unwrap_or(limits.multiprocessors),
+            ..limits
         }
     }
 
@@ -115,6 +134,29 @@ impl Backend for Emulated {
 
     unsafe fn download(&self, ptr: u64, data: &mut [u8]) -> Result<(), BackendError> {
         Ok(self.memory.read(ptr, data)?)
+    }
+
+    fn encode(&self, tiling: &Tiling) -> Result<TensorMap, BackendError> {
+        let map = ptx_emulator::TensorMap::encode_tiled(&TensorTile {
+            data_type: match tiling.dtype {
+                Dtype::F16 => TensorType::F16,
+                Dtype::Bf16 => TensorType::Bf16,
+            },
+            address: tiling.address,
+            dims: &tiling.dims,
+            strides: &tiling.strides,
+            box_dims: &tiling.box_dims,
+            element_strides: &[1; 4],
+            interleave: TensorInterleave::None,
+            swizzle: match tiling.swizzle {
+                Swizzle::Bytes32 => TensorSwizzle::B32,
+                Swizzle::Bytes64 => TensorSwizzle::B64,
+                Swizzle::Bytes128 => TensorSwizzle::B128,
+            },
+            l2_promotion: TensorL2Promotion::B256,
+            fill: TensorFill::Zero,
+        })?;
+        Ok(TensorMap(bytemuck::cast(*map.as_bytes())))
     }
 
     unsafe fn launch(

@@ -1,6 +1,6 @@
 //! The backward pass: gradients of q, k, v and the bias from what the forward pass returned.
 
-use abi::BwdVariant;
+use abi::KernelVariant;
 
 use crate::attention::{Attention, Forward, on_one_device};
 use crate::bias::Bias;
@@ -25,7 +25,7 @@ pub struct Gradients<T: AttentionElement> {
     /// and heads that share an element.
     pub d_bias: Option<Bias>,
     /// The kernels that ran, in order.
-    pub variants: Vec<&'static BwdVariant>,
+    pub variants: Vec<KernelVariant>,
 }
 
 impl Attention {
@@ -136,7 +136,7 @@ impl RawBackward {
 pub(crate) fn launch_and_wait(
     device: &Device,
     args: RawBackward,
-) -> Result<Vec<&'static BwdVariant>, Error> {
+) -> Result<Vec<KernelVariant>, Error> {
     let workspace = Buffer::unspecified(device, backward_workspace(device, &args)?)?;
     let args = RawBackward {
         workspace: workspace.device_ptr(),

@@ -26,7 +26,7 @@
 //! | `varlen.rs` | how do I pack sequences of different lengths? |
 //! | `tensor.rs`, `buffer.rs`, `layout.rs` | where do elements lie, and who owns them? |
 //! | `problem/` | which arguments are refused, and why? |
-//! | `dispatch.rs` | which kernel runs? |
+//! | `dispatch.rs`, `launch.rs`, `tensor_map.rs` | which kernel runs, and what is it told? |
 //! | `baseline.rs` | how did one compute attention before FlashAttention-2? |
 //! | `raw.rs`, `raw_backward.rs` | how do I use memory and streams of my own? |
 //! | `backend.rs`, `device.rs`, `emulated.rs`, `cuda/` | what executes it? |
@@ -53,6 +53,7 @@ mod emulated;
 mod error;
 mod gradients;
 mod kernels;
+mod launch;
 mod layout;
 mod options;
 mod problem;
@@ -62,11 +63,12 @@ mod raw_backward;
 pub mod reference;
 pub mod rule;
 mod tensor;
+mod tensor_map;
 mod varlen;
 
 pub use abi::{
     Arch, BaselineStep, BaselineVariant, BwdStep, BwdVariant, CopyKind, Dtype, FwdVariant,
-    KernelSpec, KernelVariant, ScoreKind,
+    HopperBwdVariant, HopperFwdVariant, HopperScores, KernelSpec, KernelVariant, ScoreKind,
 };
 pub use attention::{Attention, Forward};
 pub use backend::{BackendError, RawStream};
@@ -74,7 +76,7 @@ pub use bias::Bias;
 pub use buffer::Buffer;
 #[cfg(feature = "cuda")]
 pub use cuda::{CudaError, DriverError};
-pub use device::Device;
+pub use device::{Device, DeviceName};
 pub use dispatch::{DispatchError, Rule};
 pub use element::{AttentionElement, Element};
 pub use emulated::{EmulatorOptions, Progress};

@@ -5,11 +5,11 @@
 //!
 //! ```
 //! use flash_attention::profile::{self, CounterOptions};
-//! use flash_attention::{Attention, bf16};
+//! use flash_attention::{Attention, EmulatorOptions, bf16};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let shape = [1, 64, 1, 64]; // [batch, seqlen, heads, head_dim]
 //! let x = vec![bf16::ONE; 64 * 64];
-//! let profile = profile::forward(&Attention::new(), [(shape, &x); 3], CounterOptions::default(), None)?;
+//! let profile = profile::forward(&Attention::new(), [(shape, &x); 3], CounterOptions::default(), EmulatorOptions::default())?;
 //! let counters = &profile.launches[0].counters;
 //! assert_eq!(counters.hbm.min_read_bytes, 3 * 64 * 64 * 2); // q, k and v once
 //! assert_eq!(counters.total.shared.matrix_loads.conflicts(), 0);
@@ -29,7 +29,7 @@ pub use ptx_emulator::{
 use crate::attention::{Attention, Forward};
 use crate::device::Device;
 use crate::element::{AttentionElement, Element};
-use crate::emulated::{EmulatorOptions, Progress};
+use crate::emulated::EmulatorOptions;
 use crate::error::Error;
 use crate::tensor::Tensor;
 
@@ -133,7 +133,8 @@ impl Recorder {
 }
 
 /// Computes attention of row-major q, k and v, each a shape and its elements, on an emulated device of its own, one
-/// block after the other, and returns what that took. `progress` is told of finished blocks.
+/// block after the other, and returns what that took. `device` says what it passes as and how it executes; its recorder
+/// is replaced by one that counts as `counters` say.
 ///
 /// # Errors
 ///
@@ -142,9 +143,9 @@ pub fn forward<T: AttentionElement>(
     attention: &Attention,
     inputs: [([usize; 4], &[T]); 3],
     counters: CounterOptions,
-    progress: Option<Progress>,
+    device: EmulatorOptions,
 ) -> Result<Profile, Error> {
-    let run = Run::new(attention, inputs, counters, progress)?;
+    let run = Run::new(attention, inputs, counters, device)?;
     Ok(Profile {
         launches: run.recorder.take(),
         tensors: run.tensors(),
@@ -162,9 +163,9 @@ pub fn backward<T: AttentionElement>(
     inputs: [([usize; 4], &[T]); 3],
     d_out: &[T],
     counters: CounterOptions,
-    progress: Option<Progress>,
+    device: EmulatorOptions,
 ) -> Result<Profile, Error> {
-    let run = Run::new(attention, inputs, counters, progress)?;
+    let run = Run::new(attention, inputs, counters, device)?;
     let [q, k, v] = &run.inputs;
     let d_out = Tensor::from_slice(q.device(), q.shape(), d_out)?;
     run.recorder.take();
@@ -203,15 +204,14 @@ impl<T: AttentionElement> Run<T> {
         attention: &Attention,
         inputs: [([usize; 4], &[T]); 3],
         counters: CounterOptions,
-        progress: Option<Progress>,
+        device: EmulatorOptions,
     ) -> Result<Run<T>, Error> {
         let [q, k, v] = inputs;
         attention.check(q.0, k.0, v.0)?;
         let recorder = Recorder::new(counters);
         let device = Device::emulated_with(EmulatorOptions {
             record: Some(recorder.clone()),
-            progress,
-            ..EmulatorOptions::default()
+            ..device
         });
         let tensor = |(shape, data)| Tensor::from_slice(&device, shape, data);
         let (q, k, v) = (tensor(q)?, tensor(k)?, tensor(v)?);

@@ -1,11 +1,12 @@
 //! Attention on memory that somebody else owns: device pointers and a stream, for callers with allocators of their own.
 
-use abi::{Dtype, FwdVariant};
+use abi::{Dtype, KernelVariant};
 
 use crate::backend::RawStream;
 use crate::device::Device;
 use crate::dispatch;
 use crate::error::Error;
+use crate::launch;
 use crate::options::Options;
 use crate::problem::Problem;
 
@@ -138,17 +139,14 @@ impl RawForward {
 pub unsafe fn forward_raw(
     device: &Device,
     args: &RawForward,
-) -> Result<Option<&'static FwdVariant>, Error> {
+) -> Result<Option<KernelVariant>, Error> {
     let problem = Problem::new(args)?;
     if problem.has_no_rows() {
         return Ok(None);
     }
     let backend = device.backend();
-    let variant = dispatch::forward(&problem, backend.limits())?;
-    let (params, blocks) = problem.launch_params(problem.m_blocks(variant.block_m), 1)?;
-    // SAFETY: the caller vouches for the memory; `params` describes no element outside `args` (Problem's invariant).
-    unsafe {
-        backend.launch(&variant.spec(), params.as_bytes(), blocks, args.stream)?;
-    }
-    Ok(Some(variant))
+    let kernel = dispatch::forward(&problem, backend.limits())?;
+    // SAFETY: the caller vouches for memory and stream.
+    unsafe { launch::forward(backend, &problem, kernel, args.stream)? };
+    Ok(Some(kernel.into()))
 }

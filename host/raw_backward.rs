@@ -1,10 +1,11 @@
 //! Gradients on memory that somebody else owns.
 
-use abi::BwdVariant;
+use abi::KernelVariant;
 
 use crate::device::Device;
 use crate::dispatch;
 use crate::error::{Error, ProblemError};
+use crate::launch;
 use crate::problem::{BackwardPlan, BackwardProblem};
 use crate::raw::{RawBias, RawForward, RawTensor};
 
@@ -64,29 +65,19 @@ pub fn backward_workspace(device: &Device, args: &RawBackward) -> Result<usize, 
 pub unsafe fn backward_raw(
     device: &Device,
     args: &RawBackward,
-) -> Result<Vec<&'static BwdVariant>, Error> {
-    let BackwardPlan {
-        params,
-        launches,
-        workspace_bytes,
-    } = plan(device, args)?;
+) -> Result<Vec<KernelVariant>, Error> {
+    let plan = plan(device, args)?;
     let is_placed = args.workspace != 0 && args.workspace.is_multiple_of(256);
-    if workspace_bytes > 0 && !is_placed {
+    if plan.workspace_bytes > 0 && !is_placed {
         return Err(ProblemError::Workspace(args.workspace).into());
     }
-    for (variant, blocks) in &launches {
-        // SAFETY: the caller vouches for the memory; `params` describes no element outside `args`
-        // (BackwardProblem's invariant).
-        unsafe {
-            device.backend().launch(
-                &variant.spec(),
-                params.as_bytes(),
-                *blocks,
-                args.forward.stream,
-            )?;
-        }
-    }
-    Ok(launches.into_iter().map(|(variant, _)| variant).collect())
+    // SAFETY: the caller vouches for memory, workspace and stream.
+    unsafe { launch::backward(device.backend(), &plan, args.forward.stream)? };
+    Ok(plan
+        .launches
+        .into_iter()
+        .map(|(kernel, _)| kernel)
+        .collect())
 }
 
 fn plan(device: &Device, args: &RawBackward) -> Result<BackwardPlan, Error> {

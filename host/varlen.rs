@@ -9,7 +9,7 @@ use crate::gradients::{self, Gradients};
 use crate::raw::{RawForward, RawSequences, RawTensor};
 use crate::raw_backward::RawBackward;
 use crate::tensor::{Tensor, TensorError};
-use abi::{BwdVariant, FwdVariant};
+use abi::KernelVariant;
 
 /// How packed queries and keys are cut into sequences, checked and on a device. Made once, used by every layer.
 ///
@@ -40,7 +40,7 @@ pub struct ForwardVarlen<T: AttentionElement> {
     /// Log-sum-exp, `[num_heads, total_q]`; -inf for rows without visible keys and rows of no sequence.
     pub lse: Tensor<f32, 2>,
     /// The kernel that ran; `None` when there is no row.
-    pub variant: Option<&'static FwdVariant>,
+    pub variant: Option<KernelVariant>,
 }
 
 /// Gradients over packed sequences, as [`Gradients`]; those of rows of no sequence are 0.
@@ -55,7 +55,7 @@ pub struct GradientsVarlen<T: AttentionElement> {
     /// With respect to the bias, if there is one.
     pub d_bias: Option<Bias>,
     /// The kernels that ran, in order.
-    pub variants: Vec<&'static BwdVariant>,
+    pub variants: Vec<KernelVariant>,
 }
 
 impl CuSeqlens {

@@ -124,6 +124,7 @@ macro_rules! for_each_hopper_fwd_variant {
     ($consumer:ident) => {
         $consumer! {
             // entry: dtype, scores, head_dim, block_m x block_n, stages;
+            flash_fwd_sm90_f16_d128: F16, Plain, 128, 128 x 128, 2;
         }
     };
 }
@@ -195,7 +196,7 @@ impl HopperBwdVariant {
     }
 
     /// What one copy moves of Q or dO.
-    pub const fn q_box(&self) -> TensorBox {
+    pub const fn query_box(&self) -> TensorBox {
         TensorBox {
             cols: self.page_cols(),
             heads: 1,
@@ -204,7 +205,7 @@ impl HopperBwdVariant {
     }
 
     /// What one copy moves of K or V.
-    pub const fn kv_box(&self) -> TensorBox {
+    pub const fn key_box(&self) -> TensorBox {
         TensorBox {
             cols: self.key_page_cols(),
             heads: 1,
@@ -286,7 +287,7 @@ pub struct HopperFwdParams {
     /// Tiles of all heads and batch entries: `m_blocks * num_heads * batch`, or `m_blocks * num_heads_k * batch` with
     /// packed heads. The grid is any number of blocks along x up to it; they share the tiles.
     pub tiles: u32,
-    /// Query heads that are packed into one tile: 1, or `heads_per_group` if it divides 64.
+    /// Query heads that are packed into one tile: 1, or `heads_per_group`, which then divides 64.
     pub packed_heads: u32,
     /// Zero.
     pub reserved: [u32; 2],

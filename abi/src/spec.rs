@@ -68,6 +68,11 @@ impl KernelVariant {
             .chain(hopper_backward)
     }
 
+    /// PTX symbol of the kernel.
+    pub const fn entry(&self) -> &'static str {
+        self.spec().entry
+    }
+
     /// What a launch must know of it.
     pub const fn spec(&self) -> KernelSpec {
         match self {

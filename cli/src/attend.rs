@@ -34,7 +34,8 @@ pub struct AttendArgs {
     /// Add the tensor bias to the scores.
     #[arg(long)]
     bias: bool,
-    /// auto, emulated, reference or cuda:N.
+    /// auto, emulated, reference or cuda:N; emulated:sm_80, emulated:sm_90a and cuda:N:sm_80 choose between the kernels
+    /// for Ampere and those for Hopper. emulated alone is emulated:sm_80.
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: DeviceChoice,
     /// Compare every result with the f64 reference by FlashAttention's rule; exit code 1 when one fails.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result, anyhow, bail};
-use flash_attention::{BackendError, Device, EmulatorOptions, Progress, Sanitizers, Schedule};
+use flash_attention::{
+    BackendError, Device, DeviceName, EmulatorOptions, Progress, Sanitizers, Schedule,
+};
 #[cfg(feature = "cuda")]
 use flash_attention::{CudaError, DriverError};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -15,12 +17,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub enum DeviceChoice {
     /// The first GPU when there is one, else the emulator.
     Auto,
-    /// The PTX emulator.
-    Emulated,
+    /// The PTX emulator or a GPU, and which kernels are to run.
+    Named(DeviceName),
     /// The f64 reference on the host: no kernel at all.
     Reference,
-    /// A GPU by number.
-    Cuda(u32),
 }
 
 impl FromStr for DeviceChoice {
@@ -29,13 +29,12 @@ impl FromStr for DeviceChoice {
     fn from_str(text: &str) -> Result<DeviceChoice, String> {
         match text {
             "auto" => Ok(DeviceChoice::Auto),
-            "emulated" => Ok(DeviceChoice::Emulated),
             "reference" => Ok(DeviceChoice::Reference),
-            _ => text
-                .strip_prefix("cuda:")
-                .and_then(|ordinal| ordinal.parse().ok())
-                .map(DeviceChoice::Cuda)
-                .ok_or_else(|| "expected auto, emulated, reference or cuda:N".to_owned()),
+            name => name.parse().map(DeviceChoice::Named).map_err(|_| {
+                "expected auto, emulated, reference or cuda:N; emulated and cuda:N may end in :sm_80 or :sm_90a, the \
+                 kernels to run"
+                    .to_owned()
+            }),
         }
     }
 }
@@ -43,35 +42,53 @@ impl FromStr for DeviceChoice {
 impl DeviceChoice {
     /// Opens the device; `None` for the reference, which needs none.
     pub fn open(self) -> Result<Option<Device>> {
-        let emulated = || emulated(EmulatorOptions::default());
         match self {
             DeviceChoice::Reference => Ok(None),
-            DeviceChoice::Emulated => Ok(Some(emulated())),
-            DeviceChoice::Auto => Ok(Some(Device::cuda(0).unwrap_or_else(|_| emulated()))),
-            DeviceChoice::Cuda(ordinal) => Device::cuda(ordinal)
-                .map(Some)
-                .map_err(|error| cannot_open(ordinal, error)),
+            DeviceChoice::Auto => Ok(Some(
+                Device::cuda(0).unwrap_or_else(|_| emulated(EmulatorOptions::default())),
+            )),
+            DeviceChoice::Named(DeviceName::Emulated { arch }) => {
+                Ok(Some(emulated(EmulatorOptions {
+                    arch,
+                    ..EmulatorOptions::default()
+                })))
+            }
+            DeviceChoice::Named(DeviceName::Cuda { ordinal, arch }) => {
+                let device = match arch {
+                    None => Device::cuda(ordinal),
+                    Some(arch) => Device::cuda_as(ordinal, arch),
+                };
+                device
+                    .map(Some)
+                    .map_err(|error| cannot_open(ordinal, error))
+            }
+        }
+    }
+
+    /// How the emulated device executes; refuses other devices, for `option`, which only that one has.
+    pub fn emulator(self, option: &str) -> Result<EmulatorOptions> {
+        match self {
+            DeviceChoice::Auto => Ok(EmulatorOptions::default()),
+            DeviceChoice::Named(DeviceName::Emulated { arch }) => Ok(EmulatorOptions {
+                arch,
+                ..EmulatorOptions::default()
+            }),
+            DeviceChoice::Reference => {
+                bail!("{option} watches kernels and the reference runs none: use --device emulated")
+            }
+            DeviceChoice::Named(DeviceName::Cuda { ordinal, .. }) => bail!(
+                "{option} watches the emulated device, not cuda:{ordinal}: use --device emulated"
+            ),
         }
     }
 
     /// Opens the emulated device with all sanitizers, which no other device has.
     pub fn open_sanitized(self, schedule: Schedule) -> Result<Device> {
-        let options = EmulatorOptions {
+        Ok(emulated(EmulatorOptions {
             schedule,
             sanitizers: Sanitizers::ALL,
-            ..EmulatorOptions::default()
-        };
-        match self {
-            DeviceChoice::Auto | DeviceChoice::Emulated => Ok(emulated(options)),
-            DeviceChoice::Reference => {
-                bail!(
-                    "--sanitize watches kernels and the reference runs none: use --device emulated"
-                )
-            }
-            DeviceChoice::Cuda(ordinal) => bail!(
-                "--sanitize watches the emulated device, not cuda:{ordinal}: use --device emulated"
-            ),
-        }
+            ..self.emulator("--sanitize")?
+        }))
     }
 }
 
@@ -85,6 +102,8 @@ fn cannot_open(ordinal: u32, error: BackendError) -> Error {
         BackendError::Cuda(CudaError::Driver(DriverError { reason })) => anyhow!(
             "cuda:{ordinal}: no CUDA driver ({reason}): install the NVIDIA driver, or use --device emulated"
         ),
+        #[cfg(feature = "cuda")]
+        BackendError::Cuda(error @ CudaError::Arch { .. }) => anyhow!("{error}"),
         #[cfg(feature = "cuda")]
         BackendError::Cuda(CudaError::NoSuchDevice { count, .. }) => anyhow!(
             "cuda:{ordinal} does not exist: this machine has {count} CUDA device(s); use a lower number or --device emulated"

@@ -69,14 +69,14 @@ pub fn run(emit_ptx: Option<&Path>, out: &mut impl Write) -> Result<Outcome> {
     }
     writeln!(
         out,
-        "{:40} {:5} {:5} {:6} {:7} {:>8} {:>9} {:>7} {:>12}",
+        "{:40} {:6} {:5} {:7} {:7} {:>8} {:>9} {:>7} {:>12}",
         "entry", "arch", "dtype", "scores", "copy", "head_dim", "tile", "threads", "shared_bytes"
     )?;
     for kernel in flash_attention::kernels() {
         let (spec, row) = (kernel.spec, Row::new(kernel.variant));
         writeln!(
             out,
-            "{:40} {:5} {:5} {:6} {:7} {:>8} {:>9} {:>7} {:>12}",
+            "{:40} {:6} {:5} {:7} {:7} {:>8} {:>9} {:>7} {:>12}",
             spec.entry,
             spec.arch.name(),
             row.dtype.name(),

@@ -41,7 +41,7 @@ fn one_length<T: AttentionElement>(
         lse: forward.lse.to_vec()?,
         gradients: None,
         device: q.device().name().to_owned(),
-        kernels: forward.variant.iter().map(|v| v.entry).collect(),
+        kernels: forward.variant.iter().map(|v| v.entry()).collect(),
     };
     if let Some(gradients) = &inputs.gradients {
         backward(attention, inputs, qkv, &forward, gradients, &mut computed)?;
@@ -81,7 +81,7 @@ fn backward<T: AttentionElement>(
     let started = Instant::now();
     attention.backward_into([q, k, v], forward, &d_out, d_lse.as_ref(), &mut gradients)?;
     let time = started.elapsed();
-    let kernels = gradients.variants.iter().map(|v| v.entry);
+    let kernels = gradients.variants.iter().map(|v| v.entry());
     computed.kernels.extend(kernels);
     computed.gradients = Some(computed::Gradients {
         qkv: inputs.qkv.download(&d_qkv)?,
@@ -109,7 +109,7 @@ fn varlen<T: AttentionElement>(
         lse: forward.lse.to_vec()?,
         gradients: None,
         device: device.name().to_owned(),
-        kernels: forward.variant.iter().map(|v| v.entry).collect(),
+        kernels: forward.variant.iter().map(|v| v.entry()).collect(),
     };
     let Some(output_gradients) = &inputs.gradients else {
         return Ok(computed);
@@ -129,7 +129,7 @@ fn varlen<T: AttentionElement>(
         sequences,
     )?;
     let time = started.elapsed();
-    let kernels = gradients.variants.iter().map(|v| v.entry);
+    let kernels = gradients.variants.iter().map(|v| v.entry());
     computed.kernels.extend(kernels);
     let (d_q, d_k, d_v) = (&gradients.d_q, &gradients.d_k, &gradients.d_v);
     computed.gradients = Some(computed::Gradients {

@@ -28,10 +28,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use flash_attention::profile::{self, CounterOptions, L2Cache, Profile};
-use flash_attention::{Attention, AttentionElement};
+use flash_attention::{Attention, AttentionElement, EmulatorOptions};
 
 use crate::Outcome;
-use crate::device::progress_bar;
+use crate::device::{DeviceChoice, progress_bar};
 use crate::input::{self, AnyInputs, Inputs, Wanted};
 use crate::options::OptionArgs;
 use crate::output::OutputFile;
@@ -55,6 +55,9 @@ pub struct ProfileArgs {
     /// Number that decides which weights are dropped; 0 when left out.
     #[arg(long, requires = "dropout_p", value_name = "N")]
     seed: Option<u64>,
+    /// What to pass as, emulated:sm_80 or emulated:sm_90a: which kernels to count.
+    #[arg(long, default_value = "emulated", value_name = "DEVICE")]
+    device: DeviceChoice,
     /// Count the backward pass instead of the forward pass; a file then needs the tensor d_out.
     #[arg(long)]
     backward: bool,
@@ -139,7 +142,7 @@ fn profile<T: AttentionElement>(
     let counters = CounterOptions {
         l2: args.l2.unwrap_or_default(),
     };
-    let profile = count(&attention, inputs, args.backward, counters)?;
+    let profile = count(args, &attention, inputs, counters)?;
     let problem = Problem {
         source: args.input.as_ref().map_or_else(
             || "random numbers".to_owned(),
@@ -170,20 +173,23 @@ fn profile<T: AttentionElement>(
 
 /// Runs one pass on a device that counts.
 fn count<T: AttentionElement>(
+    args: &ProfileArgs,
     attention: &Attention,
     inputs: &Inputs<T>,
-    is_backward: bool,
     counters: CounterOptions,
 ) -> Result<Profile> {
+    let device = EmulatorOptions {
+        progress: Some(progress_bar()),
+        ..args.device.emulator("profile")?
+    };
     let shapes = inputs.qkv.shapes();
     let data = inputs.qkv.split();
     let tensors = std::array::from_fn(|i| (shapes[i], &data[i][..]));
-    let progress = Some(progress_bar());
     Ok(match &inputs.gradients {
-        Some(gradients) if is_backward => {
-            profile::backward(attention, tensors, &gradients.d_out, counters, progress)?
+        Some(gradients) if args.backward => {
+            profile::backward(attention, tensors, &gradients.d_out, counters, device)?
         }
-        _ => profile::forward(attention, tensors, counters, progress)?,
+        _ => profile::forward(attention, tensors, counters, device)?,
     })
 }
 

@@ -110,5 +110,5 @@ driver_functions! {
     cuOccupancyMaxPotentialBlockSize cuPointerGetAttribute cuStreamCreateWithPriority
     cuStreamDestroy_v2 cuStreamGetFlags cuStreamGetPriority cuStreamSynchronize cuStreamWaitEvent
     cuSurfObjectCreate cuSurfObjectDestroy cuSurfObjectGetResourceDesc cuTexObjectCreate
-    cuTexObjectDestroy cuTexObjectGetResourceDesc cuTexObjectGetResourceViewDesc
+    cuTensorMapEncodeTiled cuTexObjectDestroy cuTexObjectGetResourceDesc cuTexObjectGetResourceViewDesc
 }

@@ -1,5 +1,6 @@
 //! What can go wrong between this library and the NVIDIA driver.
 
+use abi::Arch;
 use cust::sys::{CUresult, cudaError_enum};
 
 use super::driver::DriverError;
@@ -20,6 +21,25 @@ pub enum CudaError {
         /// How many there are.
         count: u32,
     },
+    /// The device is older than the kernels that it was told to run.
+    #[error(
+        "cuda:{ordinal} has compute capability {}.{} and does not run kernels of {}: leave the architecture out for \
+         those that it runs best", compute_capability.0, compute_capability.1, arch.name()
+    )]
+    Arch {
+        /// The device.
+        ordinal: u32,
+        /// `(major, minor)`.
+        compute_capability: (u32, u32),
+        /// The architecture that was asked for.
+        arch: Arch,
+    },
+    /// The driver is older than tensor maps.
+    #[error(
+        "the CUDA driver has no cuTensorMapEncodeTiled: update it to 525 or newer (CUDA 12.0), or name the device with \
+         :sm_80, as in cuda:0:sm_80"
+    )]
+    NoTensorMaps,
     /// The driver's compiler refused a kernel.
     #[error("the CUDA driver cannot compile {entry} ({code}); its log says: {log}")]
     Compile {

@@ -6,11 +6,12 @@
 mod driver;
 mod error;
 mod kernel;
+mod tensor_map;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use abi::KernelSpec;
+use abi::{Arch, KernelSpec, TensorMap};
 use cust::context::{Context, CurrentContext};
 use cust::device::{Device, DeviceAttribute};
 use cust::memory::{DevicePointer, cuda_free, cuda_malloc};
@@ -18,6 +19,7 @@ use cust::sys;
 
 use crate::backend::{Backend, BackendError, DeviceLimits, RawStream};
 use crate::kernels;
+use crate::tensor_map::Tiling;
 pub use driver::DriverError;
 pub use error::CudaError;
 use error::{during, returned};
@@ -33,7 +35,8 @@ pub(crate) struct Cuda {
 }
 
 impl Cuda {
-    pub(crate) fn new(ordinal: u32) -> Result<Cuda, CudaError> {
+    /// The GPU `ordinal`; told an architecture, it passes as the oldest GPU that runs kernels of it.
+    pub(crate) fn new(ordinal: u32, arch: Option<Arch>) -> Result<Cuda, CudaError> {
         let count = device_count()?;
         if ordinal >= count {
             return Err(CudaError::NoSuchDevice { ordinal, count });
@@ -47,13 +50,26 @@ impl Cuda {
         };
         let major = attribute(DeviceAttribute::ComputeCapabilityMajor)?;
         let minor = attribute(DeviceAttribute::ComputeCapabilityMinor)?;
+        let multiprocessors = attribute(DeviceAttribute::MultiprocessorCount)?;
+        let compute_capability = (major.unsigned_abs(), minor.unsigned_abs());
+        if let Some(arch) = arch.filter(|arch| !arch.runs_on(compute_capability)) {
+            return Err(CudaError::Arch {
+                ordinal,
+                compute_capability,
+                arch,
+            });
+        }
         let limits = DeviceLimits {
-            compute_capability: (major.unsigned_abs(), minor.unsigned_abs()),
+            compute_capability: arch.map_or(compute_capability, Arch::compute_capability),
             max_shared_bytes: max_shared_bytes(device)?,
+            multiprocessors: multiprocessors.unsigned_abs(),
         };
         let context = Context::new(device).map_err(during("retain the primary context"))?;
         Ok(Cuda {
-            name: format!("cuda:{ordinal} ({gpu})"),
+            name: match arch {
+                None => format!("cuda:{ordinal} ({gpu})"),
+                Some(arch) => format!("cuda:{ordinal}:{} ({gpu})", arch.name()),
+            },
             limits,
             kernels: Mutex::default(),
             context,
@@ -143,6 +159,10 @@ impl Backend for Cuda {
         Ok(returned(result, "copy from the device")?)
     }
 
+    fn encode(&self, tiling: &Tiling) -> Result<TensorMap, BackendError> {
+        Ok(tensor_map::encode(tiling)?)
+    }
+
     unsafe fn launch(
         &self,
         kernel: &KernelSpec,
@@ -154,7 +174,7 @@ impl Backend for Cuda {
         let function = self.function(kernel)?;
         let mut arguments = [params.as_ptr().cast_mut().cast()];
         // SAFETY: the kernel takes exactly one parameter by value, as long as `params`, which the driver copies before
-        // it returns; the caller vouches for the memory that it describes and for the stream.
+        // it returns, to where the kernel's alignment of it wants it; the caller vouches for the memory that it describes and for the stream.
         let result = unsafe {
             sys::cuLaunchKernel(
                 function,

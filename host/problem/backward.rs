@@ -1,10 +1,12 @@
 //! A checked backward problem, and how it is cut into launches.
 
-use abi::{BwdParams, BwdVariant, FwdParams, RowValues, Strided};
+use abi::{BwdParams, BwdVariant, FwdParams, KernelVariant, RowValues, Strided};
 
 use super::memory::{self, ELEMENT, F32, is_vectorizable, row_values, strided};
-use super::{Extents, Problem, check_row_values, count_blocks, same, same_as_queries, scores};
-use crate::dispatch::Needs;
+use super::{
+    Extents, HopperMaps, Problem, check_row_values, count_blocks, same, same_as_queries, scores,
+};
+use crate::dispatch::{MainKernel, Needs, Scores};
 use crate::error::ProblemError;
 use crate::raw_backward::RawBackward;
 
@@ -38,7 +40,7 @@ pub(crate) struct BackwardProblem {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BackwardKernels {
     pub delta: &'static BwdVariant,
-    pub main: &'static BwdVariant,
+    pub main: MainKernel,
     pub convert_dq: &'static BwdVariant,
     /// When the gradient of a bias is asked for.
     pub bias: Option<&'static BwdVariant>,
@@ -47,7 +49,10 @@ pub(crate) struct BackwardKernels {
 /// Parameters, launches in order, and the workspace that they need.
 pub(crate) struct BackwardPlan {
     pub params: BwdParams,
-    pub launches: Vec<(&'static BwdVariant, u32)>,
+    /// Kernels and their blocks.
+    pub launches: Vec<(KernelVariant, u32)>,
+    /// What the main kernel copies tiles by, if it is one for Hopper.
+    pub maps: Option<HopperMaps>,
     pub workspace_bytes: u64,
 }
 
@@ -111,7 +116,7 @@ impl BackwardProblem {
     /// What the delta kernel must be able to do.
     pub(crate) fn delta_needs(&self) -> Needs {
         Needs {
-            modifies_scores: false,
+            scores: Scores::Plain,
             ..self.needs(&[&self.problem.params.out, &self.d_out])
         }
     }
@@ -119,13 +124,16 @@ impl BackwardProblem {
     /// What the main kernel must be able to do.
     pub(crate) fn main_needs(&self) -> Needs {
         let FwdParams { q, k, v, .. } = &self.problem.params;
-        self.needs(&[q, k, v, &self.d_out, &self.d_k, &self.d_v])
+        Needs {
+            tensor_maps: self.problem.check_maps([q, &self.d_out], [k, v]),
+            ..self.needs(&[q, k, v, &self.d_out, &self.d_k, &self.d_v])
+        }
     }
 
     /// What the kernel that converts dQ must be able to do.
     pub(crate) fn convert_dq_needs(&self) -> Needs {
         Needs {
-            modifies_scores: false,
+            scores: Scores::Plain,
             ..self.needs(&[&self.d_q])
         }
     }
@@ -138,7 +146,7 @@ impl BackwardProblem {
 
     /// Cuts the problem into launches of `kernels`.
     pub(crate) fn plan(&self, kernels: &BackwardKernels) -> Result<BackwardPlan, ProblemError> {
-        let main = kernels.main;
+        let main = MainTiles::of(kernels.main);
         let (batch, num_heads) = (self.problem.batch, self.problem.params.num_heads);
         let m_blocks = self.problem.m_blocks(main.block_m);
         let (forward, query_tiles) = self.problem.launch_params(m_blocks, 1)?;
@@ -155,7 +163,7 @@ impl BackwardProblem {
             1
         };
         let tiles = u128::from(scratch_tiles) * u128::from(num_heads);
-        let workspace = Workspace::new(tiles, main, slices)?;
+        let workspace = Workspace::new(tiles, &main, slices)?;
         let mut params = BwdParams {
             forward,
             d_out: self.d_out,
@@ -188,9 +196,9 @@ impl BackwardProblem {
         };
         let key_blocks = count_blocks(&[n_stride, self.num_heads_k, batch])?;
         let mut launches = vec![
-            (kernels.delta, query_tiles),
-            (main, key_blocks),
-            (kernels.convert_dq, query_tiles),
+            (KernelVariant::Backward(kernels.delta), query_tiles),
+            (kernels.main.into(), key_blocks),
+            (KernelVariant::Backward(kernels.convert_dq), query_tiles),
         ];
         if let (Some(variant), Some((_, [bias_batch, bias_heads, rows, keys]))) =
             (kernels.bias, self.d_bias)
@@ -204,14 +212,22 @@ impl BackwardProblem {
                 bias_heads,
                 bias_batch,
             ];
-            launches.push((variant, count_blocks(&grid)?));
+            launches.push((KernelVariant::Backward(variant), count_blocks(&grid)?));
         }
         launches.retain(|(_, blocks)| *blocks > 0);
         Ok(BackwardPlan {
             params,
             launches,
+            maps: self.maps(kernels.main),
             workspace_bytes: workspace.bytes,
         })
+    }
+
+    fn maps(&self, main: MainKernel) -> Option<HopperMaps> {
+        match main {
+            MainKernel::Ampere(_) => None,
+            MainKernel::Hopper(variant) => Some(self.problem.backward_maps(variant, &self.d_out)),
+        }
     }
 
     /// Blocks that share the key tiles of a head.
@@ -225,6 +241,27 @@ impl BackwardProblem {
     }
 }
 
+/// Tiles of a main kernel, and its head_dim class.
+struct MainTiles {
+    block_m: u32,
+    block_n: u32,
+    head_dim: u32,
+}
+
+impl MainTiles {
+    fn of(kernel: MainKernel) -> MainTiles {
+        let (block_m, block_n, head_dim) = match kernel {
+            MainKernel::Ampere(v) => (v.block_m, v.block_n, v.head_dim),
+            MainKernel::Hopper(v) => (v.block_m, v.block_n, v.head_dim),
+        };
+        MainTiles {
+            block_m,
+            block_n,
+            head_dim,
+        }
+    }
+}
+
 /// Sizes of the arrays of a workspace.
 struct Workspace {
     /// Bytes of the row statistics.
@@ -235,7 +272,7 @@ struct Workspace {
 }
 
 impl Workspace {
-    fn new(tiles: u128, main: &BwdVariant, slices: u32) -> Result<Workspace, ProblemError> {
+    fn new(tiles: u128, main: &MainTiles, slices: u32) -> Result<Workspace, ProblemError> {
         let aligned = |bytes: u128| bytes.next_multiple_of(WORKSPACE_ALIGNMENT.into());
         let rows = tiles * u128::from(main.block_m);
         let row_bytes = aligned(12 * rows);

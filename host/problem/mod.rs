@@ -3,17 +3,20 @@
 //! gradients.
 
 mod backward;
+mod hopper;
 mod memory;
 mod scores;
 
-use abi::{Dtype, FwdParams, Sequences};
+use abi::{Dtype, FwdParams, Sequences, Strided};
 
 pub(crate) use backward::{BackwardKernels, BackwardPlan, BackwardProblem};
+pub(crate) use hopper::{HopperForward, HopperMaps};
 
-use crate::dispatch::Needs;
+use crate::dispatch::{Needs, Rule, Scores};
 use crate::error::ProblemError;
 use crate::options::{Mask, Options, Window};
 use crate::raw::{RawForward, RawSequences};
+use crate::tensor_map;
 use memory::{ELEMENT, F32, Memory, is_vectorizable, row_values, strided};
 
 /// Largest head_dim that kernels exist for.
@@ -32,10 +35,14 @@ pub(crate) struct Problem {
     pub head_dim: u32,
     /// Whether every pointer and stride of q, k, v and out is a multiple of 8 elements.
     pub is_vectorizable: bool,
-    /// Whether scores are anything but softmax_scale · Q·Kᵀ, or probabilities are dropped.
-    pub modifies_scores: bool,
+    /// What happens to scores.
+    scores: Scores,
     /// Entries of the batch.
     batch: u32,
+    /// Extents of q and out, `[batch, rows, heads, head_dim]`: batch is 1 when sequences are packed.
+    q_shape: [u32; 4],
+    /// Extents of k and v.
+    k_shape: [u32; 4],
     /// Everything but `m_blocks`, which depends on the variant.
     params: FwdParams,
 }
@@ -94,8 +101,10 @@ impl Problem {
             dtype: args.dtype,
             head_dim: params.head_dim,
             is_vectorizable: [q, k, v, out].iter().all(is_vectorizable),
-            modifies_scores: scores::modifies(&params.scores),
+            scores: scores::needed(&params.scores),
             batch: extents.batch as u32,
+            q_shape: args.q.shape.map(|extent| extent as u32),
+            k_shape: args.k.shape.map(|extent| extent as u32),
             params,
         };
         Ok((problem, memory))
@@ -103,12 +112,22 @@ impl Problem {
 
     /// What a kernel must be able to do.
     pub(crate) fn needs(&self) -> Needs {
+        let FwdParams { q, k, v, out, .. } = self.params;
         Needs {
             dtype: self.dtype,
             head_dim: self.head_dim,
-            modifies_scores: self.modifies_scores,
+            scores: self.scores,
             is_vectorizable: self.is_vectorizable,
+            tensor_maps: self.check_maps([&q, &out], [&k, &v]),
         }
+    }
+
+    /// Whether tensor maps can describe these matrices, which are shaped as the queries and as the keys.
+    fn check_maps(&self, queries: [&Strided; 2], keys: [&Strided; 2]) -> Result<(), Rule> {
+        let queries = queries.map(|tensor| (tensor, self.q_shape));
+        let keys = keys.map(|tensor| (tensor, self.k_shape));
+        let mut matrices = queries.into_iter().chain(keys);
+        matrices.try_for_each(|(tensor, shape)| tensor_map::check(tensor, shape))
     }
 
     /// Whether there is no query row, so that there is nothing to compute forward.

@@ -5,6 +5,7 @@ use abi::{ScoreParams, Strided};
 
 use super::memory::{self, ELEMENT, F32, Memory};
 use super::{Extents, same};
+use crate::dispatch::Scores;
 use crate::error::ProblemError;
 use crate::raw::{RawBias, RawForward, RawTensor};
 
@@ -56,12 +57,16 @@ pub(super) fn params(
     Ok(params)
 }
 
-/// Whether a kernel must do anything but scale the scores.
-pub(super) fn modifies(params: &ScoreParams) -> bool {
-    params.softcap != 0.0
-        || params.alibi_slopes != 0
-        || params.bias.ptr != 0
-        || params.dropout_threshold != RANGE
+/// What a kernel must be able to do to scores.
+pub(super) fn needed(params: &ScoreParams) -> Scores {
+    let is_added_to = params.alibi_slopes != 0 || params.bias.ptr != 0;
+    if is_added_to || params.dropout_threshold != RANGE {
+        Scores::Any
+    } else if params.softcap != 0.0 {
+        Scores::Softcap
+    } else {
+        Scores::Plain
+    }
 }
 
 pub(super) fn check_softcap(softcap: f32) -> Result<(), ProblemError> {

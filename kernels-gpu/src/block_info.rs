@@ -44,6 +44,31 @@ impl Tiles {
     pub const fn is_empty(self) -> bool {
         self.begin >= self.end
     }
+
+    /// The tiles of `block_n` keys with a key that some row of `first_row ..= last_row` sees.
+    #[inline(always)]
+    pub const fn seen(keys: &VisibleKeys, first_row: u32, last_row: u32, block_n: u32) -> Self {
+        let begin = keys.begin(first_row);
+        let end = keys.end(last_row);
+        if begin < end {
+            Tiles {
+                begin: begin / block_n,
+                end: end.div_ceil(block_n),
+            }
+        } else {
+            Tiles { begin: 0, end: 0 }
+        }
+    }
+
+    /// The tiles of `block_n` keys whose every key is seen by every row of `first_row ..= last_row`: those before `begin`
+    /// are cut on the left, those from `end` on are cut on the right, and none is full when `begin` is not below `end`.
+    #[inline(always)]
+    pub const fn full(keys: &VisibleKeys, first_row: u32, last_row: u32, block_n: u32) -> Self {
+        Tiles {
+            begin: keys.begin(last_row).div_ceil(block_n),
+            end: keys.end(first_row) / block_n,
+        }
+    }
 }
 
 impl<T: Tiling> BlockInfo<T> {
@@ -116,26 +141,13 @@ impl<T: Tiling> BlockInfo<T> {
     /// The key tiles with a key that some row of this block sees.
     #[inline(always)]
     pub const fn tiles(&self) -> Tiles {
-        let begin = self.keys().begin(self.first_row);
-        let end = self.keys().end(self.last_row());
-        if begin < end {
-            Tiles {
-                begin: begin / T::BLOCK_N,
-                end: end.div_ceil(T::BLOCK_N),
-            }
-        } else {
-            Tiles { begin: 0, end: 0 }
-        }
+        Tiles::seen(self.keys(), self.first_row, self.last_row(), T::BLOCK_N)
     }
 
-    /// The key tiles whose every key is seen by every row of this block: those before `begin` are cut on the left, those
-    /// from `end` on are cut on the right, and none is full when `begin` is not below `end`.
+    /// The key tiles whose every key is seen by every row of this block, see [`Tiles::full`].
     #[inline(always)]
     pub const fn full_tiles(&self) -> Tiles {
-        Tiles {
-            begin: self.keys().begin(self.last_row()).div_ceil(T::BLOCK_N),
-            end: self.keys().end(self.first_row) / T::BLOCK_N,
-        }
+        Tiles::full(self.keys(), self.first_row, self.last_row(), T::BLOCK_N)
     }
 }
 

@@ -180,7 +180,7 @@ pub fn for_each_chunk<S: Shape>(visit: impl FnMut(u32, u32)) {
 ///
 /// The bound depends on the thread, which keeps the loop a loop: this is for code where size matters more than speed.
 #[inline(always)]
-fn for_each_chunk_of<S: Shape>(thread: u32, mut visit: impl FnMut(u32, u32)) {
+pub fn for_each_chunk_of<S: Shape>(thread: u32, mut visit: impl FnMut(u32, u32)) {
     if S::COPIERS < S::THREADS && thread >= S::COPIERS {
         return;
     }

@@ -23,8 +23,8 @@
 //! | `ptx` | one function per PTX instruction |
 //!
 //! Kernel entries are generated from the manifest in `abi`. The modules that are pure arithmetic (`backward::block`,
-//! `block_info`, `dropout`, `fragment`, `hopper::descriptor`, `mask`, `position`, `sequence`, `tile`, `tiling`) also
-//! compile for the host, where their tests run; the others exist only for `nvptx64`.
+//! `block_info`, `dropout`, `fragment`, `mask`, `position`, `sequence`, `tile`, `tiling`, `descriptor`, `schedule` and
+//! `work` of `hopper`) also compile for the host, where their tests run; the others exist only for `nvptx64`.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(
     target_arch = "nvptx64",
@@ -221,12 +221,38 @@ mod entries {
 #[cfg(kernel_arch = "sm_90a")]
 mod hopper_entries {
     use crate::hopper::backward;
+    use crate::hopper::forward::kernel::{Maps, Variant, flash_fwd};
     use crate::mma;
     use crate::tiling::Tiling;
-    use abi::HopperBwdParams;
+    use abi::{HopperBwdParams, HopperFwdParams, HopperScores};
 
     macro_rules! fwd_entries {
-        () => {};
+        ($($entry:ident: $dtype:ident, $scores:ident, $head_dim:literal,
+           $block_m:literal x $block_n:literal, $stages:literal;)*) => { $(
+            /// Kernel entry of one row of the table of forward kernels for Hopper.
+            ///
+            /// # Safety
+            /// See [`flash_fwd`].
+            #[unsafe(no_mangle)]
+            pub unsafe extern "ptx-kernel" fn $entry(params: HopperFwdParams) {
+                struct Row;
+                impl Tiling for Row {
+                    const HEAD_DIM: u32 = $head_dim;
+                    const BLOCK_M: u32 = $block_m;
+                    const BLOCK_N: u32 = $block_n;
+                    const WARPS: u32 = $block_m / 16;
+                }
+                impl Variant for Row {
+                    type Element = mma::$dtype;
+                    const IS_PLAIN: bool = matches!(HopperScores::$scores, HopperScores::Plain);
+                }
+                let maps = Maps::of(crate::parameter_address!($entry));
+                // SAFETY: the launch contract of the entry.
+                unsafe {
+                    flash_fwd::<Row, { $block_n / 8 }, { $block_n / 16 }, { $head_dim / 8 }, $stages>(&params, maps)
+                }
+            }
+        )* };
     }
     abi::for_each_hopper_fwd_variant!(fwd_entries);
 

@@ -59,8 +59,7 @@ impl<'a> Scores<'a> {
         if softcap == 0.0 {
             acc.map(|product, _, _| product * scale);
         } else {
-            let scale = scale * ptx::reciprocal(softcap);
-            acc.map(|product, _, _| softcap * tanh(product * scale));
+            cap(acc, scale, softcap);
         }
     }
 
@@ -151,6 +150,13 @@ impl<'a> Scores<'a> {
             score + load(at, (query < keys.seqlen_q) & (key < keys.seqlen_k))
         });
     }
+}
+
+/// Products become capped scores: `softcap · tanh(product · scale / softcap)`.
+#[inline(always)]
+pub fn cap<const N: usize>(acc: &mut Acc<N>, scale: f32, softcap: f32) {
+    let scale = scale * ptx::reciprocal(softcap);
+    acc.map(|product, _, _| softcap * tanh(product * scale));
 }
 
 /// tanh z, relative error below 2^-20.

@@ -19,6 +19,15 @@ pub struct OnlineSoftmax<const STRIPS: usize> {
     row_sum: [[f32; 2]; STRIPS],
 }
 
+/// What new maxima mean for the lane's rows of one strip.
+#[derive(Clone, Copy)]
+pub struct Raise {
+    /// -m·c.
+    offset: [f32; 2],
+    /// What O and row sums so far have to be multiplied by.
+    pub shrink: [f32; 2],
+}
+
 impl<const STRIPS: usize> OnlineSoftmax<STRIPS> {
     /// No key seen yet. `scale` is positive.
     #[inline(always)]
@@ -37,38 +46,74 @@ impl<const STRIPS: usize> OnlineSoftmax<STRIPS> {
         acc_s: &mut [Acc<N>; STRIPS],
         acc_o: &mut [Acc<D>; STRIPS],
     ) {
-        let c = self.scale_log2;
         let mut strip = 0;
         while strip < STRIPS {
-            let old_max = self.row_max[strip];
-            let new_max = row_max(&acc_s[strip], old_max);
-            // -inf - -inf is NaN: a row without a visible key so far is measured from 0 and gets P = 0.
-            let origin = new_max.map(|m| {
-                if MASK && m == f32::NEG_INFINITY {
-                    0.0
-                } else {
-                    m
-                }
-            });
-            let offset = origin.map(|m| -(m * c));
-            let shrink = [
-                ptx::exp2(ptx::fma(old_max[0], c, offset[0])),
-                ptx::exp2(ptx::fma(old_max[1], c, offset[1])),
-            ];
-            let mut sum = [
-                self.row_sum[strip][0] * shrink[0],
-                self.row_sum[strip][1] * shrink[1],
-            ];
-            acc_s[strip].map(|score, half, _| {
-                let p = ptx::exp2(ptx::fma(score, c, offset[half]));
-                sum[half] += p;
-                p
-            });
-            acc_o[strip].map(|x, half, _| x * shrink[half]);
-            self.row_max[strip] = new_max;
-            self.row_sum[strip] = sum;
+            let raise = self.raise::<MASK, N>(strip, &acc_s[strip]);
+            self.exponentiate(strip, &mut acc_s[strip], raise, 0, N);
+            acc_o[strip].map(|x, half, _| x * raise.shrink[half]);
             strip += 1;
         }
+    }
+
+    /// Takes the maxima of one strip's raw scores in.
+    #[inline(always)]
+    pub fn raise<const MASK: bool, const N: usize>(
+        &mut self,
+        strip: usize,
+        acc_s: &Acc<N>,
+    ) -> Raise {
+        let c = self.scale_log2;
+        let old_max = self.row_max[strip];
+        let new_max = row_max(acc_s, old_max);
+        // -inf - -inf is NaN: a row without a visible key so far is measured from 0 and gets P = 0.
+        let origin = new_max.map(|m| {
+            if MASK && m == f32::NEG_INFINITY {
+                0.0
+            } else {
+                m
+            }
+        });
+        let offset = origin.map(|m| -(m * c));
+        let shrink = [
+            ptx::exp2(ptx::fma(old_max[0], c, offset[0])),
+            ptx::exp2(ptx::fma(old_max[1], c, offset[1])),
+        ];
+        self.row_max[strip] = new_max;
+        let sum = self.row_sum[strip];
+        self.row_sum[strip] = [sum[0] * shrink[0], sum[1] * shrink[1]];
+        Raise { offset, shrink }
+    }
+
+    /// The raw scores of one strip become P in column tiles `begin .. end`, which are added to the row sums.
+    #[inline(always)]
+    pub fn exponentiate<const N: usize>(
+        &mut self,
+        strip: usize,
+        acc_s: &mut Acc<N>,
+        raise: Raise,
+        begin: usize,
+        end: usize,
+    ) {
+        let mut sum = self.row_sum[strip];
+        let mut n = begin;
+        while n < end {
+            let mut i = 0;
+            while i < 4 {
+                let score = acc_s.0[n][i];
+                let p = ptx::exp2(ptx::fma(score, self.scale_log2, raise.offset[i / 2]));
+                sum[i / 2] += p;
+                acc_s.0[n][i] = p;
+                i += 1;
+            }
+            n += 1;
+        }
+        self.row_sum[strip] = sum;
+    }
+
+    /// The sums so far of the lane's rows of one strip, not negative.
+    #[inline(always)]
+    pub const fn row_sum(&self, strip: usize) -> [f32; 2] {
+        self.row_sum[strip]
     }
 
     /// Normalises `acc_o`, multiplies it by `out_scale` and returns the log-sum-exp of the scaled scores of the lane's rows.

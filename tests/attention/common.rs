@@ -5,7 +5,9 @@ mod check;
 mod packed;
 mod rotation;
 
-use flash_attention::{AttentionElement, Device, Dtype, EmulatorOptions, Sanitizers};
+use flash_attention::{
+    AttentionElement, CopyKind, Device, Dtype, EmulatorOptions, KernelVariant, Sanitizers,
+};
 
 pub use case::{Alibi, BiasKind, Case};
 pub use check::{GradientsOnHost, Training};
@@ -59,6 +61,15 @@ pub fn device() -> Device {
             Device::from_name(&name).unwrap_or_else(|error| panic!("{error}"))
         }
         _ => Device::emulated_with(sanitized()),
+    }
+}
+
+/// Whether a kernel moves tiles element by element, as only those for unaligned tensors do.
+pub fn copies_elements(kernel: KernelVariant) -> bool {
+    match kernel {
+        KernelVariant::Forward(variant) => variant.copy == CopyKind::Element,
+        KernelVariant::Backward(variant) => variant.copy == CopyKind::Element,
+        _ => false,
     }
 }
 

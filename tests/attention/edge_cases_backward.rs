@@ -2,13 +2,14 @@
 //! apart tensors.
 
 use crate::common::{
-    Alibi, BiasKind, Case, DTYPES, GradientsOnHost, Training, device, in_dtype, sanitized,
+    Alibi, BiasKind, Case, DTYPES, GradientsOnHost, Training, copies_elements, device, in_dtype,
+    sanitized,
 };
 use flash_attention::Dtype::{Bf16, F16};
 use flash_attention::rule::Tolerance;
 use flash_attention::{
-    AttentionElement, Buffer, CopyKind, Device, EmulatorOptions, MmaNumerics, RawBackward,
-    RawForward, RawTensor, Tensor, backward_raw, backward_workspace, bf16, f16, forward_raw,
+    AttentionElement, Buffer, Device, EmulatorOptions, MmaNumerics, RawBackward, RawForward,
+    RawTensor, Tensor, backward_raw, backward_workspace, bf16, f16, forward_raw,
 };
 
 #[test]
@@ -264,15 +265,15 @@ fn unaligned_views_have_exact_gradients_and_leave_the_gaps_alone() {
         attention
             .backward_into([&q, &k, &v], &forward, &d_out, None, &mut gradients)
             .unwrap();
-        let is_element = |entry: &flash_attention::BwdVariant| entry.copy == CopyKind::Element;
-        assert!(gradients.variants.iter().all(|variant| is_element(variant)));
+        let mut kernels = gradients.variants.iter();
+        assert!(kernels.all(|&kernel| copies_elements(kernel)));
         let d = [&gradients.d_q, &gradients.d_k, &gradients.d_v];
         // Not bit for bit: these kernels add up in tiles of other sizes than those for aligned tensors.
         let got = Training {
             out: forward.out.to_vec().unwrap(),
             lse: forward.lse.to_vec().unwrap(),
             gradients: GradientsOnHost::read(d, None),
-            entries: gradients.variants.iter().map(|v| v.entry).collect(),
+            entries: gradients.variants.iter().map(|v| v.entry()).collect(),
         };
         case.assert_training_rule(&got, Tolerance::GRADIENTS);
         for x in d {

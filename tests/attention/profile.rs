@@ -12,7 +12,7 @@ fn profile(case: &Case, l2: L2Cache) -> Profile {
         &case.attention(&Device::emulated()),
         inputs,
         CounterOptions { l2 },
-        None,
+        EmulatorOptions::default(),
     )
     .unwrap_or_else(|error| panic!("{case:?}: {error}"))
 }

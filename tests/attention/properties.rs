@@ -117,7 +117,7 @@ fn holds_the_rule<T: AttentionElement>(
         .attention(&device)
         .forward_into(&q, &k, &v, &mut out, &mut lse)
         .unwrap();
-    let entry = variant.map_or("no kernel", |variant| variant.entry);
+    let entry = variant.map_or("no kernel", |variant| variant.entry());
     let (out, lse) = (out.to_vec().unwrap(), lse.to_vec().unwrap());
     let report = rule::check(&case.spec(), [&data[0], &data[1], &data[2]], &out, &lse).unwrap();
     // One step of the type at the size of the output: a handful of elements says little about the plain method's error.

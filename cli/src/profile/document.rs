@@ -163,7 +163,7 @@ impl Document {
 mod tests {
     use super::*;
     use flash_attention::profile::{self, CounterOptions};
-    use flash_attention::{Attention, f16};
+    use flash_attention::{Attention, EmulatorOptions, f16};
 
     #[test]
     fn a_document_survives_being_written_and_read() {
@@ -172,7 +172,13 @@ mod tests {
         let attention = Attention::new().softmax_scale(0.1);
         for l2 in [L2Cache::default(), L2Cache::Unbounded] {
             let options = CounterOptions { l2 };
-            let profile = profile::forward(&attention, [(shape, &data); 3], options, None).unwrap();
+            let profile = profile::forward(
+                &attention,
+                [(shape, &data); 3],
+                options,
+                EmulatorOptions::default(),
+            )
+            .unwrap();
             let problem = Problem {
                 source: "a \"file\"".to_owned(),
                 dtype: "f16".to_owned(),

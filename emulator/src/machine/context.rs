@@ -74,6 +74,13 @@ impl Context<'_> {
         }
     }
 
+    /// The running warp lets others catch up, if the plan leaves its turns alone.
+    pub fn gives_way(&mut self) {
+        if self.chance.plan.turns == Turns::Unbroken {
+            self.turn_end = self.warp_instructions;
+        }
+    }
+
     /// An mbarrier of the block of this rank has completed a phase.
     pub fn flipped(&mut self, rank: u32, offset: u32) {
         self.woken |= 1 << rank;

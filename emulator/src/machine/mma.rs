@@ -103,7 +103,7 @@ fn spread<const T: usize>(x: &Lanes<f32>) -> Lanes<f32> {
 
 /// The same four elements again and again.
 #[inline(always)]
-fn repeat(four: [f32; 4]) -> Lanes<f32> {
+pub(super) fn repeat(four: [f32; 4]) -> Lanes<f32> {
     let mut out = [0.0; LANES];
     for out in out.chunks_exact_mut(4) {
         out.copy_from_slice(&four);

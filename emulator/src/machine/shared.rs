@@ -2,8 +2,7 @@
 //!
 //! Bytes plus one mark per 4-byte word (the smallest asynchronous copy) that says whether a copy into it is still to be
 //! waited for, or an mbarrier lies there; how many copies may still read each 16 bytes; and the operands of products
-//! that may still be read. What fresh
-//! memory holds is up to the plan.
+//! that may still be read. What fresh memory holds is up to the plan.
 
 use crate::fault::{BulkRule, FaultKind, MbarrierRule};
 
@@ -127,6 +126,12 @@ impl SharedMemory {
     #[inline(always)]
     pub fn is_guarded(&self) -> bool {
         self.marked_words != 0 || self.reads != 0 || !self.operands.is_empty()
+    }
+
+    /// True when [`Self::check_landed`] has nothing against any of the bytes.
+    pub fn has_landed(&self, start: usize, end: usize) -> bool {
+        let words = &self.marks[start / 4..end.div_ceil(4)];
+        self.marked_words == 0 || words.iter().fold(FREE, |all, mark| all | mark) == FREE
     }
 
     /// Refuses an access to bytes that a copy may still write, or that hold an mbarrier. The range is inside the memory.

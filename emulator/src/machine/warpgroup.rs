@@ -14,6 +14,9 @@ use super::wgmma::Tiles;
 /// Warps of a warpgroup.
 const WARPS: u32 = 4;
 
+/// Instructions that a warp may be ahead of the others: half of the tiles that are kept.
+const FAR: usize = 32;
+
 /// An instruction of a warpgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
@@ -78,6 +81,11 @@ impl Warpgroups {
     /// The tiles of B of a warp's warpgroup.
     pub fn tiles(&mut self, warp: u32) -> &mut Tiles {
         &mut self.groups[(warp / WARPS) as usize].tiles
+    }
+
+    /// True when a warp is so far ahead of the others that what it has read for them will be forgotten.
+    pub fn is_far_ahead(&self, warp: u32) -> bool {
+        self.groups[(warp / WARPS) as usize].log.len() > FAR
     }
 
     /// A warp executes `event`; its number in the sequence of the warpgroup.

@@ -17,7 +17,7 @@ mod multiply;
 mod tiles;
 
 use crate::fault::{FaultKind, Outcome, Trouble, warp_fault};
-use crate::ir::{Op, Pred, R64, Wgmma, WgmmaA};
+use crate::ir::{Op, Pred, R64, Space, Wgmma, WgmmaA};
 
 use super::address::out_of_bounds;
 use super::context::Context;
@@ -25,7 +25,6 @@ use super::descriptor::{CHUNK, Descriptor, Operand};
 use super::registers::LANES;
 use super::warp::Warp;
 use super::warpgroup::Event;
-use crate::ir::Space;
 
 pub(crate) use flight::{Product, Products, touch};
 pub(crate) use tiles::Tiles;
@@ -122,17 +121,17 @@ fn uniform_pred(warp: &Warp, p: Pred) -> Outcome<bool> {
 fn check_operand(context: &Context, operand: &Operand) -> Outcome {
     let shared = &context.block().shared;
     let len = shared.bytes().len() as u32;
-    if operand.range().1 > len {
+    let (start, end) = operand.range();
+    if end > len {
         let outside = |at: &u32| *at > len || len - *at < CHUNK;
         if let Some(at) = operand.addresses().find(outside) {
             return warp_fault(out_of_bounds(at.into(), CHUNK, Space::Shared));
         }
     }
-    if shared.is_guarded() {
+    if !shared.has_landed(start as usize, end.min(len) as usize) {
         for at in operand.addresses() {
-            shared
-                .check_landed(at as usize, CHUNK as usize)
-                .or_else(warp_fault)?;
+            let landed = shared.check_landed(at as usize, CHUNK as usize);
+            landed.or_else(warp_fault)?;
         }
     }
     Ok(())
@@ -176,6 +175,9 @@ pub(crate) fn commit(warp: &mut Warp, context: &mut Context, pc: u32) -> Outcome
 #[inline(always)]
 pub(crate) fn wait<const FUSED: bool>(warp: &mut Warp, context: &mut Context, pending: u32) {
     context.synchronised();
+    if context.block().warpgroups.is_far_ahead(warp.index) {
+        context.gives_way();
+    }
     let due = warp.products.due(pending);
     compute::<FUSED>(warp, context, due);
     complete(warp, context, due);

@@ -1,8 +1,8 @@
 use super::*;
 use crate::backend::DeviceLimits;
-use crate::dispatch;
+use crate::dispatch::{self, MainKernel, Rule};
 use crate::raw::{RawBias, RawForward, RawTensor};
-use abi::{CopyKind, Dtype};
+use abi::{Arch, BwdVariant, CopyKind, Dtype, HOPPER_BWD_VARIANTS, HopperScores};
 
 /// Row-major tensors of one sequence length, far apart.
 fn args(batch: usize, seqlen: usize, num_heads: usize, num_heads_k: usize) -> RawBackward {
@@ -30,10 +30,7 @@ fn args(batch: usize, seqlen: usize, num_heads: usize, num_heads_k: usize) -> Ra
 }
 
 fn plan(args: &RawBackward) -> BackwardPlan {
-    let device = DeviceLimits {
-        compute_capability: (8, 0),
-        max_shared_bytes: 99 * 1024,
-    };
+    let device = DeviceLimits::emulated(Arch::Sm80);
     let problem = BackwardProblem::new(args).unwrap();
     problem
         .plan(&dispatch::backward(&problem, device).unwrap())
@@ -43,10 +40,10 @@ fn plan(args: &RawBackward) -> BackwardPlan {
 #[test]
 fn arrays_of_the_workspace_follow_each_other_aligned() {
     let plan = plan(&args(2, 1000, 4, 2));
-    let main = plan.launches[1].0;
-    let (params, tiles) = (&plan.params, 2 * 1000u64.div_ceil(main.block_m.into()));
+    let params = &plan.params;
+    let tiles = 2 * 1000u64.div_ceil(params.tile_rows.into());
     // Four heads.
-    let rows = 4 * tiles * u64::from(main.block_m);
+    let rows = 4 * tiles * u64::from(params.tile_rows);
     assert_eq!(u64::from(params.scratch_tiles), tiles);
     assert_eq!(params.row_statistics, 10 << 40);
     assert!(params.dq_accum >= params.row_statistics + 4 * 3 * rows);
@@ -138,47 +135,90 @@ fn gradients_may_share_a_packed_buffer_and_nothing_else() {
     assert_eq!(error, ProblemError::Aliased { output, other });
 }
 
+/// A problem of this kind, with the gradient of a bias that has no influence on scores.
+fn problem(dtype: Dtype, head_dim: u32, softcap: f32, is_vectorizable: bool) -> BackwardProblem {
+    let mut args = args(1, 8, 2, 2);
+    args.forward.dtype = dtype;
+    args.forward.options.softcap = softcap;
+    let mut problem = BackwardProblem::new(&args).unwrap();
+    problem.problem.head_dim = head_dim;
+    if !is_vectorizable {
+        problem.d_k.ptr += 2;
+        problem.d_out.ptr += 2;
+        problem.d_q.ptr += 2;
+    }
+    problem.d_bias = Some((problem.d_q, [1, 1, 8, 8]));
+    problem
+}
+
 #[test]
 fn every_problem_has_kernels_and_a_narrower_one_would_not_do() {
-    let device = DeviceLimits {
-        compute_capability: (8, 0),
-        max_shared_bytes: 99 * 1024,
-    };
-    for dtype in [Dtype::F16, Dtype::Bf16] {
-        for head_dim in (8..=256).step_by(8) {
-            for (softcap, is_vectorizable) in [(0.0, true), (9.0, true), (0.0, false), (9.0, false)]
-            {
-                let mut args = args(1, 8, 2, 2);
-                args.forward.dtype = dtype;
-                args.forward.options.softcap = softcap;
-                let mut problem = BackwardProblem::new(&args).unwrap();
-                problem.problem.head_dim = head_dim;
-                if !is_vectorizable {
-                    problem.d_k.ptr += 2;
-                    problem.d_out.ptr += 2;
-                    problem.d_q.ptr += 2;
-                }
-                problem.d_bias = Some((problem.d_q, [1, 1, 8, 8]));
+    let devices = Arch::ALL.iter().map(|&arch| DeviceLimits::emulated(arch));
+    let head_dims = (8..=256).step_by(8);
+    let kinds = [(0.0, true), (9.0, true), (0.0, false), (9.0, false)];
+    for (device, head_dim) in devices.flat_map(|device| head_dims.clone().map(move |d| (device, d)))
+    {
+        let class = [32, 64, 96, 128, 192, 256]
+            .into_iter()
+            .find(|c| *c >= head_dim);
+        for dtype in [Dtype::F16, Dtype::Bf16] {
+            for (softcap, is_vectorizable) in kinds {
+                let problem = problem(dtype, head_dim, softcap, is_vectorizable);
                 let kernels = dispatch::backward(&problem, device).unwrap();
-                let class = [32, 64, 96, 128, 192, 256]
-                    .into_iter()
-                    .find(|c| *c >= head_dim);
-                let entry = kernels.main.entry;
-                assert_eq!(
-                    Some(kernels.main.head_dim),
-                    class,
-                    "{entry}, head_dim {head_dim}"
-                );
+                let of = |kernel: &BwdVariant| (kernel.dtype, kernel.copy == CopyKind::Vector);
+                let mut ampere = vec![kernels.delta, kernels.convert_dq];
+                match kernels.main {
+                    MainKernel::Ampere(main) => {
+                        assert_eq!(Some(main.head_dim), class, "{}", main.entry);
+                        ampere.push(main);
+                    }
+                    MainKernel::Hopper(main) => {
+                        assert!(
+                            main.head_dim >= head_dim && is_vectorizable,
+                            "{}",
+                            main.entry
+                        );
+                        assert_eq!(device.compute_capability, (9, 0));
+                    }
+                }
                 assert_eq!(kernels.bias.map(|bias| bias.head_dim), class);
-                for kernel in [kernels.delta, kernels.main, kernels.convert_dq] {
-                    let is_vector = kernel.copy == CopyKind::Vector;
-                    assert_eq!(
-                        (kernel.dtype, is_vector),
-                        (dtype, is_vectorizable),
-                        "{entry}"
-                    );
+                for kernel in ampere {
+                    assert_eq!(of(kernel), (dtype, is_vectorizable), "{}", kernel.entry);
                 }
             }
         }
     }
+}
+
+#[test]
+fn every_main_kernel_for_hopper_is_preferred_for_some_problem_there() {
+    for variant in HOPPER_BWD_VARIANTS {
+        let softcap = match variant.scores {
+            HopperScores::Plain => 0.0,
+            HopperScores::Softcap => 30.0,
+        };
+        let problem = problem(variant.dtype, variant.head_dim, softcap, true);
+        let kernels = dispatch::backward(&problem, DeviceLimits::emulated(Arch::Sm90a)).unwrap();
+        assert_eq!(kernels.main, MainKernel::Hopper(variant));
+        let maps = problem.plan(&kernels).unwrap().maps.unwrap();
+        assert_eq!(
+            maps.map(|map| map.address >> 40),
+            [1, 2, 3, 6],
+            "{}",
+            variant.entry
+        );
+    }
+}
+
+#[test]
+fn matrices_that_tensor_maps_cannot_describe_are_left_to_kernels_of_ampere() {
+    let mut args = args(2, 8, 2, 2);
+    let rule = |args: &RawBackward| BackwardProblem::new(args).unwrap().main_needs().tensor_maps;
+    assert_eq!(rule(&args), Ok(()));
+    args.d_out.strides[1] = -128;
+    assert_eq!(rule(&args), Err(Rule::Stride(-128)));
+    args.d_out.strides[1] = 256;
+    assert_eq!(rule(&args), Ok(()));
+    args.forward.v.strides[0] = 0;
+    assert_eq!(rule(&args), Err(Rule::Stride(0)));
 }

@@ -37,11 +37,31 @@ impl Descriptor {
         encode::<S>(tile.base(), S::PAGE_BYTES / 16)
     }
 
+    /// The operand `count` times `bytes`, a multiple of 16, further on: one multiplication and addition of 64 bits.
+    #[inline(always)]
+    pub const fn times_after(self, count: u32, bytes: u32) -> Self {
+        Descriptor(self.0.wrapping_add(count as u64 * (bytes / 16) as u64))
+    }
+
+    /// The operand `bytes`, a multiple of 16, before this one, or a number that becomes an operand further on.
+    #[inline(always)]
+    pub const fn before(self, bytes: u32) -> Self {
+        Descriptor(self.0.wrapping_sub((bytes / 16) as u64))
+    }
+
+    /// The same, about which the compiler knows nothing: steps are then one addition each, where they are needed.
+    /// Otherwise it takes them out of the loop, into more registers than there are, and its fields apart.
+    #[cfg(kernel_arch = "sm_90a")]
+    #[inline(always)]
+    pub fn opaque(self) -> Self {
+        Descriptor(crate::ptx::opaque_u64(self.0))
+    }
+
     /// The operand `bytes`, a multiple of 16, further on in shared memory.
     #[inline(always)]
     pub const fn after(self, bytes: u32) -> Self {
-        // Shared memory ends before the field does, so nothing carries into the next one.
-        Descriptor(self.0 + (bytes / 16) as u64)
+        // Shared memory ends before the field does: nothing carries into the next one.
+        Descriptor(self.0.wrapping_add((bytes / 16) as u64))
     }
 }
 
@@ -100,7 +120,7 @@ mod tests {
     }
 
     fn swizzled(address: u32, span: u32) -> u32 {
-        address ^ (address >> 7) % (span / 16) << 4
+        address ^ (((address >> 7) % (span / 16)) << 4)
     }
 
     /// Where hardware looks for element `k` of row or column `mn`, as the ISA lays K-major operands out.

@@ -9,11 +9,14 @@
 //! | `product` | matrix products of a warpgroup, step by step |
 //! | `tile` | copies of tiles, page by page |
 //! | `pipeline` | rings of tiles: who waits for whom |
+//! | `forward` | the forward kernels |
 //! | `roles` | which warpgroup a thread is in, and what it may do alone |
 //!
-//! `descriptor` is pure arithmetic and is tested on the host, like the modules at the root of the crate.
+//! `descriptor` and parts of `forward` are pure arithmetic and are tested on the host, like the modules at the root of
+//! the crate.
 
 pub mod descriptor;
+pub mod forward;
 
 #[cfg(kernel_arch = "sm_90a")]
 pub mod pipeline;

@@ -18,11 +18,11 @@ pub struct Ring<const SLOTS: u32> {
     base: u32,
 }
 
-/// A slot and the phase of its barriers.
+/// A use of a slot.
 #[derive(Clone, Copy)]
 pub struct Turn<const SLOTS: u32> {
-    /// Index of the slot.
-    pub slot: u32,
+    slot: u32,
+    /// Of the phase in which the slot is filled.
     parity: u32,
 }
 
@@ -33,17 +33,23 @@ impl<const SLOTS: u32> Turn<SLOTS> {
     /// The one after it.
     #[inline(always)]
     pub const fn next(self) -> Self {
-        if self.slot + 1 == SLOTS {
-            Turn {
-                slot: 0,
-                parity: self.parity ^ 1,
-            }
-        } else {
-            Turn {
-                slot: self.slot + 1,
-                parity: self.parity,
-            }
+        let Turn { slot, parity } = self;
+        match SLOTS {
+            2 => Turn {
+                slot: slot ^ 1,
+                parity: parity ^ slot,
+            },
+            _ => Turn {
+                slot: (slot + 1) % SLOTS,
+                parity: parity ^ ((slot + 1) / SLOTS),
+            },
         }
+    }
+
+    /// Index of the slot.
+    #[inline(always)]
+    pub const fn slot(self) -> u32 {
+        self.slot
     }
 }
 
@@ -81,22 +87,22 @@ impl<const SLOTS: u32> Ring<SLOTS> {
     /// The ring is initialised, and each turn is taken once and in order.
     #[inline(always)]
     pub unsafe fn begin_fill(self, turn: Turn<SLOTS>, bytes: u32) -> u32 {
-        let full = self.full(turn.slot);
+        let full = self.full(turn.slot());
         // SAFETY: the caller's promise.
-        unsafe { ptx::mbarrier_wait(self.empty(turn.slot), turn.parity ^ 1) };
+        unsafe { ptx::mbarrier_wait(self.empty(turn.slot()), turn.parity ^ 1) };
         // SAFETY: the caller's promise.
         unsafe { ptx::mbarrier_arrive_expect(full, bytes) };
         full
     }
 
-    /// Waits until the slot is filled. Every thread that computes calls it.
+    /// Waits until the slot is filled. Every thread that computes calls it. Returns 1, see [`ptx::mbarrier_wait`].
     ///
     /// # Safety
     /// The ring is initialised, and each turn is taken once and in order.
     #[inline(always)]
-    pub unsafe fn wait_full(self, turn: Turn<SLOTS>) {
+    pub unsafe fn wait_full(self, turn: Turn<SLOTS>) -> u32 {
         // SAFETY: the caller's promise.
-        unsafe { ptx::mbarrier_wait(self.full(turn.slot), turn.parity) };
+        unsafe { ptx::mbarrier_wait(self.full(turn.slot()), turn.parity) }
     }
 
     /// Gives the slot back, once all of the warp's uses of it are complete. Every warp that computes calls it.
@@ -106,7 +112,23 @@ impl<const SLOTS: u32> Ring<SLOTS> {
     #[inline(always)]
     pub unsafe fn give_back(self, turn: Turn<SLOTS>) {
         // SAFETY: the caller's promise.
-        unsafe { ptx::mbarrier_arrive_if(roles::is_first_lane(), self.empty(turn.slot)) };
+        unsafe { ptx::mbarrier_arrive_if(roles::is_first_lane(), self.empty(turn.slot())) };
+    }
+
+    /// As [`give_back`](Ring::give_back), but not before `known` is computed: two numbers that are not negative.
+    ///
+    /// The assembler moves a wait for products up to the last use of a barrier. This keeps the next wait behind the
+    /// arithmetic that leads to `known`, which is to run beside the products.
+    ///
+    /// # Safety
+    /// As [`give_back`](Ring::give_back).
+    #[inline(always)]
+    pub unsafe fn give_back_after(self, turn: Turn<SLOTS>, known: [f32; 2]) {
+        let is_negative = (known[0] < 0.0) | (known[1] < 0.0);
+        if roles::is_first_lane() & !is_negative {
+            // SAFETY: the caller's promise.
+            unsafe { ptx::mbarrier_arrive(self.empty(turn.slot())) };
+        }
     }
 
     #[inline(always)]

@@ -75,10 +75,13 @@ pub unsafe fn mbarrier_arrive_expect(barrier: u32, bytes: u32) {
 ///
 /// A fresh barrier counts as having ended a phase of parity 1.
 ///
+/// Returns 1. What is computed from it is computed after the wait; the assembler computes ahead what it can, which takes
+/// registers and copies.
+///
 /// # Safety
 /// `barrier` is a barrier; the phase with this parity is the current one or the one before it.
 #[inline(always)]
-pub unsafe fn mbarrier_wait(barrier: u32, parity: u32) {
+pub unsafe fn mbarrier_wait(barrier: u32, parity: u32) -> u32 {
     loop {
         let done: u32;
         // SAFETY: the caller's promise.
@@ -94,7 +97,7 @@ pub unsafe fn mbarrier_wait(barrier: u32, parity: u32) {
             );
         }
         if done != 0 {
-            return;
+            return done;
         }
     }
 }

@@ -46,6 +46,14 @@ pub fn opaque(mut x: u32) -> u32 {
     x
 }
 
+/// As [`opaque`], for 64 bits.
+#[inline(always)]
+pub fn opaque_u64(mut x: u64) -> u64 {
+    // SAFETY: an empty text.
+    unsafe { asm!("/* {} */", inout(reg64) x, options(nomem, nostack, preserves_flags)) };
+    x
+}
+
 /// As [`opaque`], for a stride.
 #[inline(always)]
 pub fn opaque_stride(mut x: i64) -> i64 {

@@ -77,7 +77,9 @@ impl Case {
             .attention(device)
             .forward(&q, &k, &v)
             .unwrap_or_else(|error| panic!("{self:?}: {error}"));
-        let entry = result.variant.map_or("no kernel", |variant| variant.entry);
+        let entry = result
+            .variant
+            .map_or("no kernel", |variant| variant.entry());
         (
             result.out.to_vec().unwrap(),
             result.lse.to_vec().unwrap(),
@@ -110,7 +112,7 @@ impl Case {
         let (forward, gradients) =
             run().unwrap_or_else(|error: flash_attention::Error| panic!("{self:?}: {error}"));
         let d = [&gradients.d_q, &gradients.d_k, &gradients.d_v];
-        let backward = gradients.variants.iter().map(|variant| variant.entry);
+        let backward = gradients.variants.iter().map(|variant| variant.entry());
         Training {
             out: forward.out.to_vec().unwrap(),
             lse: forward.lse.to_vec().unwrap(),
@@ -118,7 +120,7 @@ impl Case {
             entries: forward
                 .variant
                 .iter()
-                .map(|v| v.entry)
+                .map(|v| v.entry())
                 .chain(backward)
                 .collect(),
         }

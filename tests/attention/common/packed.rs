@@ -156,7 +156,7 @@ impl Packed {
                 d_v,
                 d_bias,
             },
-            entries: forward.variant.iter().map(|v| v.entry).collect(),
+            entries: forward.variant.iter().map(|v| v.entry()).collect(),
         }
     }
 

@@ -13,7 +13,6 @@ use crate::ir::R32;
 use crate::machine::descriptor::{CHUNK_ELEMENTS, DEPTH, Operand};
 use crate::machine::half::{Format, to_f32};
 use crate::machine::registers::{LANES, Lanes, Registers};
-use crate::machine::shared::SharedMemory;
 
 /// The rows of A of one warp.
 pub(super) type ATile = [[Lanes<f32>; 2]; DEPTH];
@@ -46,24 +45,24 @@ impl Tiles {
         self.spare.extend(tiles);
     }
 
-    /// B of product number `sequence`: as another warp has read it, unless memory has changed since.
-    pub(super) fn take(
-        &mut self,
-        sequence: u64,
-        shared: &SharedMemory,
-        read: impl FnOnce(&mut Vec<f32>),
-    ) -> (Vec<f32>, u32) {
-        let version = shared.version();
-        let found = self.tiles.iter().position(|tile| tile.sequence == sequence);
-        if let Some(tile) = found.and_then(|index| self.tiles.remove(index)) {
-            if tile.version == version {
-                return (tile.values, tile.uses);
-            }
-            self.spare.push(tile.values);
+    /// B of product number `sequence` as another warp has read it, and how many have; unless memory
+    /// has changed since.
+    pub(super) fn take(&mut self, sequence: u64, version: u64) -> Option<(Vec<f32>, u32)> {
+        let index = self
+            .tiles
+            .iter()
+            .position(|tile| tile.sequence == sequence)?;
+        let tile = self.tiles.remove(index)?;
+        if tile.version == version {
+            return Some((tile.values, tile.uses));
         }
-        let mut values = self.spare.pop().unwrap_or_default();
-        read(&mut values);
-        (values, 0)
+        self.spare.push(tile.values);
+        None
+    }
+
+    /// Memory for a tile.
+    pub(super) fn empty(&mut self) -> Vec<f32> {
+        self.spare.pop().unwrap_or_default()
     }
 
     /// Keeps a tile for the other warps, three at most.
@@ -91,42 +90,47 @@ impl Tiles {
     }
 }
 
-/// The eight elements of a chunk.
+/// The bits of the eight elements of a chunk.
 #[inline(always)]
-fn chunk(bytes: &[u8], at: u32, format: Format) -> [f32; CHUNK_ELEMENTS] {
+fn chunk(bytes: &[u8], at: u32) -> [u16; CHUNK_ELEMENTS] {
     let bytes = &bytes[at as usize..at as usize + 2 * CHUNK_ELEMENTS];
-    let mut out = [0.0; CHUNK_ELEMENTS];
+    let mut out = [0; CHUNK_ELEMENTS];
     for (value, pair) in out.iter_mut().zip(bytes.chunks_exact(2)) {
-        *value = to_f32(format, u32::from(pair[0]) | u32::from(pair[1]) << 8);
+        *value = u16::from_le_bytes([pair[0], pair[1]]);
     }
     out
 }
 
-/// Place of a column among the eight of a block.
-const fn place(column: usize) -> usize {
-    column % 2 * 4 + column / 2
+/// B, read from shared memory.
+#[inline(always)]
+pub(super) fn read_b(bytes: &[u8], operand: &Operand, format: Format, out: &mut Vec<f32>) {
+    out.resize(operand.count as usize * DEPTH, 0.0);
+    match format {
+        Format::F16 => read_b_as(bytes, operand, |bits| to_f32(Format::F16, bits), out),
+        Format::Bf16 => read_b_as(bytes, operand, |bits| to_f32(Format::Bf16, bits), out),
+    }
 }
 
 #[inline(always)]
-pub(super) fn read_b(bytes: &[u8], operand: &Operand, format: Format, out: &mut Vec<f32>) {
-    out.clear();
-    out.resize(operand.count as usize * DEPTH, 0.0);
-    match operand.major {
-        Major::K => {
-            for (i, at) in operand.addresses().enumerate() {
-                let (column, half) = (i / 2, i % 2);
-                let block = &mut out[column / 8 * BLOCK..][..BLOCK];
-                for (k, value) in chunk(bytes, at, format).into_iter().enumerate() {
-                    block[64 * half + 8 * k + place(column % 8)] = value;
-                }
-            }
+fn read_b_as(bytes: &[u8], operand: &Operand, value: impl Fn(u32) -> f32, out: &mut [f32]) {
+    for (i, out) in out.chunks_exact_mut(8 * CHUNK_ELEMENTS).enumerate() {
+        // Eight columns by eight k. Of a transposed operand the columns are neighbours.
+        let mut square = [[0; CHUNK_ELEMENTS]; 8];
+        for (row, elements) in square.iter_mut().enumerate() {
+            let number = match operand.major {
+                Major::K => 16 * (i / 2) + 2 * row + i % 2,
+                Major::Mn => 8 * i + row,
+            };
+            *elements = chunk(bytes, operand.chunk(number as u32));
         }
-        Major::Mn => {
-            for (out, at) in out.chunks_exact_mut(8).zip(operand.addresses()) {
-                let values = chunk(bytes, at, format);
-                for column in 0..8 {
-                    out[place(column)] = values[column];
-                }
+        for (k, out) in out.chunks_exact_mut(8).enumerate() {
+            for (place, out) in out.iter_mut().enumerate() {
+                let column = 2 * (place % 4) + place / 4;
+                let bits = match operand.major {
+                    Major::K => square[column][k],
+                    Major::Mn => square[k][column],
+                };
+                *out = value(bits.into());
             }
         }
     }
@@ -143,22 +147,15 @@ pub(super) fn read_a(
 ) {
     let sign = if negate { 0x8000_0000 } else { 0 };
     let signed = |x: f32| f32::from_bits(x.to_bits() ^ sign);
-    for (i, at) in operand.addresses().enumerate() {
-        let values = chunk(bytes, at, format);
-        match operand.major {
-            Major::K => {
-                let (row, half) = (i / 2, i % 2);
-                for (k, value) in values.into_iter().enumerate() {
-                    let lanes = &mut out[8 * half + k][row / 8];
-                    lanes[4 * (row % 8)..][..4].fill(signed(value));
-                }
-            }
-            Major::Mn => {
-                let lanes = &mut out[i % 16][i / 16];
-                for (four, value) in lanes.chunks_exact_mut(4).zip(values) {
-                    four.fill(signed(value));
-                }
-            }
+    for i in 0..operand.chunks() as usize {
+        let values = chunk(bytes, operand.chunk(i as u32)).map(|bits| to_f32(format, bits.into()));
+        for e in 0..CHUNK_ELEMENTS {
+            let (row, k) = match operand.major {
+                Major::K => (i / 2, 8 * (i % 2) + e),
+                Major::Mn => (8 * (i / 16) + e, i % 16),
+            };
+            let lanes = &mut out[k][row / 8];
+            lanes[4 * (row % 8)..][..4].fill(signed(values[e]));
         }
     }
 }

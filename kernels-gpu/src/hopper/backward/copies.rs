@@ -101,13 +101,13 @@ impl<V: Variant> Copies<V> {
         // bytes.
         unsafe {
             let full = storage.q_ring().begin_fill(turn, Queries::<V>::BYTES);
-            let to = storage.q(turn.slot);
+            let to = storage.q(turn.slot());
             tile::load(to, maps.q, at, full, CachePolicy::EvictLast);
             let ring = storage.d_out_ring();
             let full = ring.begin_fill(turn, Queries::<V>::BYTES + bytes);
-            let to = storage.d_out(turn.slot);
+            let to = storage.d_out(turn.slot());
             tile::load(to, maps.d_out, at, full, CachePolicy::EvictLast);
-            ptx::load_bytes(storage.statistics(turn.slot), statistics, bytes, full);
+            ptx::load_bytes(storage.statistics(turn.slot()), statistics, bytes, full);
         }
         self.queries = turn.next();
     }

@@ -41,12 +41,12 @@ where
         // Addresses and descriptors are cheaper to compute in each step than to keep.
         let (storage, turn) = (self.storage.anew(), self.turn);
         let group = ptx::opaque(self.group);
-        let (q, d_out) = (storage.q(turn.slot), storage.d_out(turn.slot));
+        let (q, d_out) = (storage.q(turn.slot()), storage.d_out(turn.slot()));
         let (q_ring, d_out_ring) = (storage.q_ring(), storage.d_out_ring());
         let keys = group * GROUP_KEYS * Keys::<V>::ROW_BYTES;
         let [k, v] = [storage.k(), storage.v()].map(|tile| Descriptor::k_major(tile).after(keys));
         let lane = ptx::thread_index() % 32;
-        let statistics = storage.statistics(turn.slot);
+        let statistics = storage.statistics(turn.slot());
 
         // SAFETY: in this function, as the caller promises: tiles are in shared memory once their barriers are passed, and
         // accumulators and operands are left alone while products are under way.
@@ -106,7 +106,7 @@ where
             d_p.settle();
             combine(&mut d_p, &s, |d_p, p| d_p * p);
             let mut d_s = operand::<V::Element, M, STEPS>(&d_p);
-            let to = storage.d_s(turn.slot);
+            let to = storage.d_s(turn.slot());
             self.share(to, &d_s);
 
             // Lines 15 and 16.
