@@ -1,8 +1,7 @@
 //! What the machine code of the kernels for Hopper must be like: its products are the ones that the tile asks for and read
 //! their operands where they were meant to, and its main loop touches nothing slow.
 
-use abi::HopperScores;
-use flash_attention::{Kernel, KernelVariant, kernels};
+use flash_attention::{HopperScores, Kernel, KernelVariant, kernels};
 use kernel_builder::sass::model::{Demand, Tile, Trip};
 use kernel_builder::sass::{Class, Function, Instruction, SassError, class_of, hottest_trip};
 
@@ -162,8 +161,8 @@ impl Compiled {
             KernelVariant::HopperBackward(v) => Compiled {
                 // The step with and without a mask.
                 products: 2 * products,
-                // K, V, Q and dO.
-                loads: 4 * (v.head_dim / v.page_cols()),
+                // K and V, Q and dO.
+                loads: 2 * (v.head_dim / v.key_page_cols() + v.head_dim / v.page_cols()),
                 stores: 0,
                 // Full and empty, for K with V and each stage of Q and of dO.
                 barriers: 2 * (1 + 2 * v.stages),

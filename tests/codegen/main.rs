@@ -6,8 +6,9 @@ mod hopper;
 mod limits;
 mod machine_code;
 
-use abi::HopperScores;
-use flash_attention::{BaselineStep, BwdStep, CopyKind, Kernel, KernelVariant, ScoreKind, kernels};
+use flash_attention::{
+    BaselineStep, BwdStep, CopyKind, HopperScores, Kernel, KernelVariant, ScoreKind, kernels,
+};
 
 /// How often the step of the main loop of a kernel is compiled: with and without the mask, or once where the mask is
 /// one of many things that a branch can skip.
