@@ -73,6 +73,7 @@ pub(crate) unsafe fn backward(
                 v,
                 d_out,
                 backward,
+                reserved: [0; 2],
             })
         }
     };

@@ -131,7 +131,6 @@ pub(crate) struct Landing {
 
 /// Lanes that have found a phase of an mbarrier complete.
 pub(crate) struct Waited {
-    pub pc: u32,
     pub lanes: u32,
     /// Rank of the mbarrier's block, and its offset in shared memory.
     pub rank: u32,
@@ -251,13 +250,15 @@ impl Observers {
         }
         let op = &step.instruction.op;
         accesses(warp, context, step.lanes, op, &mut |context, access| {
-            if let Some(definedness) = &mut self.definedness {
+            // The bytes of an mbarrier are no data; only their order matters.
+            let is_data = !matches!(op, Op::Mbarrier(_));
+            if let Some(definedness) = self.definedness.as_mut().filter(|_| is_data) {
                 definedness.access(warp, context, step, access)?;
             }
             if let Some(races) = &mut self.races {
                 races.access(warp, context, step, access)?;
             }
-            if let Some(counters) = &mut self.counters {
+            if let Some(counters) = self.counters.as_mut().filter(|_| is_data) {
                 counters.access(step, access);
             }
             Ok(())
@@ -319,50 +320,83 @@ impl Observers {
     /// writes them until the wait; [`Self::async_read_done`] tells of that.
     ///
     /// [`SharedMemory::begin_read`]: crate::machine::shared::SharedMemory::begin_read
+    #[allow(dead_code, reason = "for the operands of matrix products")]
     pub fn async_read(&mut self, warp: &Warp, context: &mut Context, read: &AsyncRead) -> Outcome {
-        let _ = (warp, context, read);
-        Ok(())
+        if let Some(definedness) = &self.definedness {
+            let by = (read.pc, read.lanes.trailing_zeros());
+            definedness.async_read(by, read.rank, read.ranges)?;
+        }
+        match &mut self.races {
+            Some(races) => races.async_read(warp, context, read),
+            None => Ok(()),
+        }
     }
 
     /// The lanes have waited for an operation of [`Self::async_read`]: whoever writes the bytes from now on must be
     /// ordered after this.
+    #[allow(dead_code, reason = "for the operands of matrix products")]
     pub fn async_read_done(&mut self, warp: &Warp, read: &AsyncRead) {
-        let _ = (warp, read);
+        if let Some(races) = &mut self.races {
+            races.async_read_done(warp.number, read);
+        }
     }
 
     /// A bulk copy is being issued.
     pub fn bulk_issued(&mut self, context: &mut Context, flight: &Flight) -> Outcome {
-        let _ = (context, flight);
-        Ok(())
+        if let Some(definedness) = &mut self.definedness {
+            definedness.bulk_issued(context, flight)?;
+        }
+        if let Some(counters) = &mut self.counters {
+            counters.bulk_issued(context, flight);
+        }
+        match &mut self.races {
+            Some(races) => races.bulk_issued(context, flight),
+            None => Ok(()),
+        }
     }
 
     /// A bulk copy is complete.
-    pub fn bulk_landed(&mut self, context: &mut Context, flight: &Flight) -> Outcome {
-        let _ = (context, flight);
-        Ok(())
+    pub fn bulk_landed(&mut self, flight: &Flight) {
+        if let Some(races) = &mut self.races {
+            races.bulk_landed(flight);
+        }
     }
 
-    /// The thread of a bulk copy has waited until its source was read, or, when `written` says so, its destination
-    /// written.
-    pub fn bulk_awaited(
-        &mut self,
-        context: &mut Context,
-        flight: &Flight,
-        written: bool,
-    ) -> Outcome {
-        let _ = (context, flight, written);
-        Ok(())
+    /// The thread of a bulk copy has waited until its source was read.
+    pub fn bulk_awaited(&mut self, flight: &Flight) {
+        if let Some(races) = &mut self.races {
+            races.bulk_awaited(flight);
+        }
+    }
+
+    /// Lanes of a warp arrive at an mbarrier and release what they know.
+    pub fn mbarrier_arrive(&mut self, warp: &Warp, lanes: u32, place: (u32, u32)) {
+        if let Some(races) = &mut self.races {
+            races.mbarrier_arrive(warp, lanes, place);
+        }
     }
 
     /// An mbarrier has completed a phase.
     pub fn flipped(&mut self, rank: u32, offset: u32) {
-        let _ = (rank, offset);
+        if let Some(races) = &mut self.races {
+            races.flipped(rank, offset);
+        }
     }
 
     /// Lanes of a warp have executed a wait for mbarriers, `counted` of them one that lets them sleep; those of `seen`
     /// have found their phases complete.
     pub fn waited(&mut self, warp: &Warp, (pc, counted): (u32, u32), seen: &[Waited]) -> Outcome {
-        let _ = (warp, pc, counted, seen);
+        if let Some(counters) = self.counters.as_mut().filter(|_| counted != 0) {
+            counters.waited(pc, counted);
+        }
+        if let Some(definedness) = &mut self.definedness {
+            definedness.waited(warp, pc, counted);
+        }
+        if let Some(races) = &mut self.races {
+            for waited in seen {
+                races.waited(warp, waited);
+            }
+        }
         Ok(())
     }
 }

@@ -7,14 +7,17 @@
 //! ```
 //! Both texts begin with two lines of comment: the name of the rule with the mistake in one sentence, and how to launch,
 //! `// launch: grid 2, block 64, shared 1024, schedule in-order` (or `schedule seed 7`; `limit N` may follow, which is
-//! [`Options::instruction_limit`]). Every parameter of the entry is a `.u64` device pointer, known by its name: see
-//! [`buffer`]. All sanitizers are on.
+//! [`Options::instruction_limit`]). A parameter of the entry is a `.u64` device pointer, known by its name: see
+//! [`buffer`]; or `.align 64 .b8 map[128]`, which is a tensor map of `out`: see [`tensor_map`]. All sanitizers are on.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ptx_emulator::{GlobalMemory, Launch, Module, Options, Sanitizers, Schedule, launch};
+use ptx_emulator::{
+    GlobalMemory, Launch, Module, Options, Sanitizers, Schedule, TensorFill, TensorInterleave,
+    TensorL2Promotion, TensorMap, TensorSwizzle, TensorTile, TensorType, launch,
+};
 
 /// Bytes of every buffer.
 const BUFFER: usize = 4096;
@@ -107,14 +110,47 @@ fn buffer(memory: &GlobalMemory, name: &str) -> u64 {
     address
 }
 
-/// Names of the entry's parameters.
-fn parameters(text: &str) -> Vec<&str> {
+/// A buffer as 64 rows of 16 floats, copied in boxes of 8 rows.
+fn tensor_map(address: u64) -> TensorMap {
+    let tile = TensorTile {
+        data_type: TensorType::F32,
+        address,
+        dims: &[16, 64],
+        strides: &[64],
+        box_dims: &[16, 8],
+        element_strides: &[1, 1],
+        interleave: TensorInterleave::None,
+        swizzle: TensorSwizzle::None,
+        l2_promotion: TensorL2Promotion::None,
+        fill: TensorFill::Zero,
+    };
+    TensorMap::encode_tiled(&tile).expect("a map")
+}
+
+/// The bytes of the entry's parameters.
+fn parameters(memory: &GlobalMemory, text: &str) -> Vec<u8> {
     let (_, rest) = text.split_once(".entry ").expect("an entry");
+    let (_, rest) = rest.split_once('(').expect("a parameter list");
     let (list, _) = rest.split_once(')').expect("a parameter list");
-    let words = list.split(".param .u64 ").skip(1);
-    words
-        .map(|word| word.trim_end_matches([',', ' ', '\n']))
-        .collect()
+    let (mut bytes, mut last) = (Vec::new(), 0);
+    for parameter in list
+        .split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+    {
+        match parameter.strip_prefix(".param .u64 ") {
+            Some(name) => {
+                last = buffer(memory, name);
+                bytes.extend(last.to_le_bytes());
+            }
+            None => {
+                assert_eq!(parameter, ".param .align 64 .b8 map[128]");
+                bytes.resize(bytes.len().next_multiple_of(64), 0);
+                bytes.extend(tensor_map(last).as_bytes());
+            }
+        }
+    }
+    bytes
 }
 
 /// What the emulator says of a text: nothing when it is right.
@@ -125,10 +161,7 @@ fn verdict(file: &str, text: &str, schedule: Schedule) -> Option<String> {
     };
     let header = header(file, text);
     let memory = GlobalMemory::new();
-    let params: Vec<u8> = parameters(text)
-        .into_iter()
-        .flat_map(|name| buffer(&memory, name).to_le_bytes())
-        .collect();
+    let params = parameters(&memory, text);
     let entry = module.entries().next().expect("one entry");
     let result = launch(
         module.kernel(entry).expect("the entry"),

@@ -164,6 +164,11 @@ impl BackwardProblem {
         };
         let tiles = u128::from(scratch_tiles) * u128::from(num_heads);
         let workspace = Workspace::new(tiles, &main, slices)?;
+        // What one lane adds lies side by side where it adds four elements at a time.
+        let (dq_lane_stride, dq_element_stride) = match kernels.main {
+            MainKernel::Ampere(_) => (1, 32),
+            MainKernel::Hopper(_) => (4, 1),
+        };
         let mut params = BwdParams {
             forward,
             d_out: self.d_out,
@@ -185,8 +190,8 @@ impl BackwardProblem {
             n_blocks,
             n_stride,
             dq_slices: slices,
-            dq_lane_stride: 1,
-            dq_element_stride: 32,
+            dq_lane_stride,
+            dq_element_stride,
             batch,
             bias_n_blocks: 0,
             bias_m_blocks: 0,

@@ -113,10 +113,13 @@ mod tests {
         let [q, k, v, out] = plan.maps;
         assert_eq!(q.dims, [80, 380, 6, 2]);
         assert_eq!(q.strides, [6 * 160, 160, 380 * 6 * 160]);
-        assert_eq!(q.box_dims, [64, 128, 1, 1]);
+        assert_eq!(q.box_dims, [64, 64, 1, 1]);
         assert_eq!((k.dims, k.box_dims), ([80, 1000, 3, 2], [64, 176, 1, 1]));
         assert_eq!((v.address, v.dims), (3 << 40, k.dims));
-        assert_eq!((out.dims, out.box_dims), (q.dims, [64, 64, 1, 1]));
+        assert_eq!(
+            (out.address, out.dims, out.box_dims),
+            (4 << 40, q.dims, q.box_dims)
+        );
     }
 
     #[test]
@@ -125,8 +128,8 @@ mod tests {
         assert_eq!((plan.packed_heads, plan.forward.m_blocks), (4, 1));
         assert_eq!(plan.tiles, 2 * 3);
         let [q, _, _, out] = plan.maps;
-        assert_eq!((q.dims, q.box_dims), ([80, 8, 1, 3], [64, 4, 32, 1]));
-        assert_eq!(out.box_dims, [64, 4, 16, 1]);
+        assert_eq!((q.dims, q.box_dims), ([80, 8, 1, 3], [64, 4, 16, 1]));
+        assert_eq!(out.box_dims, q.box_dims);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod lse_gradient;
 mod masks;
 mod planted_bugs;
 mod planted_bugs_backward;
+mod planted_bugs_hopper_backward;
 mod profile;
 mod properties;
 mod real_data;

@@ -190,7 +190,8 @@ impl Inst<'_, '_, '_> {
         let counted = self.take("noinc");
         let window = self.barrier_head()?;
         self.arity(1..=1)?;
-        self.barrier_op(0, window, MbarrierAction::AfterCopies { counted }, None)
+        let action = MbarrierAction::AfterCopies { counted };
+        self.barrier_op(0, window, action, Some(Scope::Cta))
     }
 
     /// Refuses a form that older targets do not have, where no qualifier tells it.

@@ -19,7 +19,7 @@ pub enum MbarrierRule {
         count: u32,
     },
     /// More arrivals than a phase expects, or none.
-    #[error("gets {count} arrivals and awaits {pending} in this phase")]
+    #[error("gets an arrival of count {count} and awaits {pending} in this phase")]
     OverArrival {
         /// Arrivals of the instruction.
         count: u32,
@@ -156,7 +156,7 @@ pub enum BulkRule {
     },
     /// A thread ends while copies may still read shared memory.
     #[error(
-        "the thread exits while {copies} bulk copies may still read shared memory, the first from PTX line {line}"
+        "the thread exits while bulk copies of it may still read shared memory, {copies} in number, the first from PTX line {line}"
     )]
     ReadsPending {
         /// Their number.

@@ -161,12 +161,15 @@ impl Display for MbarrierStanding {
             1.. => write!(f, " and {bytes} transaction bytes")?,
             _ => write!(f, " and has {} transaction bytes too many", -bytes)?,
         }
-        for (warp, awaited) in &self.waiting {
-            match awaited {
-                AwaitedPhase::Number(phase) => write!(f, ", warp {warp} waits for phase {phase}")?,
-                AwaitedPhase::Parity(parity) => {
-                    write!(f, ", warp {warp} waits for parity {parity}")?;
-                }
+        for same in self.waiting.chunk_by(|a, b| a.1 == b.1) {
+            let warps: Vec<String> = same.iter().map(|(warp, _)| warp.to_string()).collect();
+            let who = match &warps[..] {
+                [warp] => format!("warp {warp} waits"),
+                warps => format!("warps {} wait", warps.join(", ")),
+            };
+            match same[0].1 {
+                AwaitedPhase::Number(phase) => write!(f, ", {who} for phase {phase}")?,
+                AwaitedPhase::Parity(parity) => write!(f, ", {who} for parity {parity}")?,
             }
         }
         Ok(())

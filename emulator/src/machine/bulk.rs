@@ -105,7 +105,9 @@ fn prepare(
     for rank in (0..blocks).filter(|rank| ranks >> rank & 1 != 0) {
         let signal = signal(context, rank, barrier)?;
         transfer.aim(rank);
-        flights.push(transfer.clone().into_flight(issuer, Some(signal), 0));
+        let mut flight = transfer.clone().into_flight(issuer, Some(signal), 0);
+        flight.is_repeated = !flights.is_empty();
+        flights.push(flight);
     }
     Ok(flights)
 }

@@ -220,7 +220,6 @@ fn observe(
         return Ok(());
     }
     let waited = |lanes, offset| Waited {
-        pc,
         lanes,
         rank: context.rank,
         offset,

@@ -94,6 +94,9 @@ pub(crate) fn operate(
         async_copy::wait_all(warp, context, mask);
     }
     let addresses = effective(&warp.regs, mask, op.place.address);
+    if context.observers.is_some() {
+        release(warp, context, mask, op, &addresses);
+    }
     let mut states = [0; LANES];
     for lane in mask.iter() {
         let place = resolve_barrier(context, (context.rank, op.place.window), addresses[lane]);
@@ -108,6 +111,36 @@ pub(crate) fn operate(
     }
     context.synchronised();
     Ok(())
+}
+
+/// Tells the observers what lanes release that are about to arrive, those at one mbarrier together.
+fn release(
+    warp: &Warp,
+    context: &mut Context,
+    mask: Mask,
+    op: &MbarrierOp,
+    addresses: &[u64; LANES],
+) {
+    let arrives = matches!(
+        op.action,
+        MbarrierAction::Arrive { .. } | MbarrierAction::AfterCopies { .. }
+    );
+    if !arrives || op.release.is_none() {
+        return;
+    }
+    let mut rest = mask.lanes;
+    while rest != 0 {
+        let address = addresses[rest.trailing_zeros() as usize];
+        let same = mask.iter().filter(|lane| addresses[*lane] == address);
+        let lanes = same.fold(0, |lanes, lane| lanes | 1 << lane);
+        let from = (context.rank, op.place.window);
+        if let Ok(place) = resolve_barrier(context, from, address)
+            && let Some(observers) = &mut context.observers
+        {
+            observers.mbarrier_arrive(warp, lanes, place);
+        }
+        rest &= !lanes;
+    }
 }
 
 /// What one lane does to the mbarrier of a block at an offset; the token of its phase.

@@ -4,7 +4,9 @@
 //! the memory they name are left out: the machine reports those by itself.
 
 use crate::fault::Outcome;
-use crate::ir::{Address, AtomicType, Consistency, CpAsync, Op, Scope, Space};
+use crate::ir::{
+    Address, AtomicType, Consistency, CpAsync, MbarrierAction, Op, Scope, SharedWindow, Space,
+};
 use crate::machine::address::effective;
 use crate::machine::async_copy::source_bytes;
 use crate::machine::context::Context;
@@ -137,6 +139,20 @@ pub(crate) fn accesses(
             lanes: u32::MAX >> (32 - 8 * u32::from(count)),
             ..request(Action::LoadMatrixRow, space, address, 16)
         },
+        // What is at the address is nobody's data; but its initialisation has to be ordered with its use.
+        Op::Mbarrier(op) => {
+            let space = match op.place.window {
+                SharedWindow::Generic => Space::Generic,
+                SharedWindow::Block | SharedWindow::Cluster => Space::Shared,
+            };
+            let action = match op.action {
+                MbarrierAction::Init { .. } | MbarrierAction::Invalidate => {
+                    Action::Store(Consistency::Weak)
+                }
+                _ => Action::Atomic(Scope::Cluster),
+            };
+            request(action, space, op.place.address, 8)
+        }
         Op::CpAsync(copy) => return copy_accesses(warp, context, lanes, copy, visit),
         _ => return Ok(()),
     };

@@ -8,6 +8,7 @@
 //! l2.rs              ... which of them L2 serves
 //! device_memory.rs   ... what is left, beside the least possible
 //! banks.rs           shared memory: wavefronts and conflicts
+//! bulk.rs            bulk and tensor copies, of both memories
 //! lines.rs           program counter to line
 //! ```
 //! Blocks are counted one after the other in launch order, on one thread of the host. A GPU runs
@@ -15,6 +16,7 @@
 //! reads again, and more of what neighbours share.
 
 mod banks;
+mod bulk;
 mod class;
 mod counts;
 mod device_memory;
@@ -138,6 +140,11 @@ impl CounterSink {
         let counts = &mut self.counts[step.pc as usize];
         counts.branches += 1;
         counts.divergent_branches += u64::from(targets > 1 || step.lanes != step.group);
+    }
+
+    /// Lanes execute a wait at which they may have slept.
+    pub fn waited(&mut self, pc: u32, lanes: u32) {
+        self.execute(pc, lanes);
     }
 
     /// Lanes of an exchange execute.

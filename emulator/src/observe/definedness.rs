@@ -11,10 +11,11 @@
 //! matrix       the rules for mma, movmatrix, ldmatrix
 //! exchange     the rules for shfl, vote, match, redux
 //! bytes        undefined bytes of shared and local memory
-//! memory       loads, stores, atomics and copies
+//! memory       loads, stores, atomics and copies; bulk: bulk copies
 //! ```
 //! Device memory is watched by its allocations (`memory/written.rs`).
 
+mod bulk;
 mod bytes;
 mod effects;
 mod exchange;
@@ -151,6 +152,13 @@ impl Definedness {
             Kind::Compute | Kind::Memory | Kind::Barrier => {}
         }
         Ok(())
+    }
+
+    /// The result of a wait for an mbarrier is defined.
+    pub fn waited(&mut self, warp: &Warp, pc: u32, lanes: u32) {
+        let effects = &*self.effects;
+        let registers = &mut self.warps[warp.number as usize].registers;
+        registers.define(effects.results(effects.at(pc)), lanes);
     }
 
     /// The results of a barrier are defined; its operands were seen when the lanes came to it.

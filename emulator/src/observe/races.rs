@@ -24,19 +24,23 @@
 //! reach.rs       which blocks a scope includes
 //! release.rs     fences, and the strong accesses that hand knowledge on
 //! copies.rs      cp.async in flight
+//! asynchronous.rs   bulk copies; phases.rs: mbarriers; shown.rs: proxies
 //! report.rs      the fault
 //! ```
 
 mod actor;
+mod asynchronous;
 mod cell;
 mod clocks;
 mod copies;
 mod knowledge;
+mod phases;
 mod reach;
 mod record;
 mod release;
 mod report;
 mod shadow;
+mod shown;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -54,9 +58,10 @@ use crate::machine::wgmma::Product;
 use actor::Actor;
 use clocks::Clocks;
 use copies::{Copies, Copy, Write};
-use record::{Place, Record, Strength, Strengths};
+use phases::AllPhases;
+use record::{Place, Record, Strength, Strengths, is_async};
 use release::{Fencing, Heads, Patterns, Strong};
-use report::Reporter;
+use report::{Lack, Reporter};
 use shadow::{GlobalShadow, SharedShadow, Visit};
 
 /// What the blocks of a launch share.
@@ -67,6 +72,8 @@ pub(crate) struct RaceGrid {
     warps_per_block: u32,
     strengths: Strengths,
     has_fences: bool,
+    /// Whether somebody reads shared memory through the asynchronous proxy.
+    has_proxy: bool,
     has_edges: bool,
     shadow: GlobalShadow,
     /// What global locations hand on.
@@ -87,6 +94,7 @@ impl RaceGrid {
             warps_per_block: launch.block.iter().product::<u32>().div_ceil(32),
             strengths: Strengths::new(&kernel.program),
             has_fences,
+            has_proxy: has(is_async),
             has_edges: has_fences && has(is_strong_and_global),
             shadow: GlobalShadow::new(memory),
             heads: Mutex::default(),
@@ -120,6 +128,7 @@ pub(crate) struct Races {
     shadows: Vec<SharedShadow>,
     copies: Copies,
     patterns: Patterns,
+    phases: AllPhases,
     /// What locations in shared memory hand on.
     heads: Heads,
 }
@@ -128,14 +137,15 @@ impl Races {
     pub fn new(grid: Arc<RaceGrid>, size: &ClusterSize) -> Self {
         let num_warps = size.all_warps();
         Self {
-            grid,
-            clocks: Clocks::new(size.blocks, size.warps),
+            clocks: Clocks::new(size.blocks, size.warps, grid.has_proxy),
             shadows: (0..size.blocks)
                 .map(|_| SharedShadow::new(size.shared_bytes))
                 .collect(),
             copies: Copies::new(num_warps),
             patterns: Patterns::new(num_warps),
+            phases: AllPhases::default(),
             heads: Heads::default(),
+            grid,
         }
     }
 
@@ -146,11 +156,15 @@ impl Races {
         }
         self.copies.clear();
         self.patterns.clear();
+        self.phases.clear();
         self.heads.clear();
     }
 
     /// Fences.
     pub fn before(&mut self, warp: &Warp, step: &Step) {
+        if step.instruction.op == Op::ProxyFence {
+            self.fence_proxy(warp, step.lanes);
+        }
         if let Op::Fence {
             scope,
             acquire,
@@ -200,7 +214,7 @@ impl Races {
                 space: access.space,
                 base,
             };
-            let (lane, kind) = reporter.fault(&actor, &hit);
+            let (lane, kind) = reporter.fault(&actor, &hit, Lack::Order);
             return lane_fault(lane, kind);
         }
         if access.action == Action::CopyDestination {
@@ -378,6 +392,7 @@ fn actor<'a>(grid: &'a RaceGrid, clocks: &'a Clocks, region: Region, place: Plac
         clocks,
         row,
         warps_per_block: grid.warps_per_block,
-        clusters_meet: grid.has_edges,
+        // The agents of asynchronous copies are ordered with everybody.
+        clusters_meet: grid.has_edges || matches!(region, Region::Shared(_)),
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct Flight {
     /// Runs whose source has been read, and whose destination has been written.
     read: usize,
     written: usize,
+    /// True for all but one of the copies of a multicast.
+    pub is_repeated: bool,
     /// True once its thread has waited until the source was read.
     pub read_awaited: bool,
     /// Somebody has asked for it so often that it moves next.
@@ -93,6 +95,7 @@ impl Flight {
             data: vec![0; bytes as usize],
             read: 0,
             written: 0,
+            is_repeated: false,
             read_awaited: false,
             is_urgent: false,
             asked: 0,

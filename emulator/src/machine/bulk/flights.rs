@@ -210,8 +210,9 @@ fn land(context: &mut Context, flight: &Flight) -> Result<(), Failed> {
     }
     let issuer = flight.issuer;
     let failed = |kind| (issuer, trouble(&issuer, kind));
-    let told = context.observe(|observers, context| observers.bulk_landed(context, flight));
-    told.map_err(|trouble| (issuer, trouble))?;
+    if let Some(observers) = &mut context.observers {
+        observers.bulk_landed(flight);
+    }
     let Some(signal) = flight.signal else {
         return Ok(());
     };
@@ -271,8 +272,10 @@ pub(crate) fn force(
                 let shared = &mut context.blocks[rank as usize].shared;
                 shared.end_read(start, flight.bytes);
             }
+            if let Some(observers) = &mut context.observers {
+                observers.bulk_awaited(&flight);
+            }
         }
-        context.observe(|observers, context| observers.bulk_awaited(context, &flight, written))?;
         if !flight.is_written() {
             context.flights.put(index, flight);
             index += 1;

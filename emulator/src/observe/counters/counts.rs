@@ -111,6 +111,15 @@ pub struct GlobalCounts {
     pub atomics: SectorCounts,
     /// Sources of `cp.async`.
     pub copies: SectorCounts,
+    /// Sources of bulk and tensor copies into shared memory.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
+    pub bulk_loads: SectorCounts,
+    /// Destinations of bulk and tensor copies from shared memory.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
+    pub bulk_stores: SectorCounts,
+    /// Destinations of bulk and tensor reductions.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
+    pub bulk_reductions: SectorCounts,
 }
 
 /// Accesses to device memory.
@@ -141,6 +150,12 @@ pub struct SharedCounts {
     pub atomics: BankCounts,
     /// Destinations of `cp.async`.
     pub copies: BankCounts,
+    /// Sources of bulk and tensor copies.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
+    pub bulk_reads: BankCounts,
+    /// Destinations of bulk and tensor copies.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
+    pub bulk_writes: BankCounts,
 }
 
 /// Accesses to shared memory.
@@ -233,7 +248,15 @@ impl GlobalCounts {
     /// Accesses of every kind.
     pub fn sum(&self) -> SectorCounts {
         let mut sum = self.loads;
-        for part in [self.stores, self.atomics, self.copies] {
+        let others = [
+            self.stores,
+            self.atomics,
+            self.copies,
+            self.bulk_loads,
+            self.bulk_stores,
+            self.bulk_reductions,
+        ];
+        for part in others {
             sum += part;
         }
         sum
@@ -256,7 +279,15 @@ impl SharedCounts {
     /// Accesses of every kind.
     pub fn sum(&self) -> BankCounts {
         let mut sum = self.loads;
-        for part in [self.stores, self.matrix_loads, self.atomics, self.copies] {
+        let others = [
+            self.stores,
+            self.matrix_loads,
+            self.atomics,
+            self.copies,
+            self.bulk_reads,
+            self.bulk_writes,
+        ];
+        for part in others {
             sum += part;
         }
         sum
@@ -302,9 +333,9 @@ macro_rules! sums {
 sums! {
     Executed { warp, thread }
     Operations { tensor_flops, f32_flops, f64_flops, half_flops, mufu }
-    GlobalCounts { loads, stores, atomics, copies }
+    GlobalCounts { loads, stores, atomics, copies, bulk_loads, bulk_stores, bulk_reductions }
     SectorCounts { requests, lane_bytes, bytes, sectors }
-    SharedCounts { loads, stores, matrix_loads, atomics, copies }
+    SharedCounts { loads, stores, matrix_loads, atomics, copies, bulk_reads, bulk_writes }
     BankCounts { requests, lane_bytes, wavefronts, ideal_wavefronts }
     LocalCounts { requests, lane_bytes }
     HbmCounts { read_bytes, write_bytes, min_read_bytes, min_write_bytes }

@@ -18,16 +18,21 @@ pub(super) struct Part {
 pub(super) fn collect(access: &Access, parts: &mut Vec<Part>) {
     parts.clear();
     for lane in lanes_of(access.lanes) {
-        let mut start = access.offsets[lane];
-        let end = start + u64::from(access.bytes_of(lane));
         // Aligned accesses end in the sector they start in; the others are about to be refused.
-        while start < end {
-            let sector = start / SECTOR_BYTES;
-            let stop = end.min((sector + 1) * SECTOR_BYTES);
-            let bytes = bit_range(start % SECTOR_BYTES, stop - start);
-            add(parts, Part { sector, bytes });
-            start = stop;
-        }
+        let bytes = u64::from(access.bytes_of(lane));
+        parts_of(access.offsets[lane], bytes, |part| add(parts, part));
+    }
+}
+
+/// Calls `each` for the sectors of some bytes of an allocation.
+pub(super) fn parts_of(mut start: u64, bytes: u64, mut each: impl FnMut(Part)) {
+    let end = start + bytes;
+    while start < end {
+        let sector = start / SECTOR_BYTES;
+        let stop = end.min((sector + 1) * SECTOR_BYTES);
+        let bytes = bit_range(start % SECTOR_BYTES, stop - start);
+        each(Part { sector, bytes });
+        start = stop;
     }
 }
 

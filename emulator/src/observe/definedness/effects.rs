@@ -212,6 +212,9 @@ fn sink_rule(op: &Op) -> fn(usize) -> bool {
         | Op::Barrier { .. }
         | Op::BarrierPopc { .. }
         | Op::BarrierLogic { .. }
+        | Op::Mbarrier(_)
+        | Op::MbarrierWait(_)
+        | Op::BulkCopy(_)
         | Op::BranchIndexed { .. } => |_| true,
         _ => |_| false,
     }
@@ -225,7 +228,11 @@ fn kind(op: &Op) -> (Kind, Use) {
         | Op::Red { .. }
         | Op::LdMatrix { .. }
         | Op::StMatrix { .. }
-        | Op::CpAsync(_) => (Kind::Memory, Use::Address),
+        | Op::CpAsync(_)
+        | Op::Mbarrier(_)
+        | Op::BulkCopy(_) => (Kind::Memory, Use::Address),
+        Op::MbarrierWait(wait) if wait.sleeps => (Kind::Barrier, Use::Address),
+        Op::MbarrierWait(_) => (Kind::Memory, Use::Address),
         Op::Barrier { .. } | Op::BarrierPopc { .. } | Op::BarrierLogic { .. } => {
             (Kind::Barrier, Use::Branch)
         }

@@ -3,6 +3,7 @@
 use crate::machine::registers::lanes_of;
 
 use super::clocks::{Clocks, Row};
+use super::phases::{is_agent, writer_of};
 use super::reach::Reach;
 use super::record::{Record, Strength, Strengths};
 
@@ -85,6 +86,10 @@ impl Actor<'_> {
         if self.follows(old) {
             return None;
         }
+        let is_agent = is_agent(old.cluster);
+        if is_agent && self.clocks.is_long_landed(old.epoch) {
+            return None;
+        }
         let is_here = old.cluster == self.record.cluster;
         let is_own_warp = is_here && old.place.warp() == self.record.place.warp();
         let cluster = if is_here {
@@ -95,13 +100,36 @@ impl Actor<'_> {
         lanes_of(self.record.lanes).find_map(|lane| {
             // A lane's own accesses are in program order.
             let itself = if is_own_warp { 1 << lane } else { 0 };
-            let from = (cluster, old.place.warp() as u32);
+            let from = match is_agent {
+                true => writer_of(cluster),
+                false => (cluster, old.place.warp() as u32),
+            };
             let known = self
                 .clocks
                 .known(self.record.place.warp(), lane, from, old.epoch);
             let unknown = old.lanes & !itself & !known;
             (unknown != 0).then(|| (lane as u32, unknown.trailing_zeros()))
         })
+    }
+
+    /// Whether `old` is a generic write that is not visible to what the actor does through the asynchronous proxy: a lane
+    /// of the actor, and one of `old`.
+    pub fn hidden_lanes(&self, old: &Record) -> Option<(u32, u32)> {
+        let is_generic =
+            |old: &Record| !is_agent(old.cluster) && !self.strengths.is_async(old.place.pc());
+        if old.is_empty() || !old.place.writes() || !is_generic(old) {
+            return None;
+        }
+        let cluster = match old.cluster == self.record.cluster {
+            true => self.clocks.cluster,
+            false => old.cluster,
+        };
+        let (warp, of) = (self.record.place.warp() as u32, old.place.warp() as u32);
+        let shown = lanes_of(self.record.lanes).fold(0, |shown, lane| {
+            shown | self.clocks.shown(warp, lane, (cluster, of), old.epoch)
+        });
+        let hidden = old.lanes & !shown;
+        (hidden != 0).then(|| (self.record.lanes.trailing_zeros(), hidden.trailing_zeros()))
     }
 
     /// True for a weak write: what it does not race with is ordered before it, and whatever races

@@ -54,6 +54,36 @@ impl Cell {
         records.find(|record| actor.races(record)).copied()
     }
 
+    /// An earlier write that is not visible to what the actor does through the asynchronous proxy.
+    pub fn hidden(&self, actor: &Actor) -> Option<Record> {
+        let mut records = self.records().iter();
+        records
+            .find(|record| actor.hidden_lanes(record).is_some())
+            .copied()
+    }
+
+    /// Remembers the access of an agent, in place of its last one.
+    pub fn note(&mut self, new: Record) {
+        let is_replaced = |old: &Record| {
+            old.is_empty() || (old.cluster, old.place.writes()) == (new.cluster, new.place.writes())
+        };
+        // The agent's own record first, then any free place.
+        let records = self.records_mut();
+        let own = records
+            .iter()
+            .position(|old| !old.is_empty() && is_replaced(old));
+        let place = own.or_else(|| records.iter().position(Record::is_empty));
+        match (place, self) {
+            (Some(index), cell) => cell.records_mut()[index] = new,
+            (None, Cell::Many(records)) => records.push(new),
+            (None, cell @ Cell::Few(_)) => {
+                let mut records = cell.records().to_vec();
+                records.push(new);
+                *cell = Cell::Many(records);
+            }
+        }
+    }
+
     /// A weak write that races with nothing is ordered after everything.
     #[inline(always)]
     pub fn restart(&mut self, write: Record) {
@@ -145,7 +175,7 @@ mod tests {
             op: Op::Nop,
             touches_products: false,
         }]);
-        let clocks = Clocks::new(1, 1);
+        let clocks = Clocks::new(1, 1, false);
         let record = Record {
             cluster,
             epoch: clocks.epoch(0),

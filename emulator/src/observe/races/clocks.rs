@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::knowledge::{Knowledge, Span, WarpId};
 use super::reach::Reach;
+use super::shown::Shown;
 
 /// For each warp of the cluster, an epoch: all accesses of the warp in earlier epochs have happened
 /// before what the owner of the row does now.
@@ -26,13 +27,16 @@ struct WarpClock {
     row: Row,
     /// What some lanes know, or know of other clusters.
     more: Knowledge,
+    /// What of all this is visible to the asynchronous proxy; not followed where nobody reads through it.
+    shown: Shown,
 }
 
 /// What the warps that have arrived at a barrier know and have done.
 #[derive(Clone)]
-struct Gathered {
+pub(super) struct Gathered {
     row: Row,
     more: Knowledge,
+    shown: Shown,
 }
 
 impl Gathered {
@@ -40,6 +44,12 @@ impl Gathered {
     fn clear(&mut self) {
         self.row.fill(0);
         self.more.clear();
+        self.shown.clear();
+    }
+
+    /// Something more is known here.
+    pub fn know(&mut self, warp: WarpId, span: Span) {
+        self.more.learn(warp, span, u32::MAX);
     }
 }
 
@@ -48,6 +58,7 @@ pub(super) struct Snapshot {
     warp: WarpId,
     row: Row,
     more: Knowledge,
+    shown: Shown,
     /// The lane's own accesses before this epoch.
     before: u32,
 }
@@ -93,21 +104,29 @@ pub(super) struct Clocks {
     barriers: Vec<[Gathered; BARRIERS]>,
     /// The row of one who knows of nothing.
     nothing: Row,
+    /// Whether somebody reads through the asynchronous proxy.
+    has_proxy: bool,
+    /// Time of copies that tell mbarriers: goes up whenever a phase is complete.
+    landing: u32,
+    /// Its value when the cluster began.
+    first_landing: u32,
 }
 
 impl Clocks {
     /// Clocks for clusters of so many blocks, of so many warps each.
-    pub fn new(num_blocks: u32, warps_per_block: u32) -> Self {
+    pub fn new(num_blocks: u32, warps_per_block: u32, has_proxy: bool) -> Self {
         let num_warps = (num_blocks * warps_per_block) as usize;
         let nothing: Row = vec![0; num_warps].into();
         let fresh = WarpClock {
             epoch: 1,
             row: nothing.clone(),
             more: Knowledge::default(),
+            shown: Shown::new(&nothing),
         };
         let gathered = Gathered {
             row: nothing.clone(),
             more: Knowledge::default(),
+            shown: Shown::new(&nothing),
         };
         Self {
             cluster: 0,
@@ -117,6 +136,9 @@ impl Clocks {
                 .map(|_| std::array::from_fn(|_| gathered.clone()))
                 .collect(),
             nothing,
+            has_proxy,
+            landing: 1,
+            first_landing: 1,
         }
     }
 
@@ -129,7 +151,8 @@ impl Clocks {
     /// memory that it takes over. True when epochs start again, and shadow memory has to.
     pub fn start_cluster(&mut self, number: u64) -> bool {
         self.cluster = number as u32;
-        let restart = self.warps.iter().any(|warp| warp.epoch >= LAST_EPOCH);
+        let is_late = |epoch: u32| epoch >= LAST_EPOCH;
+        let restart = is_late(self.landing) || self.warps.iter().any(|warp| is_late(warp.epoch));
         let mut row = self.nothing.clone();
         for (known, warp) in row.iter_mut().zip(&mut self.warps) {
             warp.epoch = if restart { 1 } else { warp.epoch + 1 };
@@ -138,8 +161,11 @@ impl Clocks {
         for warp in &mut self.warps {
             warp.row.copy_from_slice(&row);
             warp.more.clear();
+            warp.shown.start(&row, warp.epoch);
         }
         self.barriers.iter_mut().flatten().for_each(Gathered::clear);
+        self.landing = if restart { 1 } else { self.landing + 1 };
+        self.first_landing = self.landing;
         restart
     }
 
@@ -182,6 +208,10 @@ impl Clocks {
         raise(&mut gathered.row, &clock.row);
         gathered.row[warp as usize] = clock.epoch + 1;
         gathered.more.absorb(&clock.more);
+        if self.has_proxy {
+            let of = (self.cluster, warp);
+            gathered.shown.absorb(&clock.shown, of, u32::MAX);
+        }
         if !waits {
             clock.epoch += 1;
         }
@@ -199,6 +229,9 @@ impl Clocks {
             raise(&mut clock.row, &gathered.row);
             clock.more.absorb(&gathered.more);
             clock.more.settle(self.cluster, &mut clock.row);
+            if self.has_proxy {
+                clock.shown.learn(&gathered.shown, self.cluster, u32::MAX);
+            }
             clock.epoch += 1;
         }
         gathered.clear();
@@ -218,6 +251,9 @@ impl Clocks {
             clock.more.learn((self.cluster, warp), span, lanes);
         }
         clock.more.settle(self.cluster, &mut clock.row);
+        if self.has_proxy {
+            clock.shown.share((self.cluster, warp), lanes);
+        }
     }
 
     /// What each lane of a warp knows and has done up to now. What it does from now on is another
@@ -229,6 +265,7 @@ impl Clocks {
             warp: (self.cluster, warp),
             row: clock.row.clone(),
             more: clock.more.clone(),
+            shown: clock.shown.clone(),
             before: clock.epoch,
         })
     }
@@ -236,13 +273,110 @@ impl Clocks {
     /// Lanes `by` of a warp learn what `lane` of another, or of the same, knew at `snapshot`.
     pub fn learn(&mut self, warp: u32, by: u32, snapshot: &Snapshot, lane: u32) {
         let cluster = self.cluster;
-        let WarpClock { row, more, .. } = &mut self.warps[warp as usize];
+        let WarpClock {
+            row, more, shown, ..
+        } = &mut self.warps[warp as usize];
+        if self.has_proxy {
+            let mut told = Shown::new(&self.nothing);
+            told.absorb(&snapshot.shown, snapshot.warp, 1 << lane);
+            shown.learn(&told, cluster, by);
+        }
         snapshot.each(lane, |of, span| {
             if of.0 != cluster || span.before > row[of.1 as usize] {
                 more.learn(of, span, by);
             }
         });
         more.settle(cluster, row);
+    }
+
+    /// A place to gather what warps know.
+    pub fn gathered(&self) -> Gathered {
+        Gathered {
+            row: self.nothing.clone(),
+            more: Knowledge::default(),
+            shown: Shown::new(&self.nothing),
+        }
+    }
+
+    /// Lanes of a warp release: what they know and have done is gathered, and they go on in a new epoch.
+    pub fn gather(&mut self, gathered: &mut Gathered, warp: u32, lanes: u32) {
+        let clock = &mut self.warps[warp as usize];
+        clock.epoch += 1;
+        let of = (self.cluster, warp);
+        raise(&mut gathered.row, &clock.row);
+        gathered.more.gather(&clock.more, lanes);
+        let before = clock.epoch;
+        gathered.more.learn(of, Span { lanes, before }, u32::MAX);
+        gathered.more.settle(self.cluster, &mut gathered.row);
+        if self.has_proxy {
+            gathered.shown.absorb(&clock.shown, of, lanes);
+        }
+    }
+
+    /// Lanes `by` of a warp acquire what was gathered.
+    pub fn take_up(&mut self, gathered: &Gathered, warp: u32, by: u32) {
+        let cluster = self.cluster;
+        let clock = &mut self.warps[warp as usize];
+        if by == u32::MAX {
+            raise(&mut clock.row, &gathered.row);
+        } else {
+            for (of, &before) in gathered.row.iter().enumerate() {
+                if before > clock.row[of] {
+                    let span = Span {
+                        lanes: u32::MAX,
+                        before,
+                    };
+                    clock.more.learn((cluster, of as u32), span, by);
+                }
+            }
+        }
+        clock.more.spread(&gathered.more, by);
+        clock.more.settle(cluster, &mut clock.row);
+        if self.has_proxy {
+            clock.shown.learn(&gathered.shown, cluster, by);
+        }
+    }
+
+    /// `fence.proxy.async` by lanes of a warp, all of them when `u32::MAX`.
+    pub fn fence_proxy(&mut self, warp: u32, lanes: u32) {
+        let clock = &mut self.warps[warp as usize];
+        clock.epoch += 1;
+        if self.has_proxy {
+            let known = (&clock.row[..], &clock.more);
+            clock.shown.fence(self.cluster, lanes, known, clock.epoch);
+        }
+    }
+
+    /// The lanes of a warp of the cluster whose accesses in `epoch` are visible to what `lane` of `warp` does through
+    /// the asynchronous proxy.
+    pub fn shown(&self, warp: u32, lane: usize, of: WarpId, epoch: u32) -> u32 {
+        self.warps[warp as usize].shown.lanes(lane, warp, of, epoch)
+    }
+
+    /// Lanes of a warp have waited for what an agent has read until now.
+    pub fn reads_done(&mut self, warp: u32, lanes: u32, agent: u32) {
+        let span = Span {
+            lanes: u32::MAX,
+            before: self.next_landing(),
+        };
+        let clock = &mut self.warps[warp as usize];
+        clock.more.learn((agent, 0), span, lanes);
+    }
+
+    /// The time of a copy that completes now.
+    pub fn landing(&self) -> u32 {
+        self.landing
+    }
+
+    /// A phase is complete: what lands from now on is later.
+    pub fn next_landing(&mut self) -> u32 {
+        self.landing += 1;
+        self.landing
+    }
+
+    /// Whether a copy that landed at a time did so in an earlier cluster, which everybody knows of.
+    pub fn is_long_landed(&self, time: u32) -> bool {
+        time < self.first_landing
     }
 }
 

@@ -78,6 +78,33 @@ impl Knowledge {
         }
     }
 
+    /// Lanes `by` learn what they know by another account.
+    pub fn take_over(&mut self, other: &Knowledge, by: u32) {
+        for (warp, list) in &other.0 {
+            for known in list.iter().filter(|known| known.by & by != 0) {
+                self.learn(*warp, known.span, known.by & by);
+            }
+        }
+    }
+
+    /// All learn what any of `lanes` of another warp knows.
+    pub fn gather(&mut self, other: &Knowledge, lanes: u32) {
+        for (warp, list) in &other.0 {
+            for known in list.iter().filter(|known| known.by & lanes != 0) {
+                self.learn(*warp, known.span, u32::MAX);
+            }
+        }
+    }
+
+    /// Lanes `by` learn all that others know.
+    pub fn spread(&mut self, other: &Knowledge, by: u32) {
+        for (warp, list) in &other.0 {
+            for known in list {
+                self.learn(*warp, known.span, by);
+            }
+        }
+    }
+
     /// All lanes learn what any lane of another warp knows.
     pub fn absorb(&mut self, other: &Knowledge) {
         for (warp, list) in &other.0 {

@@ -1,6 +1,6 @@
 //! What shadow memory remembers of an access.
 
-use crate::ir::{Consistency, Instruction, Op, Scope};
+use crate::ir::{Consistency, Instruction, MbarrierAction, Op, Scope};
 use crate::observe::access::atomic_bytes;
 
 use super::reach::Reach;
@@ -37,6 +37,18 @@ impl Strength {
             Op::Atom { ty, scope, .. } | Op::Red { ty, scope, .. } => {
                 Strength::strong(atomic_bytes(*ty) as u8, *scope)
             }
+            // Elements of a tensor are taken for words: only its map knows their type.
+            Op::BulkCopy(copy) => match copy.reduction {
+                Some(reduction) => {
+                    let bytes = reduction.ty.map_or(4, atomic_bytes);
+                    Strength::strong(bytes as u8, Scope::Gpu)
+                }
+                None => Strength::Weak,
+            },
+            Op::Mbarrier(op) => match op.action {
+                MbarrierAction::Init { .. } | MbarrierAction::Invalidate => Strength::Weak,
+                _ => Strength::strong(8, Scope::Cluster),
+            },
             _ => Strength::Weak,
         }
     }
@@ -64,17 +76,29 @@ impl Strength {
 }
 
 /// The strength of every instruction of a kernel.
-pub(super) struct Strengths(Box<[Strength]>);
+pub(super) struct Strengths {
+    by_pc: Box<[Strength]>,
+    /// Whether an instruction accesses memory through the asynchronous proxy.
+    is_async: Box<[bool]>,
+}
 
 impl Strengths {
     pub fn new(program: &[Instruction]) -> Self {
-        Self(program.iter().map(|i| Strength::of(&i.op)).collect())
+        Self {
+            by_pc: program.iter().map(|i| Strength::of(&i.op)).collect(),
+            is_async: program.iter().map(|i| is_async(&i.op)).collect(),
+        }
     }
 
     #[inline(always)]
     pub fn at(&self, pc: u32) -> Strength {
         // Every record was made by an instruction of the program.
-        self.0[pc as usize]
+        self.by_pc[pc as usize]
+    }
+
+    /// Whether an instruction accesses memory through the asynchronous proxy.
+    pub fn is_async(&self, pc: u32) -> bool {
+        self.is_async[pc as usize]
     }
 
     /// Whether whatever conflicts with `other`, and is not morally strong with it, is so with `by`.
@@ -83,6 +107,11 @@ impl Strengths {
         by.place.writes() >= other.place.writes()
             && self.at(by.place.pc()).covers(self.at(other.place.pc()))
     }
+}
+
+/// Whether an operation accesses memory through the asynchronous proxy.
+pub(super) fn is_async(op: &Op) -> bool {
+    matches!(op, Op::BulkCopy(_) | Op::Wgmma(_))
 }
 
 /// Which instruction accesses, by which warp of the cluster, and whether it writes.

@@ -6,9 +6,19 @@ use crate::machine::launch::block_index;
 
 use super::RaceGrid;
 use super::actor::Actor;
+use super::phases::is_agent;
 use super::reach::Reach;
 use super::record::{Record, Strength};
 use super::shadow::Hit;
+
+/// What is missing between two accesses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// Anything that orders them.
+    Order,
+    /// A fence that makes the first visible to the proxy of the second.
+    Fence,
+}
 
 /// What a report takes from the launch.
 pub(super) struct Reporter<'a> {
@@ -21,13 +31,16 @@ pub(super) struct Reporter<'a> {
 
 impl Reporter<'_> {
     /// The fault of `hit`, and the lane that commits it.
-    pub fn fault(&self, actor: &Actor, hit: &Hit) -> (u32, FaultKind) {
+    pub fn fault(&self, actor: &Actor, hit: &Hit, lack: Lack) -> (u32, FaultKind) {
         let (earlier, later) = (&hit.earlier, &actor.record);
-        let (later_lane, earlier_lane) = actor
-            .unordered_lanes(earlier)
-            .unwrap_or((first(later.lanes), first(earlier.lanes)));
+        let lanes = match lack {
+            Lack::Order => actor.unordered_lanes(earlier),
+            Lack::Fence => actor.hidden_lanes(earlier),
+        };
+        let (later_lane, earlier_lane) =
+            lanes.unwrap_or((first(later.lanes), first(earlier.lanes)));
         let cluster = |record: &Record| {
-            let is_here = record.cluster == later.cluster;
+            let is_here = record.cluster == later.cluster || is_agent(record.cluster);
             if is_here {
                 actor.clocks.cluster
             } else {
@@ -39,9 +52,14 @@ impl Reporter<'_> {
             address: self.base + hit.offset,
             first: self.party(earlier, cluster(earlier), earlier_lane),
             second: self.party(later, cluster(later), later_lane),
-            missing: missing(actor, earlier),
+            missing: match lack {
+                Lack::Order => missing(actor, earlier),
+                Lack::Fence => "no fence.proxy.async behind the write",
+            },
         });
-        let kind = if actor.is_non_coherent_with(earlier) {
+        let kind = if lack == Lack::Fence {
+            FaultKind::Proxy(conflict)
+        } else if actor.is_non_coherent_with(earlier) {
             FaultKind::NonCoherentWrite(conflict)
         } else {
             FaultKind::Race(conflict)
@@ -61,7 +79,7 @@ impl Reporter<'_> {
         let warp = record.place.warp() as u32;
         let rank = warp / warps_per_block;
         Party {
-            access: self.access_kind(pc),
+            access: self.access_kind(pc, record.place.writes()),
             block: block_index(grid, shape, cluster.into(), rank),
             warp: warp % warps_per_block,
             lane,
@@ -70,7 +88,7 @@ impl Reporter<'_> {
         }
     }
 
-    fn access_kind(&self, pc: u32) -> AccessKind {
+    fn access_kind(&self, pc: u32, writes: bool) -> AccessKind {
         match &self.kernel.program[pc as usize].op {
             Op::Load {
                 consistency: Consistency::NonCoherent,
@@ -80,6 +98,10 @@ impl Reporter<'_> {
             Op::Atom { .. } | Op::Red { .. } => AccessKind::Atomic,
             Op::CpAsync(_) if self.space == Space::Shared => AccessKind::CopyWrite,
             Op::CpAsync(_) => AccessKind::CopyRead,
+            Op::BulkCopy(_) if writes => AccessKind::BulkWrite,
+            Op::BulkCopy(_) => AccessKind::BulkRead,
+            Op::Mbarrier(_) => AccessKind::Mbarrier,
+            Op::Wgmma(_) => AccessKind::MatrixRead,
             _ => AccessKind::Read,
         }
     }
@@ -107,6 +129,12 @@ fn missing(actor: &Actor, earlier: &Record) -> &'static str {
             "the .cta scope of one of them does not include the other block"
         } else {
             "the .cluster scope of one of them does not include the other block"
+        };
+    }
+    if is_agent(earlier.cluster) {
+        return match earlier.place.writes() {
+            true => "no wait for the mbarrier that the copy was told of",
+            false => "nothing orders the second behind the wait for the first",
         };
     }
     if actor.distance(earlier) == Reach::Cluster {

@@ -62,6 +62,13 @@ impl Page {
         (self.cells.get_mut(range).unwrap_or_default(), self.grain)
     }
 
+    fn each_cell(&mut self, offset: u64, bytes: u32, each: &mut impl FnMut(&mut Cell, u64)) {
+        let (cells, grain) = self.cells(offset, bytes);
+        for (index, cell) in cells.iter_mut().enumerate() {
+            each(cell, offset + ((index as u64) << grain));
+        }
+    }
+
     #[cold]
     fn split(&mut self, grain: u32) {
         let parts = 1 << (self.grain - grain);
@@ -115,6 +122,15 @@ impl SharedShadow {
             let page = self.0.get_mut((offset / PAGE) as usize)?;
             page.visit(actor, offset, bytes, visit)
         })
+    }
+
+    /// Calls `each` for the cells of some bytes, with their offsets.
+    pub fn each_cell(&mut self, start: u64, bytes: u64, mut each: impl FnMut(&mut Cell, u64)) {
+        each_part(start, bytes, |number, offset, bytes| {
+            if let Some(page) = self.0.get_mut(number) {
+                page.each_cell(offset, bytes, &mut each);
+            }
+        });
     }
 
     /// A copy has landed. When it was issued, its write was checked, and nobody has touched the bytes
@@ -189,6 +205,30 @@ impl GlobalShadow {
         })
     }
 
+    /// Index and first address of the allocation that may hold an address.
+    pub fn holding(&self, address: u64) -> Option<(usize, u64)> {
+        let after = self.0.partition_point(|table| table.base <= address);
+        let index = after.checked_sub(1)?;
+        Some((index, self.0[index].base))
+    }
+
+    /// Calls `each` for the cells of some bytes of an allocation, with their offsets.
+    pub fn each_cell(
+        &self,
+        allocation: usize,
+        start: u64,
+        bytes: u64,
+        mut each: impl FnMut(&mut Cell, u64),
+    ) {
+        let table = &self.0[allocation];
+        each_part(start, bytes, |number, offset, bytes| {
+            if let Some(page) = table.page(number) {
+                let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
+                page.each_cell(offset, bytes, &mut each);
+            }
+        });
+    }
+
     /// A read that happens later than it was checked.
     pub fn read_again(&self, actor: &Actor, address: u64, bytes: u32) {
         let after = self.0.partition_point(|table| table.base <= address);
@@ -203,6 +243,16 @@ impl GlobalShadow {
                 cell.access(actor);
             }
         }
+    }
+}
+
+/// Calls `each` with number of a page, offset and size for the parts of some bytes that lie in one page each.
+fn each_part(start: u64, bytes: u64, mut each: impl FnMut(usize, u64, u32)) {
+    let (mut at, end) = (start, start + bytes);
+    while at < end {
+        let stop = end.min((at / PAGE + 1) * PAGE);
+        each((at / PAGE) as usize, at, (stop - at) as u32);
+        at = stop;
     }
 }
 
