@@ -161,8 +161,8 @@ impl Compiled {
             KernelVariant::HopperBackward(v) => Compiled {
                 // The step with and without a mask.
                 products: 2 * products,
-                // K and V, Q and dO.
-                loads: 2 * (v.head_dim / v.key_page_cols() + v.head_dim / v.page_cols()),
+                // K, V, Q and dO.
+                loads: 4 * (v.head_dim / v.page_cols()),
                 stores: 0,
                 // Full and empty, for K with V and each stage of Q and of dO.
                 barriers: 2 * (1 + 2 * v.stages),
