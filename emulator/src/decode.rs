@@ -46,7 +46,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::PtxError;
-use crate::ir::{BlockShape, Instruction, Kernel, Op, Pred, PredLogic, Preload, R32, R64};
+use crate::ir::{
+    BlockShape, ClusterBounds, Instruction, Kernel, Op, Pred, PredLogic, Preload, R32, R64,
+};
 use crate::syntax::{Function, ModuleTree};
 pub(crate) use access::{Access, registers};
 pub(crate) use builder::File;
@@ -100,6 +102,7 @@ fn kernel<'t, 'a>(
         ),
         (None, None) => BlockShape::Any,
     };
+    let cluster = cluster_bounds(tree, entry)?;
     let mut kernel = Kernel {
         entry: entry.name.to_string(),
         program: Vec::new(),
@@ -118,9 +121,22 @@ fn kernel<'t, 'a>(
         registers: registers_per_thread(entry),
         touches: HashMap::new(),
         product_marks,
+        cluster,
     };
     lay_out(builder, &mut kernel);
     Ok(kernel)
+}
+
+fn cluster_bounds(tree: &ModuleTree, entry: &Function) -> Result<ClusterBounds, PtxError> {
+    let bounds = ClusterBounds {
+        required: entry.reqnctapercluster,
+        max_blocks: entry.maxclusterrank,
+        explicit: entry.explicitcluster,
+    };
+    if bounds != ClusterBounds::default() {
+        gates::check_clusters(entry.line, "a cluster directive", tree)?;
+    }
+    Ok(bounds)
 }
 
 /// Registers that a thread starts with: `.maxnreg`, or what a multiprocessor has for each thread of as
@@ -146,11 +162,12 @@ fn preloads(builder: &Builder, slots: &Slots) -> Vec<Preload> {
         let slot = slots.of(file, register);
         preloads.push(match (file, value) {
             (File::R32, Value::Special(special)) => Preload::Special(R32(slot), special),
-            (_, Value::Special(special)) => Preload::Special64(R64(slot), special),
-            (File::R32, Value::DynamicShared(offset)) => {
-                Preload::DynamicShared32(R32(slot), offset)
+            (File::Pred, Value::Special(special)) => Preload::SpecialPred(Pred(slot), special),
+            (File::R64, Value::Special(special)) => Preload::Special64(R64(slot), special),
+            (File::R32, Value::Shared(place, offset)) => {
+                Preload::Shared32(R32(slot), place, offset)
             }
-            (_, Value::DynamicShared(offset)) => Preload::DynamicShared64(R64(slot), offset),
+            (_, Value::Shared(place, offset)) => Preload::Shared64(R64(slot), place, offset),
             (_, Value::Global(variable, offset)) => Preload::Global(R64(slot), variable, offset),
             (File::R32, Value::Bits(bits)) => Preload::Const32(R32(slot), bits as u32),
             (File::R64, Value::Bits(bits)) => Preload::Const64(R64(slot), bits),
@@ -161,12 +178,12 @@ fn preloads(builder: &Builder, slots: &Slots) -> Vec<Preload> {
     preloads.sort_by_key(|preload| match *preload {
         Preload::Const32(R32(slot), _)
         | Preload::Special(R32(slot), _)
-        | Preload::DynamicShared32(R32(slot), _) => (0, slot),
+        | Preload::Shared32(R32(slot), ..) => (0, slot),
         Preload::Const64(R64(slot), _)
-        | Preload::DynamicShared64(R64(slot), _)
+        | Preload::Shared64(R64(slot), ..)
         | Preload::Special64(R64(slot), _)
         | Preload::Global(R64(slot), ..) => (1, slot),
-        Preload::ConstPred(Pred(slot), _) => (2, slot),
+        Preload::ConstPred(Pred(slot), _) | Preload::SpecialPred(Pred(slot), _) => (2, slot),
     });
     preloads
 }

@@ -190,6 +190,9 @@ access_table! {
     Narrow: a => d;
     ConvertPair: hi lo => d;
     Cvta: a => d;
+    MapAddress32: a rank => d;
+    MapAddress64: a rank => d;
+    RankOfAddress: a => d;
     IsSpace: a => d;
     Clock32: => d;
     Clock64: => d;
@@ -216,6 +219,8 @@ access_table! {
     Barrier: id count =>;
     BarrierPopc: a id count => d;
     BarrierLogic: a id count => d;
+    ClusterArrive: =>;
+    ClusterWait: =>;
     MovMatrix: a => d;
     WgmmaFence: =>;
     WgmmaCommit: =>;

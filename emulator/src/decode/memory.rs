@@ -227,7 +227,11 @@ impl<'a> Inst<'_, '_, 'a> {
         }
         let ordering = self.ordering();
         let space = self.space().unwrap_or(Space::Generic);
-        if !matches!(space, Space::Global | Space::Shared | Space::Generic) {
+        let has_atomics = matches!(
+            space,
+            Space::Global | Space::Shared | Space::SharedCluster | Space::Generic
+        );
+        if !has_atomics {
             return Err(self.bad("atomics work on .global and .shared"));
         }
         self.take_cache_hints();

@@ -11,6 +11,7 @@ use super::context::Context;
 use super::data_movement::{space_of, window_base};
 use super::reduce::{self, size_of};
 use super::registers::{LANES, Mask, each_lane, lanes_of};
+use super::shared_access::{generic_space, resolve};
 use super::warp::Warp;
 
 /// What an atomic instruction does, apart from its lanes.
@@ -108,7 +109,12 @@ fn one(
     let (space, address) = match atomic.space {
         Space::Generic => {
             let space = space_of(address);
-            (space, address - window_base(space))
+            let model = context.kernel.shared.model;
+            let inside = address - window_base(model, space);
+            match space {
+                Space::Shared => (generic_space(model), inside),
+                _ => (space, inside),
+            }
         }
         space => (space, address),
     };
@@ -123,17 +129,11 @@ fn one(
         });
     }
     match space {
-        Space::Shared => {
-            let len = context.block().shared.bytes().len() as u64;
-            if address >= len || u64::from(size) > len - address {
-                return Err(out_of_bounds(address, size, space));
-            }
-            context
-                .block()
-                .shared
-                .check_writable(address as usize, size as usize)?;
-            let bytes = context.block_mut().shared.bytes_mut();
-            Ok(reduce::shared(bytes, how, address as usize, (b, c)))
+        Space::Shared | Space::SharedCluster => {
+            let (rank, offset) = resolve(context, space, address, size)?;
+            let shared = &mut context.blocks[rank as usize].shared;
+            shared.check_writable(offset, size as usize)?;
+            Ok(reduce::shared(shared.bytes_mut(), how, offset, (b, c)))
         }
         Space::Global => {
             let allocation = context
@@ -152,7 +152,7 @@ fn one(
         // The ISA has atomics on global and shared memory only.
         Space::Local | Space::Generic => Err(FaultKind::WrongSpace {
             expected: "global or shared",
-            address: address.wrapping_add(window_base(space)),
+            address: address.wrapping_add(window_base(context.kernel.shared.model, space)),
         }),
     }
 }

@@ -21,6 +21,9 @@ pub(crate) const CHUNK_ELEMENTS: usize = 8;
 /// Values of k in one instruction.
 pub(crate) const DEPTH: usize = 16;
 
+/// Bits of an address that a descriptor has room for.
+pub(crate) const ADDRESS_BITS: u32 = 0x3_ffff;
+
 /// Bits that must be zero.
 const RESERVED: u64 = !(0x3fff | 0x3fff << 16 | 0x3fff << 32 | 0x7 << 49 | 0x3 << 62);
 
@@ -71,6 +74,13 @@ impl Descriptor {
             stride: field(32),
             swizzle,
         })
+    }
+
+    /// The same with addresses that count from `first`, where the block's shared memory begins, a multiple of every
+    /// period of a swizzle; none when the operand begins before.
+    pub fn counted_from(self, first: u32) -> Option<Self> {
+        let start = self.start.checked_sub(first)?;
+        Some(Self { start, ..self })
     }
 
     /// Address of the chunk with the elements k = 8 · `half` and on of `mn`.

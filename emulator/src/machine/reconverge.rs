@@ -142,10 +142,14 @@ fn op_at<'k>(kernel: &'k Kernel, group: &Group) -> &'k Op {
     &kernel.program[group.pc as usize].op
 }
 
-fn is_barrier(op: &Op) -> bool {
+pub(crate) fn is_barrier(op: &Op) -> bool {
     matches!(
         op,
-        Op::Barrier { .. } | Op::BarrierPopc { .. } | Op::BarrierLogic { .. }
+        Op::Barrier { .. }
+            | Op::BarrierPopc { .. }
+            | Op::BarrierLogic { .. }
+            | Op::ClusterArrive { .. }
+            | Op::ClusterWait { .. }
     )
 }
 
@@ -154,7 +158,9 @@ pub(crate) fn is_aligned(op: &Op) -> bool {
     match op {
         Op::Barrier { aligned, .. }
         | Op::BarrierPopc { aligned, .. }
-        | Op::BarrierLogic { aligned, .. } => *aligned,
+        | Op::BarrierLogic { aligned, .. }
+        | Op::ClusterArrive { aligned, .. }
+        | Op::ClusterWait { aligned } => *aligned,
         _ => needs_whole_warp(op),
     }
 }

@@ -22,7 +22,7 @@ use crate::observe::{AsyncRead, Observers};
 
 use super::address::out_of_bounds;
 use super::context::Context;
-use super::descriptor::{CHUNK, Descriptor, Operand};
+use super::descriptor::{ADDRESS_BITS, CHUNK, Descriptor, Operand};
 use super::registers::LANES;
 use super::warp::Warp;
 use super::warpgroup::Event;
@@ -44,7 +44,7 @@ struct Operands {
 /// `wgmma.mma_async` by all lanes of a warp, up to its arithmetic.
 #[inline(never)]
 pub(crate) fn issue(warp: &mut Warp, context: &mut Context, pc: u32, op: &Wgmma) -> Outcome {
-    let operands = read_operands(warp, op)?;
+    let operands = read_operands(warp, context, op)?;
     let event = Event {
         pc,
         a: operands.a.map_or(0, |(bits, _)| bits),
@@ -96,7 +96,7 @@ fn tell_of(
     Ok(())
 }
 
-fn read_operands(warp: &Warp, op: &Wgmma) -> Outcome<Operands> {
+fn read_operands(warp: &Warp, context: &Context, op: &Wgmma) -> Outcome<Operands> {
     let operand = |register: R64, major, first, count| {
         let bits = uniform(warp, register)?;
         let descriptor = Descriptor::new(bits).or_else(|rule| {
@@ -105,6 +105,11 @@ fn read_operands(warp: &Warp, op: &Wgmma) -> Outcome<Operands> {
                 rule,
             })
         })?;
+        // The fields of a descriptor have no room for a rank.
+        let begin = context.block().shared.base() as u32 & ADDRESS_BITS;
+        let Some(descriptor) = descriptor.counted_from(begin) else {
+            return warp_fault(out_of_bounds(0, CHUNK, Space::Shared));
+        };
         let operand = Operand {
             descriptor,
             major,
@@ -151,7 +156,8 @@ fn check_operand(context: &Context, operand: &Operand) -> Outcome {
     if end > len {
         let outside = |at: &u32| *at > len || len - *at < CHUNK;
         if let Some(at) = operand.addresses().find(outside) {
-            return warp_fault(out_of_bounds(at.into(), CHUNK, Space::Shared));
+            let address = shared.base() + u64::from(at);
+            return warp_fault(out_of_bounds(address, CHUNK, Space::Shared));
         }
     }
     if !shared.has_landed(start as usize, end.min(len) as usize) {

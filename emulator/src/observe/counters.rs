@@ -153,11 +153,16 @@ impl CounterSink {
         self.execute(exchange.pc, exchange.part);
     }
 
-    /// A warp executes the barriers that its groups stand at.
-    pub fn arrive(&mut self, warp: &Warp) {
+    /// A warp executes the instructions that its groups stand at.
+    pub fn stand(&mut self, warp: &Warp) {
         for group in &warp.groups {
             self.execute(group.pc, group.lanes);
         }
+    }
+
+    /// A warp arrives at the barrier that its groups stand at.
+    pub fn arrive(&mut self, warp: &Warp) {
+        self.stand(warp);
         if let Some(group) = warp.groups.first() {
             self.counts[group.pc as usize].barrier_arrivals += 1;
         }

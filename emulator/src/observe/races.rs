@@ -201,7 +201,8 @@ impl Races {
         let (hit, base) = match access.region {
             Region::Shared(rank) => {
                 let shadow = &mut self.shadows[rank as usize];
-                (shadow.visit(&mut actor, access, visit), 0)
+                let base = context.blocks[rank as usize].shared.base();
+                (shadow.visit(&mut actor, access, visit), base)
             }
             Region::Global(index) => {
                 let shadow = &self.grid.shadow;
@@ -334,6 +335,24 @@ impl Races {
 
     pub fn complete(&mut self, rank: u32, id: u32, waiting: u32) {
         self.clocks.complete(rank, id, lanes_of(waiting));
+    }
+
+    /// A warp arrives at the barrier of the cluster. A relaxed arrival hands on what its fences have made
+    /// ready.
+    pub fn cluster_arrive(&mut self, warp: u32, release: bool) {
+        if release {
+            self.clocks.arrive_at_cluster(warp);
+        } else {
+            self.patterns.hand_to_cluster(&mut self.clocks, warp);
+        }
+    }
+
+    pub fn cluster_complete(&mut self) {
+        self.clocks.complete_cluster();
+    }
+
+    pub fn cluster_pass(&mut self, warp: u32) {
+        self.clocks.pass_cluster(warp);
     }
 
     /// A copy's thread has waited: for others, its write happens now, and its read has lasted until

@@ -270,6 +270,7 @@ pub fn multiply(
         &Launch {
             grid: [1, 1, 1],
             block: [128, 1, 1],
+            cluster: None,
             dynamic_shared_bytes: 0,
             params: &params,
         },

@@ -75,7 +75,7 @@ classes! {
     Constant "parameter, constant",
     /// `shfl`, `vote`, `match`, `redux`, `elect`, `activemask`.
     Exchange "shuffle, vote",
-    /// `bar`, `bar.warp.sync`, `fence` of every kind.
+    /// `bar`, `bar.warp.sync`, `barrier.cluster`, `fence` of every kind.
     Barrier "barrier, fence",
     /// Branches and exits.
     Control "branch, exit",
@@ -108,7 +108,7 @@ pub(super) fn class_of(op: &Op) -> InstructionClass {
                 Lop3 Bfi32 Bfi64 Bfe64 Prmt Carry32 Carry64 Setp16 Setp32 Setp64;
             Conversion: Resize Widen Narrow Convert ConvertPair;
             Move: Mov32 Mov64 Pack64 Unpack64 Pack16x2 Unpack16x2 Select32 Select64 PredLogic;
-            Address: Cvta IsSpace;
+            Address: Cvta IsSpace MapAddress32 MapAddress64 RankOfAddress;
             Global: Load Store;
             Matrix: LdMatrix StMatrix MovMatrix;
             AsyncCopy: CpAsync CpAsyncCommit CpAsyncWait CpAsyncWaitAll;
@@ -117,7 +117,8 @@ pub(super) fn class_of(op: &Op) -> InstructionClass {
             Atomic: Atom Red AtomicVector;
             Exchange: Shfl Vote Ballot MatchAny32 MatchAny64 MatchAll32 MatchAll64 Redux
                 Elect ActiveMask;
-            Barrier: Fence ProxyFence MbarrierInitFence WarpSync Barrier BarrierPopc BarrierLogic;
+            Barrier: Fence ProxyFence MbarrierInitFence WarpSync Barrier BarrierPopc BarrierLogic
+                ClusterArrive ClusterWait;
             Control: Bra BranchIndexed Exit Trap;
             Other: Clock32 Clock64 Yield Nop;
         },
@@ -127,7 +128,7 @@ pub(super) fn class_of(op: &Op) -> InstructionClass {
 fn class_of_access(space: Space) -> InstructionClass {
     match space {
         Space::Global | Space::Generic => InstructionClass::Global,
-        Space::Shared => InstructionClass::Shared,
+        Space::Shared | Space::SharedCluster => InstructionClass::Shared,
         Space::Local => InstructionClass::Local,
         Space::Const | Space::Param => InstructionClass::Constant,
     }

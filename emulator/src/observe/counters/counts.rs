@@ -59,7 +59,7 @@ pub struct Counts {
     /// Accesses to local memory (stack and spills), which no cache model follows.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub local: LocalCounts,
-    /// Arrivals of a warp at a barrier of its block.
+    /// Arrivals of a warp at a barrier of its block or cluster.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub barrier_arrivals: u64,
     /// Branches that some lane took.
