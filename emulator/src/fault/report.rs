@@ -46,6 +46,9 @@ fn rule(kind: &FaultKind) -> String {
             "an aligned instruction needs the whole warp at one place".to_string()
         }
         FaultKind::WarpDeadlock { .. } => "the lanes of a warp wait for each other".to_string(),
+        FaultKind::Deadlock { standing } if standing.blocks.len() > 1 => {
+            "deadlock: no warp of the cluster can go on".to_string()
+        }
         FaultKind::Deadlock { .. } => "deadlock: no warp of the block can go on".to_string(),
         FaultKind::InstructionLimit { limit, .. } => {
             format!("a block has executed {limit} warp instructions without ending")
