@@ -2,6 +2,7 @@
 //! what they do together is right under every schedule.
 
 mod addresses;
+mod copies;
 mod exchange;
 mod harness;
 mod rules;
