@@ -57,6 +57,9 @@ use slots::Slots;
 use symbols::Symbols;
 use unit::Unit;
 
+/// Registers of a multiprocessor.
+const REGISTERS: u32 = 65536;
+
 /// Decodes every entry that has a body, in the order of the text.
 pub(crate) fn kernels(tree: &ModuleTree) -> Result<Vec<Kernel>, PtxError> {
     let symbols = Symbols::new(tree)?;
@@ -115,9 +118,10 @@ fn kernel<'t, 'a>(
         constants: symbols.constants.clone(),
         globals: symbols.globals.clone(),
         block_shape,
-        cluster,
+        registers: registers_per_thread(entry),
         touches: HashMap::new(),
         product_marks,
+        cluster,
     };
     lay_out(builder, &mut kernel);
     Ok(kernel)
@@ -133,6 +137,23 @@ fn cluster_bounds(tree: &ModuleTree, entry: &Function) -> Result<ClusterBounds, 
         gates::check_clusters(entry.line, "a cluster directive", tree)?;
     }
     Ok(bounds)
+}
+
+/// Registers that a thread starts with: `.maxnreg`, or what a multiprocessor has for each thread of as
+/// many blocks as `.minnctapersm` says (one, when it says nothing). Registers are granted by eight.
+fn registers_per_thread(entry: &Function) -> Option<u32> {
+    let by_bound = entry.maxnreg.map(|registers| registers.next_multiple_of(8));
+    let shape = entry.reqntid.or(entry.maxntid);
+    let by_shape = shape.map(|shape| {
+        let threads = shape.iter().map(|&n| u64::from(n)).product::<u64>();
+        let blocks = u64::from(entry.minnctapersm.unwrap_or(1));
+        let share = u64::from(REGISTERS) / threads.saturating_mul(blocks).max(1);
+        (share.min(256) / 8 * 8) as u32
+    });
+    match (by_bound, by_shape) {
+        (Some(bound), Some(share)) => Some(bound.min(share)),
+        (bound, share) => bound.or(share),
+    }
 }
 
 fn preloads(builder: &Builder, slots: &Slots) -> Vec<Preload> {

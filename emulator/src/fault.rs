@@ -24,8 +24,8 @@ pub use kind::{Extent, FaultKind};
 pub use party::{AccessKind, Conflict, Origin, Party, Use};
 pub use report::Report;
 pub use standing::{
-    Awaited, AwaitedPhase, BarrierStanding, BlockStanding, LanesAt, MbarrierStanding, Standing,
-    WarpStanding,
+    Awaited, AwaitedPhase, BarrierStanding, BlockStanding, LanesAt, MbarrierStanding,
+    RegisterStanding, Standing, WarpStanding,
 };
 
 /// A kernel broke a rule of the ISA, or could not be launched. The launch stopped there; the

@@ -26,7 +26,6 @@ use crate::machine::address::GlobalView;
 use crate::machine::bulk::Flight;
 use crate::machine::context::Context;
 use crate::machine::warp::Warp;
-use crate::machine::wgmma::Product;
 use crate::machine::{Launch, Options};
 
 pub(crate) use access::{Access, Action, Region, accesses};
@@ -97,8 +96,8 @@ pub(crate) struct ClusterSize {
     pub blocks: u32,
     /// Warps of a block.
     pub warps: u32,
-    /// Offset behind the shared memory of a block.
-    pub shared_end: u32,
+    /// Shared memory of a block.
+    pub shared_bytes: u32,
 }
 
 impl ClusterSize {
@@ -343,13 +342,6 @@ impl Observers {
         }
     }
 
-    /// A product has been waited for.
-    pub fn product_done(&mut self, warp: u32, product: &Product) {
-        if let Some(races) = &mut self.races {
-            races.product_done(warp, product);
-        }
-    }
-
     /// A copy's bytes are in shared memory and its thread has waited for them.
     pub fn landed(&mut self, landing: &Landing) {
         if let Some(races) = &mut self.races {
@@ -363,11 +355,10 @@ impl Observers {
     /// writes them until the wait; [`Self::async_read_done`] tells of that.
     ///
     /// [`SharedMemory::begin_read`]: crate::machine::shared::SharedMemory::begin_read
-    #[allow(dead_code, reason = "for the operands of matrix products")]
     pub fn async_read(&mut self, warp: &Warp, context: &mut Context, read: &AsyncRead) -> Outcome {
         if let Some(definedness) = &self.definedness {
             let by = (read.pc, read.lanes.trailing_zeros());
-            definedness.async_read(by, read.rank, read.ranges)?;
+            definedness.async_read(context, by, read.rank, read.ranges)?;
         }
         match &mut self.races {
             Some(races) => races.async_read(warp, context, read),
@@ -377,7 +368,6 @@ impl Observers {
 
     /// The lanes have waited for an operation of [`Self::async_read`]: whoever writes the bytes from now on must be
     /// ordered after this.
-    #[allow(dead_code, reason = "for the operands of matrix products")]
     pub fn async_read_done(&mut self, warp: &Warp, read: &AsyncRead) {
         if let Some(races) = &mut self.races {
             races.async_read_done(warp.number, read);
@@ -413,9 +403,9 @@ impl Observers {
     }
 
     /// Lanes of a warp arrive at an mbarrier and release what they know.
-    pub fn mbarrier_arrive(&mut self, warp: &Warp, lanes: u32, place: (u32, u32)) {
+    pub fn mbarrier_arrive(&mut self, warp: &Warp, lanes: u32, place: (u32, u32), scope: Scope) {
         if let Some(races) = &mut self.races {
-            races.mbarrier_arrive(warp, lanes, place);
+            races.mbarrier_arrive(warp, lanes, place, scope);
         }
     }
 

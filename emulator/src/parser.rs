@@ -291,11 +291,11 @@ impl<'a> Parser<'a> {
             params,
             reqntid: None,
             maxntid: None,
+            minnctapersm: None,
+            maxnreg: None,
             reqnctapercluster: None,
             maxclusterrank: None,
             explicitcluster: false,
-            minnctapersm: None,
-            maxnreg: None,
             body: None,
         };
         self.function_directives(&mut function)?;

@@ -116,16 +116,16 @@ pub(crate) struct Function<'a> {
     pub reqntid: Option<[u32; 3]>,
     /// `.maxntid`: its product bounds the threads of a block.
     pub maxntid: Option<[u32; 3]>,
+    /// `.minnctapersm`: blocks that a multiprocessor shall have registers for.
+    pub minnctapersm: Option<u32>,
+    /// `.maxnreg`: registers of a thread at most.
+    pub maxnreg: Option<u32>,
     /// `.reqnctapercluster`: exact shape of a cluster in blocks.
     pub reqnctapercluster: Option<[u32; 3]>,
     /// `.maxclusterrank`: blocks of a cluster at most.
     pub maxclusterrank: Option<u32>,
     /// `.explicitcluster`.
     pub explicitcluster: bool,
-    /// `.minnctapersm`: blocks that a multiprocessor shall have registers for.
-    pub minnctapersm: Option<u32>,
-    /// `.maxnreg`: registers of a thread at most.
-    pub maxnreg: Option<u32>,
     /// The statements between its braces; `None` for a declaration.
     pub body: Option<Vec<Statement<'a>>>,
 }

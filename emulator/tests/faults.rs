@@ -7,9 +7,8 @@
 //! ```
 //! Both texts begin with two lines of comment: the name of the rule with the mistake in one sentence, and how to launch,
 //! `// launch: grid 2, block 64, shared 1024, schedule in-order` (or `schedule seed 7`; `cluster N` may follow, blocks of a
-//! cluster, and `limit N`, which is [`Options::instruction_limit`]). A parameter of the entry is a `.u64` device pointer,
-//! known by its name: see [`buffer`]; or `.align 64 .b8 map[128]`, which is a tensor map of `out`: see [`tensor_map`]. All
-//! sanitizers are on.
+//! cluster, and `limit N`, which is [`Options::instruction_limit`]). A parameter of the entry is a `.u64` device pointer, known by its name: see
+//! [`buffer`]; or `.align 64 .b8 map[128]`, which is a tensor map of `out`: see [`tensor_map`]. All sanitizers are on.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -112,6 +112,11 @@ macro_rules! access_table {
                     one(Access::Read, address, visit);
                     visit(Access::Read, atomic_file(*ty), b);
                 }
+                Op::AtomicVector(atomic) => {
+                    one(Access::Read, &mut atomic.address, visit);
+                    atomic.b.iter_mut().for_each(|b| one(Access::Read, b, visit));
+                    atomic.d.iter_mut().for_each(|d| one(Access::Write, d, visit));
+                }
                 Op::CpAsync(copy) => copy_registers(copy, visit),
                 Op::Mbarrier(barrier) => mbarrier_registers(barrier, visit),
                 Op::MbarrierWait(wait) => wait_registers(wait, visit),

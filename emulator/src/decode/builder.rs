@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::error::PtxError;
-use crate::ir::{Guard, Location, Op, Pred, R32, R64, SharedOrigin, Special, Touches};
+use crate::ir::{Guard, Location, Op, Pred, R32, R64, SharedPlace, Special, Touches};
 
 /// Register files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,7 +34,7 @@ pub(super) enum Value {
     /// Address of a `.global` variable plus bytes.
     Global(u32, i64),
     /// Address of a byte of the block's shared memory.
-    Shared(SharedOrigin, i64),
+    Shared(SharedPlace, i64),
 }
 
 /// One emitted instruction.

@@ -235,7 +235,7 @@ pub(super) fn check(ins: &Instruction, tree: &ModuleTree) -> Result<(), PtxError
 /// Refuses what clusters have brought, a directive or special register, for a module that is too old for them.
 pub(super) fn check_clusters(line: u32, what: &str, tree: &ModuleTree) -> Result<(), PtxError> {
     let gate = gate(&[], 90, (7, 8));
-    if gate.lets_pass(tree) {
+    if tree.target >= gate.target && tree.version >= gate.version {
         return Ok(());
     }
     Err(too_old(line, what.to_string(), &gate, tree))

@@ -7,7 +7,7 @@ use super::special;
 use super::symbols::Symbol;
 use super::types::Ty;
 use crate::error::{PtxError, PtxErrorKind};
-use crate::ir::{Address, AddressBase, Op, Pred, PredLogic, R32, R64, SharedOrigin, Space};
+use crate::ir::{Address, AddressBase, Op, Pred, PredLogic, R32, R64, SharedPlace, Space};
 use crate::syntax::{self, Operand};
 
 impl<'t, 'a> Inst<'_, 't, 'a> {
@@ -127,10 +127,10 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                 return Err(self.bad(format!("the address of {name} has 64 bits")));
             }
             Symbol::Global(index) => return Ok(Value::Global(index, offset)),
-            Symbol::DynamicShared => return Ok(Value::Shared(SharedOrigin::Dynamic, offset)),
+            Symbol::DynamicShared => return Ok(Value::Shared(SharedPlace::Dynamic, offset)),
             Symbol::Shared(start) => {
                 let offset = i64::from(start).wrapping_add(offset);
-                return Ok(Value::Shared(SharedOrigin::Start, offset));
+                return Ok(Value::Shared(SharedPlace::Start, offset));
             }
             Symbol::CallParam(_) => {
                 return Err(

@@ -39,11 +39,11 @@ impl FaultKind {
             | F::WrongSpace { .. }
             | F::ReadOnly { .. }
             | F::Freed { .. }
+            | F::MatrixDescriptor { .. }
             | F::PeerAddress { .. }
             | F::NoSuchRank { .. }
             | F::PeerExited { .. }
             | F::PeerNotStarted { .. }
-            | F::MatrixDescriptor { .. }
             | F::CopySize { .. } => Sanitizer::Memcheck,
             F::Uninitialised {
                 origin: Origin::Shuffle { .. },
@@ -79,6 +79,9 @@ impl FaultKind {
             | F::WarpgroupDivergent { .. }
             | F::WarpgroupOperand { .. }
             | F::ProductsPending { .. }
+            | F::RegisterBound
+            | F::RegisterDirection { .. }
+            | F::RegisterDeadlock { .. }
             | F::InstructionLimit { .. } => Sanitizer::Synccheck,
             F::Mbarrier { rule, .. } => rule.sanitizer(),
             F::Bulk(rule) => rule.sanitizer(),
@@ -156,6 +159,13 @@ impl FaultKind {
             }
             F::WarpgroupOperand { .. } => {
                 "compute it from what is equal in the four warps: thread index / 128"
+            }
+            F::RegisterBound => "declare .maxnreg, or .reqntid or .maxntid with .minnctapersm",
+            F::RegisterDirection { .. } => {
+                "use .inc to get more registers and .dec to give some back"
+            }
+            F::RegisterDeadlock { .. } => {
+                "let the warpgroups hold no more in all than the block was launched with"
             }
             F::ProductsPending { .. } => "wgmma.wait_group 0 before the warp ends",
             F::InstructionLimit { .. } => "look for a loop whose condition never changes",

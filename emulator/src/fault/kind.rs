@@ -371,6 +371,28 @@ pub enum FaultKind {
         /// Its value there.
         there: u64,
     },
+    /// `setmaxnreg` in a kernel without a bound on registers known to the compiler, which then ignores it.
+    #[error("setmaxnreg needs a bound on the registers of the kernel, and the entry declares none")]
+    RegisterBound,
+    /// `setmaxnreg.dec` to more registers than the warp has, or `.inc` to fewer.
+    #[error(
+        "setmaxnreg.{} to {registers} registers, and the warp has {held}",
+        if *.increase { "inc" } else { "dec" }
+    )]
+    RegisterDirection {
+        /// Whether it is `.inc`.
+        increase: bool,
+        /// Registers per thread that the warp has.
+        held: u32,
+        /// Those that it asks for.
+        registers: u32,
+    },
+    /// Warps wait for registers that nobody will give back.
+    #[error("deadlock in the register pool: {standing}")]
+    RegisterDeadlock {
+        /// Who waits for what.
+        standing: Box<Standing>,
+    },
     /// A thread ends while warpgroup products have not been waited for.
     #[error(
         "the warp exits and has not waited for its wgmma products, {products} in number, the first from PTX line {line}"

@@ -29,6 +29,8 @@ pub struct BlockStanding {
     pub barriers: Vec<BarrierStanding>,
     /// The mbarriers whose phase has begun, or that somebody waits for.
     pub mbarriers: Vec<MbarrierStanding>,
+    /// The register pool, when somebody waits for registers.
+    pub registers: Option<RegisterStanding>,
     /// Warps that have not arrived at the barrier of the cluster in this phase.
     pub cluster_awaits: Vec<u32>,
 }
@@ -40,6 +42,15 @@ pub enum Awaited {
     Barrier(u32),
     /// That of the cluster.
     ClusterBarrier,
+}
+
+/// What is left in a block's register pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisterStanding {
+    /// Registers that nobody holds.
+    pub free: u32,
+    /// Warps that wait, each with the registers that it lacks.
+    pub waiting: Vec<(u32, u32)>,
 }
 
 /// Where one warp stands.
@@ -134,7 +145,8 @@ impl BlockStanding {
         let warps = self.warps.chunk_by(same).map(warps_sentence);
         let barriers = self.barriers.iter().map(BarrierStanding::to_string);
         let mbarriers = self.mbarriers.iter().map(MbarrierStanding::to_string);
-        warps.chain(barriers).chain(mbarriers)
+        let registers = self.registers.iter().map(RegisterStanding::to_string);
+        warps.chain(barriers).chain(mbarriers).chain(registers)
     }
 }
 
@@ -210,6 +222,16 @@ impl Display for MbarrierStanding {
                 AwaitedPhase::Number(phase) => write!(f, ", {who} for phase {phase}")?,
                 AwaitedPhase::Parity(parity) => write!(f, ", {who} for parity {parity}")?,
             }
+        }
+        Ok(())
+    }
+}
+
+impl Display for RegisterStanding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the register pool has {} registers", self.free)?;
+        for (warp, registers) in &self.waiting {
+            write!(f, ", warp {warp} asks for {registers}")?;
         }
         Ok(())
     }

@@ -39,6 +39,8 @@ pub struct Kernel {
     pub(crate) block_shape: BlockShape,
     /// What the entry says of its clusters.
     pub(crate) cluster: ClusterBounds,
+    /// Registers of each thread when a block starts, as far as the entry's directives say.
+    pub(crate) registers: Option<u32>,
     /// What instructions do to registers of products ([`Op::Wgmma`](super::Op::Wgmma)), for those
     /// with [`Instruction::touches_products`].
     pub(crate) touches: HashMap<u32, Touches>,
@@ -190,16 +192,16 @@ pub enum Preload {
     /// A special register that is a predicate.
     SpecialPred(Pred, Special),
     /// Address of a byte of the block's shared memory.
-    Shared32(R32, SharedOrigin, i64),
+    Shared32(R32, SharedPlace, i64),
     /// The same in 64 bits.
-    Shared64(R64, SharedOrigin, i64),
+    Shared64(R64, SharedPlace, i64),
     /// Address of a `.global` variable plus bytes: slot, variable, offset.
     Global(R64, u32, i64),
 }
 
 /// What an offset in shared memory is counted from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SharedOrigin {
+pub enum SharedPlace {
     /// Offset 0.
     Start,
     /// The `.extern .shared` array.

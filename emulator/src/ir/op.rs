@@ -1,11 +1,12 @@
 //! The operations.
 
 use super::{
-    Address, AtomicOp, AtomicType, Binary16, Binary32, Binary64, BinaryF32, BinaryF64, BinaryHalf,
-    BulkCopy, Consistency, ConvertMode, Count64, CpAsync, FloatClass, FloatCmp, FloatMode,
-    HalfKind, HalfMode, IntCmp, MbarrierOp, MbarrierWait, MemoryType, Mma, Number, Pred, PredLogic,
-    PrmtMode, R32, R64, ReduxOp, Scope, ShflMode, Shift64, Space, Ternary16, Ternary32, Ternary64,
-    Unary16, Unary32, Unary64, UnaryF32, UnaryF64, UnaryHalf, VoteMode, Wgmma, Width,
+    Address, AtomicOp, AtomicType, AtomicVector, Binary16, Binary32, Binary64, BinaryF32,
+    BinaryF64, BinaryHalf, BulkCopy, Consistency, ConvertMode, Count64, CpAsync, FloatClass,
+    FloatCmp, FloatMode, HalfKind, HalfMode, IntCmp, MbarrierOp, MbarrierWait, MemoryType, Mma,
+    Number, Pred, PredLogic, PrmtMode, R32, R64, ReduxOp, Scope, ShflMode, Shift64, Space,
+    Ternary16, Ternary32, Ternary64, Unary16, Unary32, Unary64, UnaryF32, UnaryF64, UnaryHalf,
+    VoteMode, Wgmma, Width,
 };
 
 /// One operation. Field order is PTX operand order: destination first.
@@ -390,6 +391,8 @@ pub enum Op {
         b: u16,
         address: Address,
     },
+    /// `atom` and `red` of a vector of floats.
+    AtomicVector(Box<AtomicVector>),
     /// `fence`, `membar`, and the halves of acquire and release accesses.
     Fence {
         scope: Scope,

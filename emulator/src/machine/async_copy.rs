@@ -202,7 +202,7 @@ fn check(
             });
         }
     }
-    let (_, dst) = resolve(context, context.rank, Space::Shared, dst, u32::from(size))?;
+    let (_, dst) = resolve(context, Space::Shared, dst, u32::from(size))?;
     if source_bytes > 0 {
         // An empty source need not be a valid address.
         context

@@ -4,9 +4,9 @@
 //! to blocks on other threads; 64-bit ones exclude each other by a lock.
 
 use crate::fault::{FaultKind, Outcome, lane_fault, space_name};
-use crate::ir::{Address, AtomicOp, AtomicType, R32, R64, Space};
+use crate::ir::{Address, AtomicOp, AtomicType, AtomicVector, R32, R64, Space};
 
-use super::address::{effective, out_of_bounds};
+use super::address::{check_alignment, effective, out_of_bounds};
 use super::context::Context;
 use super::data_movement::{space_of, window_base};
 use super::reduce::{self, size_of};
@@ -60,6 +60,44 @@ pub(crate) fn atomic(
     Ok(())
 }
 
+/// Lanes act in turn, and element by element.
+#[inline(never)]
+pub(crate) fn atomic_vector(
+    warp: &mut Warp,
+    context: &mut Context,
+    mask: Mask,
+    op: &AtomicVector,
+) -> Outcome {
+    let addresses = effective(&warp.regs, mask, op.address);
+    let (size, count) = (size_of(op.ty), op.b.len());
+    let element = Atomic {
+        op: AtomicOp::Add,
+        ty: op.ty,
+        space: Space::Global,
+        d: None,
+        b: 0,
+        c: 0,
+        address: op.address,
+    };
+    check_alignment(mask.lanes, &addresses, size * count as u32, Space::Global)?;
+    let mut old = [[0; LANES]; 8];
+    for lane in lanes_of(mask.lanes) {
+        for (i, b) in op.b.iter().enumerate() {
+            let address = addresses[lane] + u64::from(size) * i as u64;
+            let b = u64::from(warp.regs.get32(*b)[lane]);
+            match one(context, &element, address, b, b) {
+                Ok(value) => old[i][lane] = value as u32,
+                Err(kind) => return lane_fault(lane as u32, kind),
+            }
+        }
+    }
+    for (d, old) in op.d.iter().zip(&old) {
+        warp.regs.set32(mask, *d, old);
+    }
+    context.synchronised();
+    Ok(())
+}
+
 /// One lane's operation; returns the old value.
 fn one(
     context: &mut Context,
@@ -92,7 +130,7 @@ fn one(
     }
     match space {
         Space::Shared | Space::SharedCluster => {
-            let (rank, offset) = resolve(context, context.rank, space, address, size)?;
+            let (rank, offset) = resolve(context, space, address, size)?;
             let shared = &mut context.blocks[rank as usize].shared;
             shared.check_writable(offset, size as usize)?;
             Ok(reduce::shared(shared.bytes_mut(), how, offset, (b, c)))

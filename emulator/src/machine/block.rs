@@ -1,11 +1,12 @@
 //! One block of a cluster: all that its own warps share, and what warps of its peers can reach.
 
-use crate::fault::{AccessKind, Awaited, BlockStanding, Party, WarpStanding};
-use crate::ir::{Kernel, SharedModel};
+use crate::fault::{AccessKind, Awaited, BlockStanding, MbarrierStanding, Party, WarpStanding};
+use crate::ir::Kernel;
 
 use super::cluster_barrier::ClusterArrivals;
 use super::mbarriers::Mbarriers;
 use super::plan::Fill;
+use super::register_pool::RegisterPool;
 use super::registers::lanes_of;
 use super::shared::SharedMemory;
 use super::sync::Barriers;
@@ -18,11 +19,13 @@ pub(crate) struct Block {
     pub index: [u32; 3],
     pub shared: SharedMemory,
     pub barriers: Barriers,
-    pub cluster: ClusterArrivals,
     pub warpgroups: Warpgroups,
+    /// What `setmaxnreg` gives back and takes.
+    pub registers: RegisterPool,
     pub mbarriers: Mbarriers,
     /// Warps that sleep until an mbarrier of the block completes a phase.
     pub asleep: u32,
+    pub cluster: ClusterArrivals,
     /// Warps that have not exited.
     pub live: u32,
     /// Those of them that can run.
@@ -34,17 +37,17 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// The block of a rank, of `num_warps` warps, whose shared memory ends at an offset; [`Self::start`] makes it
-    /// ready.
-    pub fn new(num_warps: u32, model: SharedModel, rank: u32, shared_end: u32) -> Self {
+    /// A block of `num_warps` warps with shared memory at an address; [`Self::start`] makes it ready.
+    pub fn new(num_warps: u32, shared_base: u32, shared_bytes: u32) -> Self {
         Self {
             index: [0; 3],
-            shared: SharedMemory::new((model.base(rank), model.first()), shared_end as usize),
+            shared: SharedMemory::new(shared_base, shared_bytes as usize),
             barriers: Barriers::new(num_warps),
-            cluster: ClusterArrivals::default(),
             warpgroups: Warpgroups::new(num_warps),
+            registers: RegisterPool::default(),
             mbarriers: Mbarriers::default(),
             asleep: 0,
+            cluster: ClusterArrivals::default(),
             live: 0,
             ready: 0,
             started: false,
@@ -53,22 +56,28 @@ impl Block {
     }
 
     /// Brings the block to the state before its first instruction.
-    pub fn start(&mut self, place: &Place, fill: Fill) {
+    pub fn start(&mut self, kernel: &Kernel, place: &Place, fill: Fill) {
         self.index = place.block_index;
         self.shared.reset(fill);
         self.warpgroups.reset();
+        self.registers.reset(kernel, place.num_warps);
         self.barriers.reset();
-        self.cluster = ClusterArrivals::default();
-        self.mbarriers.clear();
+        self.mbarriers.reset(self.shared.base());
         self.asleep = 0;
+        self.cluster = ClusterArrivals::default();
         self.live = u32::MAX >> (32 - place.num_warps);
         self.ready = self.live;
         self.started = false;
         self.instructions = 0;
     }
 
-    /// Where its `warps` stand, and what its barriers wait for.
-    pub fn standing(&self, warps: &[Warp], kernel: &Kernel) -> BlockStanding {
+    /// Where its `warps` stand, and what its barriers and `mbarriers` wait for.
+    pub fn standing(
+        &self,
+        warps: &[Warp],
+        kernel: &Kernel,
+        mbarriers: Vec<MbarrierStanding>,
+    ) -> BlockStanding {
         let warps = warps.iter().map(|warp| WarpStanding {
             warp: warp.index,
             awaits: self.awaited_by(warp.index),
@@ -78,10 +87,11 @@ impl Block {
             block: self.index,
             warps: warps.collect(),
             barriers: self.barriers.standing(self.live),
+            mbarriers,
+            registers: self.registers.standing(),
             cluster_awaits: lanes_of(self.cluster.awaited(self.live))
                 .map(|warp| warp as u32)
                 .collect(),
-            mbarriers: Vec::new(),
         }
     }
 

@@ -57,7 +57,7 @@ impl<'a> Cluster<'a> {
         context.chance = Chance::new(options.schedule, number, num_warps, places.len() as u32);
         let plan = context.chance.plan;
         for ((block, place), warps) in context.blocks.iter_mut().zip(places).zip(&mut self.warps) {
-            block.start(place, plan.fill);
+            block.start(context.kernel, place, plan.fill);
             for warp in warps {
                 let place = Place {
                     warp: warp.index,
@@ -144,6 +144,8 @@ impl<'a> Cluster<'a> {
         if self.context.woken != 0 {
             self.wake();
         }
+        let block = &mut self.context.blocks[rank as usize];
+        block.ready |= block.registers.served();
         done.map_err(|trouble| self.located(rank, index, trouble))
     }
 
@@ -167,6 +169,12 @@ impl<'a> Cluster<'a> {
                 let block = context.block_mut();
                 block.ready &= !(1 << index);
                 block.asleep |= 1 << index;
+                Ok(())
+            }
+            Stop::Starved => {
+                let block = context.block_mut();
+                block.ready &= !(1 << index);
+                block.registers.starve(index);
                 Ok(())
             }
             Stop::Exited => {
@@ -207,7 +215,12 @@ impl<'a> Cluster<'a> {
 
     fn deadlock(&self, rank: u32) -> WarpTrouble {
         let standing = self.standing();
-        self.blocks_trouble(rank, FaultKind::Deadlock { standing })
+        let starved = |block: &super::block::Block| block.registers.is_awaited();
+        let kind = match self.context.blocks.iter().any(starved) {
+            true => FaultKind::RegisterDeadlock { standing },
+            false => FaultKind::Deadlock { standing },
+        };
+        self.blocks_trouble(rank, kind)
     }
 
     /// The fault of a block that does not end, at its first warp that has not.
@@ -230,9 +243,8 @@ impl<'a> Cluster<'a> {
         let kernel = self.context.kernel;
         let blocks = self.context.blocks.iter().zip(&self.warps).enumerate();
         let blocks = blocks.map(|(rank, (block, warps))| {
-            let mut standing = block.standing(warps, kernel);
-            standing.mbarriers = mbarrier_wait::standing(&self.context, rank as u32, warps);
-            standing
+            let mbarriers = mbarrier_wait::standing(&self.context, rank as u32, warps);
+            block.standing(warps, kernel, mbarriers)
         });
         Box::new(Standing {
             blocks: blocks.collect(),

@@ -6,6 +6,7 @@ use crate::ir::{Op, R32};
 
 use super::context::Context;
 use super::reconverge::{Meet, is_barrier, meet, told};
+use super::register_pool;
 use super::registers::Mask;
 use super::warp::{Group, Warp};
 use super::warp_ops::{meeting, shuffle_whole};
@@ -213,6 +214,16 @@ fn warpgroup(
         Op::WgmmaCommit => wgmma::commit(warp, context, group.pc)?,
         Op::WgmmaWait { .. } => {
             context.log(warp.index, Event::at(group.pc))?;
+        }
+        Op::SetMaxRegisters {
+            increase,
+            registers,
+        } => {
+            if !register_pool::set(warp, context, increase, registers.into())? {
+                return Ok(wait(warp, group, mask));
+            }
+            context.log(warp.index, Event::at(group.pc))?;
+            context.synchronised();
         }
         _ => {}
     }

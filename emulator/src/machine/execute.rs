@@ -4,7 +4,7 @@ use crate::fault::{FaultKind, Outcome, warp_fault};
 use crate::ir::Op;
 
 use super::address_conversion::convert_address;
-use super::atomics::{Atomic, atomic};
+use super::atomics::{Atomic, atomic, atomic_vector};
 use super::carry::{self, Carry};
 use super::compare::{self, HalfTest};
 use super::context::Context;
@@ -110,6 +110,7 @@ pub(crate) fn compute<const FUSED: bool>(
                 address,
             },
         ),
+        Op::AtomicVector(ref atomic) => atomic_vector(warp, context, mask, atomic),
         Op::Fence { .. } => {
             std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
             context.synchronised();
@@ -119,7 +120,7 @@ pub(crate) fn compute<const FUSED: bool>(
     }
 }
 
-/// Asynchronous copies, mbarriers, and conversion of addresses.
+/// Asynchronous copies, mbarriers, products, and conversion of addresses.
 #[inline(always)]
 fn copies_and_addresses<const FUSED: bool>(
     warp: &mut Warp,
@@ -141,11 +142,6 @@ fn copies_and_addresses<const FUSED: bool>(
             async_copy::wait_all(warp, context, mask);
             Ok(())
         }
-        Op::Cvta { .. }
-        | Op::IsSpace { .. }
-        | Op::MapAddress32 { .. }
-        | Op::MapAddress64 { .. }
-        | Op::RankOfAddress { .. } => convert_address(&mut warp.regs, context, mask, op),
         Op::Mbarrier(ref barrier) => mbarriers::operate(warp, context, mask, barrier),
         Op::MbarrierPending { d, a } => {
             let counts = mbarriers::pending(warp.regs.get64(a));
@@ -165,11 +161,13 @@ fn copies_and_addresses<const FUSED: bool>(
             wgmma::after_issue::<FUSED>(warp, context);
             Ok(())
         }
-        Op::WgmmaWait { pending } => {
-            wgmma::wait::<FUSED>(warp, context, pending);
-            Ok(())
-        }
+        Op::WgmmaWait { pending } => wgmma::wait::<FUSED>(warp, context, pending),
         Op::WgmmaFence | Op::WgmmaCommit | Op::SetMaxRegisters { .. } => Ok(()),
+        Op::Cvta { .. }
+        | Op::IsSpace { .. }
+        | Op::MapAddress32 { .. }
+        | Op::MapAddress64 { .. }
+        | Op::RankOfAddress { .. } => convert_address(&mut warp.regs, context, mask, op),
         _ => warp_wide::<FUSED>(warp, context, mask, op, scratch),
     }
 }

@@ -237,8 +237,8 @@ impl Run<'_> {
             global: self.view.clone(),
             blocks: (0..num_blocks)
                 .map(|rank| {
-                    let model = self.kernel.shared.model;
-                    Block::new(num_warps, model, rank, self.shared_end())
+                    let base = self.kernel.shared.model.base(rank) + self.first_shared();
+                    Block::new(num_warps, base, self.shared_bytes())
                 })
                 .collect(),
             rank: 0,
@@ -253,19 +253,19 @@ impl Run<'_> {
             observers: self.watch.observers(&ClusterSize {
                 blocks: num_blocks,
                 warps: num_warps,
-                shared_end: self.shared_end(),
+                shared_bytes: self.shared_bytes(),
             }),
         }
     }
 
     /// Shared memory of a block that the program can use.
     fn shared_bytes(&self) -> u32 {
-        self.shared_end() - self.kernel.shared.model.first()
+        self.dynamic_shared_offset() - self.first_shared() + self.launch.dynamic_shared_bytes
     }
 
-    /// Offset behind it.
-    fn shared_end(&self) -> u32 {
-        self.dynamic_shared_offset() + self.launch.dynamic_shared_bytes
+    /// Offset of its first byte.
+    fn first_shared(&self) -> u32 {
+        self.kernel.shared.model.first()
     }
 
     fn dynamic_shared_offset(&self) -> u32 {

@@ -4,14 +4,14 @@
 //! elements (g, 2t) and (g, 2t + 1), low half first. So the 32 lanes of one register, read in lane
 //! order as 16-bit elements, are the matrix in row-major order.
 
-use crate::fault::{FaultKind, Outcome};
+use crate::fault::Outcome;
 use crate::ir::{Address, R32, Space};
 
 use super::address::{check_alignment, effective, passes};
 use super::context::Context;
 use super::registers::{LANES, Lanes, Mask, Registers, each_lane};
 use super::shared::SharedMemory;
-use super::shared_access;
+use super::shared_access::{self, Check};
 use super::warp::Warp;
 
 pub(super) const EVERYONE: Mask = Mask {
@@ -42,8 +42,10 @@ pub(crate) struct StMatrix {
 pub(crate) fn stmatrix(warp: &mut Warp, context: &mut Context, op: StMatrix) -> Outcome {
     let used = 8 * usize::from(op.count);
     let rows = row_addresses(warp, context, op.space, op.address, used);
-    check_rows(context, &rows, used, SharedMemory::check_writable)?;
-    let base = context.block().shared.base();
+    let write = SharedMemory::check_writable;
+    check_rows(context, &rows, used, write)?;
+    let shared = &mut context.block_mut().shared;
+    let base = shared.base();
     for (j, a) in op.a.iter().take(usize::from(op.count)).enumerate() {
         let held = *warp.regs.get32(*a);
         let matrix = if op.transpose {
@@ -53,7 +55,7 @@ pub(crate) fn stmatrix(warp: &mut Warp, context: &mut Context, op: StMatrix) -> 
         };
         for (q, words) in matrix.chunks_exact(4).enumerate() {
             let start = (rows[8 * j + q] - base) as usize;
-            let row = &mut context.block_mut().shared.bytes_mut()[start..start + 16];
+            let row = &mut shared.bytes_mut()[start..start + 16];
             for (bytes, word) in row.chunks_exact_mut(4).zip(words) {
                 bytes.copy_from_slice(&word.to_le_bytes());
             }
@@ -112,20 +114,15 @@ pub(crate) fn ldmatrix(warp: &mut Warp, context: &mut Context, op: LdMatrix) -> 
 }
 
 #[inline(always)]
-fn check_rows(
-    context: &Context,
-    rows: &Lanes<u64>,
-    used: usize,
-    refused: impl Fn(&SharedMemory, usize, usize) -> Result<(), FaultKind>,
-) -> Outcome {
+fn check_rows(context: &Context, rows: &Lanes<u64>, used: usize, check: Check) -> Outcome {
     let shared = &context.block().shared;
-    if !shared.is_guarded() && passes(rows, 16, shared.first(), shared.usable()) {
+    if !shared.is_guarded() && passes(rows, 16, shared.base(), shared.bytes().len() as u64) {
         return Ok(());
     }
     check_alignment(u32::MAX, rows, 16, Space::Shared)?;
     let named = u32::MAX >> (32 - used);
     let place = (context.rank, Space::Shared);
-    shared_access::check(context, place, named, rows, 16, refused)
+    shared_access::check(context, place, named, rows, 16, check)
 }
 
 /// The elements of an 8x8 matrix of 16-bit elements in row-major order.

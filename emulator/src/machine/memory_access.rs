@@ -229,14 +229,12 @@ fn load_shared(
     addresses: &Lanes<u64>,
 ) -> Outcome {
     let shared = &context.blocks[rank as usize].shared;
-    let (first, len) = (shared.first(), shared.usable());
-    if shared.is_guarded() || !passes(addresses, t.bytes(), first, len) {
+    let (base, len) = (shared.base(), shared.bytes().len() as u64);
+    if shared.is_guarded() || !passes(addresses, t.bytes(), base, len) {
         check_alignment(mask.lanes, addresses, t.bytes(), t.space)?;
-        let place = (rank, t.space);
-        let landed = SharedMemory::check_landed;
-        shared_access::check(context, place, mask.lanes, addresses, t.bytes(), landed)?;
+        let (place, check) = ((rank, t.space), SharedMemory::check_landed);
+        shared_access::check(context, place, mask.lanes, addresses, t.bytes(), check)?;
     }
-    let base = shared.base();
     let offsets = each_lane(|i| (addresses[i] - base) as usize);
     load_elements(regs, mask, t, shared.bytes(), &offsets);
     Ok(())
@@ -251,8 +249,8 @@ fn store_shared(
     t: &Transfer,
     addresses: &Lanes<u64>,
 ) -> Outcome {
-    let (place, writable) = ((rank, t.space), SharedMemory::check_writable);
-    shared_access::check(context, place, mask.lanes, addresses, t.bytes(), writable)?;
+    let (place, check) = ((rank, t.space), SharedMemory::check_writable);
+    shared_access::check(context, place, mask.lanes, addresses, t.bytes(), check)?;
     let shared = &mut context.blocks[rank as usize].shared;
     let base = shared.base();
     let offsets = each_lane(|i| (addresses[i] - base) as usize);

@@ -7,9 +7,9 @@
 //! warp        registers and groups of lanes; reconverge brings waiting lanes together
 //! step        the instruction loop; execute dispatches to the families below
 //! integer carry bits compare float approx half convert data_movement address_conversion        one file per ISA chapter
-//! memory_access shared_access address elements storage shared atomics reduce async_copy     memory
+//! memory_access shared_access address elements storage shared atomics reduce async_copy    memory
 //! mbarrier mbarriers mbarrier_wait   the object, operations on it, waiting for it
-//! bulk tensor_box swizzle shared_place   bulk and tensor copies
+//! bulk tensor_box swizzle   bulk and tensor copies
 //! warp_ops matrix mma fused_dot control_flow                          warp-wide instructions
 //! warpgroup wgmma descriptor register_pool                            warpgroup-wide instructions
 //! ```
@@ -53,11 +53,11 @@ mod mma;
 mod plan;
 mod reconverge;
 mod reduce;
+mod register_pool;
 pub(crate) mod registers;
 mod rules;
 mod shared;
 pub(crate) mod shared_access;
-pub(crate) mod shared_place;
 mod step;
 mod storage;
 mod swizzle;

@@ -18,11 +18,8 @@ const BARRIER: u8 = 2;
 const BARRIER_BYTES: u32 = 8;
 
 pub(crate) struct SharedMemory {
-    /// Shared address of offset 0.
+    /// Shared address of the first byte.
     base: u64,
-    /// Offset of the first byte that programs may use.
-    first: u64,
-    /// By offset.
     bytes: Vec<u8>,
     marks: Vec<u8>,
     marked_words: usize,
@@ -48,11 +45,9 @@ struct Reading {
 }
 
 impl SharedMemory {
-    /// Memory of `bytes` bytes, of which programs may use those from offset `first` on.
-    pub fn new((base, first): (u32, u32), bytes: usize) -> Self {
+    pub fn new(base: u32, bytes: usize) -> Self {
         Self {
             base: base.into(),
-            first: first.into(),
             bytes: vec![0; bytes],
             marks: vec![FREE; bytes.div_ceil(4)],
             marked_words: 0,
@@ -74,22 +69,10 @@ impl SharedMemory {
         self.version += 1;
     }
 
-    /// Shared address of offset 0.
+    /// Shared address of the first byte, a multiple of every size of access.
     #[inline(always)]
     pub fn base(&self) -> u64 {
         self.base
-    }
-
-    /// Shared address of the first byte that programs may use, a multiple of every size of access.
-    #[inline(always)]
-    pub fn first(&self) -> u64 {
-        self.base + self.first
-    }
-
-    /// Number of bytes that programs may use.
-    #[inline(always)]
-    pub fn usable(&self) -> u64 {
-        self.bytes.len() as u64 - self.first
     }
 
     #[inline(always)]

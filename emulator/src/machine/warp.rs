@@ -6,7 +6,7 @@ use super::plan::{LaneOrder, Plan};
 use super::registers::{LANES, Lanes, Mask, Registers, ballot, each_lane};
 use super::wgmma::Products;
 use crate::fault::LanesAt;
-use crate::ir::{Axis, Kernel, Preload, SharedOrigin, Special};
+use crate::ir::{Axis, Kernel, Preload, SharedPlace, Special};
 
 /// Lanes that stand at one program counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +48,10 @@ impl Place {
     }
 
     /// Address of a byte of the block's shared memory.
-    fn shared_address(&self, from: SharedOrigin, offset: i64) -> u64 {
+    fn shared_address(&self, from: SharedPlace, offset: i64) -> u64 {
         let start = match from {
-            SharedOrigin::Start => self.shared_base,
-            SharedOrigin::Dynamic => self.shared_base + self.dynamic_shared_offset,
+            SharedPlace::Start => self.shared_base,
+            SharedPlace::Dynamic => self.shared_base + self.dynamic_shared_offset,
         };
         i64::from(start).wrapping_add(offset) as u64
     }

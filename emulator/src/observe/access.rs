@@ -4,9 +4,7 @@
 //! the memory they name are left out: the machine reports those by itself.
 
 use crate::fault::Outcome;
-use crate::ir::{
-    Address, AtomicType, Consistency, CpAsync, MbarrierAction, Op, Scope, SharedWindow, Space,
-};
+use crate::ir::{Address, AtomicType, Consistency, CpAsync, MbarrierAction, Op, Scope, Space};
 use crate::machine::address::effective;
 use crate::machine::async_copy::source_bytes;
 use crate::machine::context::Context;
@@ -34,6 +32,10 @@ pub(crate) enum Action {
     Load(Consistency),
     /// `ldmatrix`: the row that a lane names is read by the whole warp.
     LoadMatrixRow,
+    /// `stmatrix`: the row that a lane names is written by the lanes that hold it.
+    StoreMatrixRow {
+        transpose: bool,
+    },
     Store(Consistency),
     /// `atom` and `red`: read and write in one step.
     Atomic(Scope),
@@ -47,7 +49,10 @@ impl Action {
     pub fn writes(self) -> bool {
         matches!(
             self,
-            Action::Store(_) | Action::Atomic(_) | Action::CopyDestination
+            Action::Store(_)
+                | Action::StoreMatrixRow { .. }
+                | Action::Atomic(_)
+                | Action::CopyDestination
         )
     }
 }
@@ -140,19 +145,30 @@ pub(crate) fn accesses(
             lanes: u32::MAX >> (32 - 8 * u32::from(count)),
             ..request(Action::LoadMatrixRow, space, address, 16)
         },
+        &Op::StMatrix {
+            count,
+            transpose,
+            space,
+            address,
+            ..
+        } => Request {
+            lanes: u32::MAX >> (32 - 8 * u32::from(count)),
+            ..request(Action::StoreMatrixRow { transpose }, space, address, 16)
+        },
+        Op::AtomicVector(atomic) => {
+            let bytes = atomic_bytes(atomic.ty) * atomic.b.len() as u32;
+            let action = Action::Atomic(atomic.scope);
+            request(action, Space::Global, atomic.address, bytes)
+        }
         // What is at the address is nobody's data; but its initialisation has to be ordered with its use.
         Op::Mbarrier(op) => {
-            let space = match op.place.window {
-                SharedWindow::Generic => Space::Generic,
-                SharedWindow::Block | SharedWindow::Cluster => Space::Shared,
-            };
             let action = match op.action {
                 MbarrierAction::Init { .. } | MbarrierAction::Invalidate => {
                     Action::Store(Consistency::Weak)
                 }
                 _ => Action::Atomic(Scope::Cluster),
             };
-            request(action, space, op.place.address, 8)
+            request(action, op.place.space, op.place.address, 8)
         }
         Op::CpAsync(copy) => return copy_accesses(warp, context, lanes, copy, visit),
         _ => return Ok(()),
@@ -278,7 +294,7 @@ impl Request {
             let here = ballot(|lane| model.rank(addresses[lane]) == names) & rest;
             rest &= !here;
             let own = u64::from(context.rank);
-            if let Ok(rank) = context.reach(context.rank, names.unwrap_or(own)) {
+            if let Ok(rank) = context.reach(names.unwrap_or(own)) {
                 let place = (rank, Space::SharedCluster);
                 self.in_block(context, place, here, addresses, visit)?;
             }
@@ -296,8 +312,8 @@ impl Request {
         visit: &mut Visit,
     ) -> Outcome {
         let shared = &context.blocks[rank as usize].shared;
-        let base = shared.base();
-        let lanes = self.inside(lanes, addresses, shared.first(), shared.usable());
+        let (base, len) = (shared.base(), shared.bytes().len() as u64);
+        let lanes = self.inside(lanes, addresses, base, len);
         let offsets = each_lane(|lane| addresses[lane].wrapping_sub(base));
         self.visit(
             context,

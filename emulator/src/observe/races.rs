@@ -53,7 +53,6 @@ use crate::machine::async_copy::source_bytes;
 use crate::machine::context::Context;
 use crate::machine::registers::{Mask, lanes_of};
 use crate::machine::warp::Warp;
-use crate::machine::wgmma::Product;
 
 use actor::Actor;
 use clocks::Clocks;
@@ -109,6 +108,9 @@ impl RaceGrid {
 }
 
 fn is_strong_and_global(op: &Op) -> bool {
+    if let Op::AtomicVector(_) = op {
+        return true;
+    }
     let (Op::Load { space, .. }
     | Op::Store { space, .. }
     | Op::Atom { space, .. }
@@ -139,7 +141,7 @@ impl Races {
         Self {
             clocks: Clocks::new(size.blocks, size.warps, grid.has_proxy),
             shadows: (0..size.blocks)
-                .map(|_| SharedShadow::new(size.shared_end))
+                .map(|_| SharedShadow::new(size.shared_bytes))
                 .collect(),
             copies: Copies::new(num_warps),
             patterns: Patterns::new(num_warps),
@@ -276,9 +278,12 @@ impl Races {
         let strong = match (access.action, &step.instruction.op) {
             (Action::Load(Consistency::Strong(_)), _) => Some(Strong::Load),
             (Action::Store(Consistency::Strong(_)), _) => Some(Strong::Store),
+            (Action::Atomic(_), Op::AtomicVector(atomic)) if atomic.d.is_empty() => {
+                Some(Strong::Red)
+            }
             (Action::Atomic(_), Op::Red { .. }) => Some(Strong::Red),
             (Action::Atomic(_), _) => Some(Strong::Atom),
-            (Action::Store(_), _) => None,
+            (Action::Store(_) | Action::StoreMatrixRow { .. }, _) => None,
             _ => return,
         };
         let grid = &self.grid;
@@ -377,8 +382,6 @@ impl Races {
     pub fn cluster_pass(&mut self, warp: u32) {
         self.clocks.pass_cluster(warp);
     }
-    /// A product's warp has waited: its reads have lasted until now.
-    pub fn product_done(&mut self, _warp: u32, _product: &Product) {}
 
     /// A copy's thread has waited: for others, its write happens now, and its read has lasted until
     /// now.

@@ -1,6 +1,8 @@
 //! Classes of instructions, and the arithmetic that one lane of an instruction performs.
 
-use crate::ir::{BinaryF32, BinaryF64, HalfKind, Mma, Op, Space, UnaryF32, UnaryF64, UnaryHalf};
+use crate::ir::{
+    BinaryF32, BinaryF64, HalfKind, Mma, Op, Space, UnaryF32, UnaryF64, UnaryHalf, WgmmaA,
+};
 
 use super::counts::Operations;
 
@@ -112,7 +114,7 @@ pub(super) fn class_of(op: &Op) -> InstructionClass {
             AsyncCopy: CpAsync CpAsyncCommit CpAsyncWait CpAsyncWaitAll;
             BulkCopy: BulkCopy BulkCommit BulkWait;
             Mbarrier: Mbarrier MbarrierWait MbarrierPending;
-            Atomic: Atom Red;
+            Atomic: Atom Red AtomicVector;
             Exchange: Shfl Vote Ballot MatchAny32 MatchAny64 MatchAll32 MatchAll64 Redux
                 Elect ActiveMask;
             Barrier: Fence ProxyFence MbarrierInitFence WarpSync Barrier BarrierPopc BarrierLogic
@@ -195,6 +197,17 @@ pub(super) fn operations_of(op: &Op) -> Operations {
         },
         _ => none,
     }
+}
+
+/// A warp's share of the shared memory that a warpgroup's product reads: its rows of A, unless they are
+/// in registers, and a quarter of B, which all four warps need and one of them reads.
+pub(super) fn operand_bytes_of(op: &Op) -> u64 {
+    let Op::Wgmma(op) = op else { return 0 };
+    let a = match op.a {
+        WgmmaA::Registers(_) => 0,
+        WgmmaA::Shared(..) => 16 * 16 * 2,
+    };
+    a + u64::from(op.n) * 16 * 2 / 4
 }
 
 /// A lane's share of the 2 · 16 · 8 · k FLOPs of a warp.

@@ -186,6 +186,7 @@ fn sink_rule(op: &Op) -> fn(usize) -> bool {
         | Op::Store { .. }
         | Op::Atom { .. }
         | Op::Red { .. }
+        | Op::AtomicVector(_)
         | Op::LdMatrix { .. }
         | Op::StMatrix { .. } => |read| read == 0,
         // The descriptor of B comes first, then the predicate and the descriptor of A, if there are any.
@@ -228,6 +229,7 @@ fn kind(op: &Op) -> (Kind, Use) {
         | Op::Store { .. }
         | Op::Atom { .. }
         | Op::Red { .. }
+        | Op::AtomicVector(_)
         | Op::LdMatrix { .. }
         | Op::StMatrix { .. }
         | Op::CpAsync(_)

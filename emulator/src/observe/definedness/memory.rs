@@ -131,6 +131,7 @@ impl Definedness {
                 );
                 seen.load_rows(transpose);
             }
+            Action::StoreMatrixRow { .. } => return seen.store_rows(),
             Action::Store(_) => return seen.store(),
             Action::Atomic(_) => return seen.atomic(&step.instruction.op),
             Action::CopySource => seen.copy_source(&mut self.copied),
@@ -214,14 +215,20 @@ impl Seen<'_> {
             }
             _ => {}
         }
-        self.refuse_undefined_values()?;
+        self.refuse_undefined_values(self.stored & self.access.lanes)?;
         self.define();
         Ok(())
     }
 
-    /// Reports the first lane that stores an undefined value.
-    fn refuse_undefined_values(&mut self) -> Outcome {
-        let lanes = self.stored & self.access.lanes;
+    /// `stmatrix`: every lane stores, also those that name no row.
+    fn store_rows(&mut self) -> Outcome {
+        self.refuse_undefined_values(self.stored)?;
+        self.define();
+        Ok(())
+    }
+
+    /// Reports the first of `lanes` that stores an undefined value.
+    fn refuse_undefined_values(&mut self, lanes: u32) -> Outcome {
         let Some(lane) = lanes_of(lanes).next() else {
             return Ok(());
         };
@@ -267,7 +274,7 @@ impl Seen<'_> {
             // The machine refuses atomics there.
             return Ok(());
         }
-        self.refuse_undefined_values()?;
+        self.refuse_undefined_values(self.stored & self.access.lanes)?;
         if self.shadow.is_defined() {
             return Ok(());
         }

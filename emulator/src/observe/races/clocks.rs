@@ -176,9 +176,9 @@ impl Clocks {
             warp.shown.start(&row, warp.epoch);
         }
         self.barriers.iter_mut().flatten().for_each(Gathered::clear);
-        self.cluster_barrier.arriving.clear();
         self.landing = if restart { 1 } else { self.landing + 1 };
         self.first_landing = self.landing;
+        self.cluster_barrier.arriving.clear();
         restart
     }
 
@@ -243,7 +243,8 @@ impl Clocks {
             clock.more.absorb(&gathered.more);
             clock.more.settle(self.cluster, &mut clock.row);
             if self.has_proxy {
-                clock.shown.learn(&gathered.shown, self.cluster, u32::MAX);
+                let within = (self.cluster, self.cluster);
+                clock.shown.learn(&gathered.shown, within, u32::MAX);
             }
             clock.epoch += 1;
         }
@@ -279,7 +280,7 @@ impl Clocks {
     }
 
     /// What `lane` knew at `snapshot` is known to all that wait for this phase of the cluster's barrier.
-    pub fn hand_to_cluster(&mut self, snapshot: &Snapshot, lane: u32) {
+    pub fn gather(&mut self, snapshot: &Snapshot, lane: u32) {
         let Gathered { more, shown, .. } = &mut self.cluster_barrier.arriving;
         snapshot.each(lane, |of, span| more.learn(of, span, u32::MAX));
         if self.has_proxy {
@@ -302,7 +303,8 @@ impl Clocks {
         clock.more.absorb(&complete.more);
         clock.more.settle(self.cluster, &mut clock.row);
         if self.has_proxy {
-            clock.shown.learn(&complete.shown, self.cluster, u32::MAX);
+            let within = (self.cluster, self.cluster);
+            clock.shown.learn(&complete.shown, within, u32::MAX);
         }
         clock.epoch += 1;
     }
@@ -349,7 +351,7 @@ impl Clocks {
         if self.has_proxy {
             let mut told = Shown::new(&self.nothing);
             told.absorb(&snapshot.shown, snapshot.warp, 1 << lane);
-            shown.learn(&told, cluster, by);
+            shown.learn(&told, (cluster, snapshot.warp.0), by);
         }
         snapshot.each(lane, |of, span| {
             if of.0 != cluster || span.before > row[of.1 as usize] {
@@ -369,7 +371,7 @@ impl Clocks {
     }
 
     /// Lanes of a warp release: what they know and have done is gathered, and they go on in a new epoch.
-    pub fn gather(&mut self, gathered: &mut Gathered, warp: u32, lanes: u32) {
+    pub fn release(&mut self, gathered: &mut Gathered, warp: u32, lanes: u32) {
         let clock = &mut self.warps[warp as usize];
         clock.epoch += 1;
         let of = (self.cluster, warp);
@@ -403,7 +405,7 @@ impl Clocks {
         clock.more.spread(&gathered.more, by);
         clock.more.settle(cluster, &mut clock.row);
         if self.has_proxy {
-            clock.shown.learn(&gathered.shown, cluster, by);
+            clock.shown.learn(&gathered.shown, (cluster, cluster), by);
         }
     }
 
@@ -420,7 +422,8 @@ impl Clocks {
     /// The lanes of a warp of the cluster whose accesses in `epoch` are visible to what `lane` of `warp` does through
     /// the asynchronous proxy.
     pub fn shown(&self, warp: u32, lane: usize, of: WarpId, epoch: u32) -> u32 {
-        self.warps[warp as usize].shown.lanes(lane, warp, of, epoch)
+        let by = (self.cluster, warp);
+        self.warps[warp as usize].shown.lanes(lane, by, of, epoch)
     }
 
     /// Lanes of a warp have waited for what an agent has read until now.

@@ -282,8 +282,7 @@ impl Patterns {
     pub fn hand_to_cluster(&self, clocks: &mut Clocks, warp: u32) {
         let fences = self.0[warp as usize].fences.iter();
         for fence in fences.filter(|fence| fence.reach >= Reach::Cluster) {
-            lanes_of(fence.lanes)
-                .for_each(|lane| clocks.hand_to_cluster(&fence.snapshot, lane as u32));
+            lanes_of(fence.lanes).for_each(|lane| clocks.gather(&fence.snapshot, lane as u32));
         }
     }
 

@@ -95,8 +95,8 @@ impl Reporter<'_> {
                 ..
             } => AccessKind::NonCoherentRead,
             Op::Exit => AccessKind::Exit,
-            Op::Store { .. } => AccessKind::Write,
-            Op::Atom { .. } | Op::Red { .. } => AccessKind::Atomic,
+            Op::Store { .. } | Op::StMatrix { .. } => AccessKind::Write,
+            Op::Atom { .. } | Op::Red { .. } | Op::AtomicVector(_) => AccessKind::Atomic,
             Op::CpAsync(_) if self.space == Space::Shared => AccessKind::CopyWrite,
             Op::CpAsync(_) => AccessKind::CopyRead,
             Op::BulkCopy(_) if writes => AccessKind::BulkWrite,
