@@ -5,8 +5,9 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
-use flash_attention::KERNEL_COMPILER;
+use flash_attention::{Arch, KERNEL_COMPILER, kernels};
 use kernel_builder::sass::ptxas_version;
 
 use crate::machine_code::say_skipped;
@@ -17,7 +18,7 @@ const BLESS: &str = "FLASH_ATTENTION_BLESS";
 const TOLERANCE: f64 = 0.02;
 
 /// Figures of one kernel.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Figures {
     /// The kernel.
     pub entry: String,
@@ -29,15 +30,14 @@ pub(crate) struct Figures {
     pub classes: Vec<(String, u32)>,
 }
 
-/// Compares with the file, or writes it.
-pub(crate) fn check(found: &[Figures]) {
+/// Compares the kernels for an architecture with the file, or writes them to it.
+pub(crate) fn check(arch: Arch, found: &[Figures]) {
     let header = format!(
         "# kernel compiler: {KERNEL_COMPILER}\n# ptxas: {}\n",
         ptxas_version().expect("ptxas has just assembled the kernels")
     );
     if std::env::var_os(BLESS).is_some_and(|value| value == "1") {
-        std::fs::write(path(), header + &to_text(found)).expect("the source folder is writable");
-        return;
+        return bless(arch, &header, found);
     }
     let text = std::fs::read_to_string(path()).unwrap_or_else(|error| {
         panic!(
@@ -46,12 +46,35 @@ pub(crate) fn check(found: &[Figures]) {
         )
     });
     match text.strip_prefix(&header) {
-        Some(figures) => assert_unchanged(&from_text(figures), found),
+        Some(figures) => {
+            let mut blessed = from_text(figures);
+            blessed.retain(|figures| is_for(arch, &figures.entry));
+            assert_unchanged(&blessed, found);
+        }
         None => say_skipped(&format!(
             "the hottest loops were not compared: tests/blessed/loops.txt is of other compilers than\n{header}\
              `cargo xtask bless` writes it anew"
         )),
     }
+}
+
+/// Writes `found` in the place of all other figures of the architecture, and of those of other compilers.
+fn bless(arch: Arch, header: &str, found: &[Figures]) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
+    let old = std::fs::read_to_string(path()).unwrap_or_default();
+    let mut figures = old.strip_prefix(header).map_or_else(Vec::new, from_text);
+    figures.retain(|figures| !is_for(arch, &figures.entry));
+    figures.extend_from_slice(found);
+    figures.sort_by(|a, b| a.entry.cmp(&b.entry));
+    let text = header.to_owned() + &to_text(&figures);
+    std::fs::write(path(), text).expect("the source folder is writable");
+}
+
+/// Whether a kernel is for an architecture; one that does not exist is for all.
+fn is_for(arch: Arch, entry: &str) -> bool {
+    let kernel = kernels().find(|kernel| kernel.spec.entry == entry);
+    kernel.is_none_or(|kernel| kernel.spec.arch == arch)
 }
 
 fn assert_unchanged(blessed: &[Figures], found: &[Figures]) {

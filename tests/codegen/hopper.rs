@@ -1,8 +1,7 @@
 //! What the machine code of the kernels for Hopper must be like: its products are the ones that the tile asks for and read
 //! their operands where they were meant to, and its main loop touches nothing slow.
 
-use abi::HopperScores;
-use flash_attention::{Kernel, KernelVariant};
+use flash_attention::{HopperScores, Kernel, KernelVariant, kernels};
 use kernel_builder::sass::model::{Demand, Tile, Trip};
 use kernel_builder::sass::{Class, Function, Instruction, SassError, class_of, hottest_trip};
 
@@ -133,6 +132,77 @@ fn registers(ptx: &str, kind: &str) -> Option<u32> {
         operand.trim().trim_end_matches(';').parse().ok()
     });
     named.max()
+}
+
+/// What is compiled how often in a kernel for Hopper.
+struct Compiled {
+    products: u32,
+    /// Boxes that are stored.
+    stores: u32,
+    /// Barriers of copies.
+    barriers: u32,
+    /// Boxes of a tile.
+    pages: u32,
+    /// Places at which a barrier is told to expect copies; the compiler may unroll the loop that starts them.
+    least_fills: u32,
+    /// Tiles that are loaded at these places, beyond one each.
+    more_tiles: u32,
+}
+
+impl Compiled {
+    fn of(variant: &KernelVariant) -> Option<Compiled> {
+        let products = tile(variant)?.demand().products;
+        Some(match variant {
+            KernelVariant::HopperForward(v) => Compiled {
+                // The first S, the step with and without a mask, the last P·V.
+                products: 3 * products,
+                stores: v.head_dim / v.page_cols(),
+                // Full and empty, for Q and each stage of K and of V.
+                barriers: 2 * (1 + 2 * v.stages),
+                pages: v.head_dim / v.page_cols(),
+                // Q; the first K, the last V, and those of the loop.
+                least_fills: 1 + 2 * 2,
+                // Q has one for each warpgroup.
+                more_tiles: v.consumers() - 1,
+            },
+            KernelVariant::HopperBackward(v) => Compiled {
+                // The step with and without a mask.
+                products: 2 * products,
+                stores: 0,
+                // Full and empty, for K with V and each stage of Q and of dO.
+                barriers: 2 * (1 + 2 * v.stages),
+                pages: v.head_dim / v.page_cols(),
+                // K with V; Q; dO.
+                least_fills: 3,
+                more_tiles: 1,
+            },
+            _ => return None,
+        })
+    }
+}
+
+#[test]
+fn products_copies_and_their_barriers_are_compiled_as_often_as_written() {
+    for kernel in kernels() {
+        let Some(expected) = Compiled::of(&kernel.variant) else {
+            continue;
+        };
+        let entry = kernel.spec.entry;
+        let fills = count(&kernel, "mbarrier.arrive.expect_tx") as u32;
+        assert!(fills >= expected.least_fills, "{entry}: {fills} fills");
+        let loads = (fills + expected.more_tiles) * expected.pages;
+        for (opcode, expected) in [
+            ("wgmma.mma_async", expected.products),
+            ("cp.async.bulk.tensor.4d.shared::cluster", loads),
+            ("cp.async.bulk.tensor.4d.global", expected.stores),
+            ("mbarrier.init", expected.barriers),
+            ("setmaxnreg.dec", 1),
+            ("setmaxnreg.inc", 1),
+        ] {
+            let compiled = count(&kernel, opcode);
+            assert_eq!(compiled, expected as usize, "{entry}: {opcode}");
+        }
+    }
 }
 
 #[test]

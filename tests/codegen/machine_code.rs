@@ -29,7 +29,6 @@ fn machines(arch: Arch) -> &'static [&'static str] {
 struct Assembled {
     entry: &'static str,
     machine: &'static str,
-    arch: Arch,
     budget: u32,
     usage: Usage,
     /// None when it has no loop with products.
@@ -42,7 +41,16 @@ struct Assembled {
 }
 
 #[test]
-fn machine_code_keeps_its_registers_and_its_hottest_loops() {
+fn machine_code_of_kernels_for_sm_80_keeps_its_registers_and_its_hottest_loops() {
+    keeps_its_registers_and_its_hottest_loops(Arch::Sm80);
+}
+
+#[test]
+fn machine_code_of_kernels_for_sm_90a_keeps_its_registers_and_its_hottest_loops() {
+    keeps_its_registers_and_its_hottest_loops(Arch::Sm90a);
+}
+
+fn keeps_its_registers_and_its_hottest_loops(arch: Arch) {
     if let Some(tool) = ["ptxas", "nvdisasm"]
         .iter()
         .find(|tool| find(tool).is_none())
@@ -52,8 +60,9 @@ fn machine_code_keeps_its_registers_and_its_hottest_loops() {
         ));
         return;
     }
-    let all = assemble_all();
-    let report = Path::new(env!("CARGO_TARGET_TMPDIR")).join("codegen-report.md");
+    let all = assemble_all(arch);
+    let report = format!("codegen-report-{}.md", arch.name());
+    let report = Path::new(env!("CARGO_TARGET_TMPDIR")).join(report);
     std::fs::write(&report, table(&all)).expect("the target directory is writable");
 
     let is_bad = |code: &&Assembled| {
@@ -75,16 +84,17 @@ fn machine_code_keeps_its_registers_and_its_hottest_loops() {
             entry: code.entry.to_owned(),
             instructions_per_mflop: hottest.other_instructions_per_mflop(),
             stall_cycles: hottest.stall_cycles,
-            classes: match code.arch {
+            classes: match arch {
                 Arch::Sm80 => Vec::new(),
                 Arch::Sm90a => classes(hottest),
             },
         })
     };
-    let blessed_machine = all
-        .iter()
-        .filter(|code| code.machine == machines(code.arch)[0]);
-    blessed::check(&blessed_machine.filter_map(figures).collect::<Vec<_>>());
+    let blessed_machine = all.iter().filter(|code| code.machine == machines(arch)[0]);
+    blessed::check(
+        arch,
+        &blessed_machine.filter_map(figures).collect::<Vec<_>>(),
+    );
 }
 
 /// Classes that occur in a loop with the number of their instructions.
@@ -99,9 +109,10 @@ pub(crate) fn say_skipped(reason: &str) {
     writeln!(std::io::stderr(), "SKIPPED: {reason}").expect("stderr is open");
 }
 
-/// Every kernel on every machine, on all cores.
-fn assemble_all() -> Vec<Assembled> {
+/// Every kernel for an architecture on every machine, on all cores.
+fn assemble_all(arch: Arch) -> Vec<Assembled> {
     let jobs: Vec<(Kernel, &str)> = kernels()
+        .filter(|kernel| kernel.spec.arch == arch)
         .flat_map(|kernel| {
             machines(kernel.spec.arch)
                 .iter()
@@ -147,7 +158,6 @@ fn assemble_one(kernel: &Kernel, machine: &'static str) -> Result<Assembled, Sas
     Ok(Assembled {
         entry,
         machine,
-        arch: kernel.spec.arch,
         plain_trip,
         faults,
         budget: kernel.spec.register_budget(),

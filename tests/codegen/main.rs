@@ -6,7 +6,9 @@ mod hopper;
 mod limits;
 mod machine_code;
 
-use flash_attention::{BaselineStep, BwdStep, CopyKind, Kernel, KernelVariant, ScoreKind, kernels};
+use flash_attention::{
+    BaselineStep, BwdStep, CopyKind, HopperScores, Kernel, KernelVariant, ScoreKind, kernels,
+};
 
 /// How often the step of the main loop of a kernel is compiled: with and without the mask, or once where the mask is
 /// one of many things that a branch can skip.
@@ -39,8 +41,25 @@ fn barriers(variant: &KernelVariant) -> usize {
             // After the initialisation, and in the step: Q loaded, maxima, sums and parts exchanged, O updated.
             BaselineStep::Flash1 => 5,
         },
-        KernelVariant::HopperForward(_) | KernelVariant::HopperBackward(_) => 0,
+        KernelVariant::HopperForward(v) => {
+            // Turns at the tensor cores: taken and passed on in the step, begun and finished around all of them.
+            let turns = 2 * compiled_hopper_steps() + 2;
+            // The sign of the scale has moved into Q, which takes a plain kernel.
+            let sign = usize::from(v.scores == HopperScores::Plain);
+            // After the initialisation; V cleared beyond the last key; before and after O is staged.
+            turns + sign + 4
+        }
+        KernelVariant::HopperBackward(_) => {
+            // dS is written in the step. After the initialisation; K and V, Q and dO cleared beyond the last row; before
+            // the gradients are staged, and of a warp around the staging of each.
+            compiled_hopper_steps() + 4 + 2 * 2
+        }
     }
+}
+
+/// As [`compiled_steps`], with any scores.
+fn compiled_hopper_steps() -> usize {
+    2
 }
 
 /// Tensor-core products of a kernel whose loops over fragments are unrolled and whose loops over tiles are not.

@@ -162,14 +162,14 @@ impl Tile {
     /// half for each score, and
     ///
     /// - forward one maximum and one addition for each score, one multiplication for each element of O;
-    /// - backward one subtraction and one multiplication for each score, packed twice.
+    /// - backward one multiplication for each score, which is packed twice.
     ///
     /// Instructions and stalls are not known from the shape, and 0.
     pub fn demand(&self) -> Demand {
         let scores = self.scores_of_thread();
         let (fma_cycles, alu_instructions) = match self.pass {
             Pass::Forward { .. } => (2 * scores + self.head_dim / 2, scores + scores / 2),
-            Pass::Backward { .. } => (3 * scores, scores),
+            Pass::Backward { .. } => (2 * scores, scores),
         };
         let mut demand = Demand {
             mufu_cycles: 8 * scores,
