@@ -177,6 +177,7 @@ impl Backend for Emulated {
         let launch = Launch {
             grid: [blocks, 1, 1],
             block: [kernel.threads, 1, 1],
+            cluster: None,
             dynamic_shared_bytes: kernel.shared_bytes,
             params,
         };

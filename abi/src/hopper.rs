@@ -196,12 +196,25 @@ impl HopperBwdVariant {
         128 * (self.consumers() + 1)
     }
 
-    /// Columns of a page of a shared tile.
+    /// Columns of a page of Q and dO in shared memory.
     pub const fn page_cols(&self) -> u32 {
         if self.head_dim.is_multiple_of(64) {
             64
         } else {
             32
+        }
+    }
+
+    /// Columns of a page of K and V in shared memory. Each warpgroup computes as much of dQ as the others, with whole pages
+    /// of K.
+    pub const fn key_page_cols(&self) -> u32 {
+        let share = self.head_dim * self.block_m / self.block_n;
+        if share.is_multiple_of(64) {
+            64
+        } else if share.is_multiple_of(32) {
+            32
+        } else {
+            16
         }
     }
 
@@ -217,7 +230,7 @@ impl HopperBwdVariant {
     /// What one copy moves of K or V.
     pub const fn key_box(&self) -> TensorBox {
         TensorBox {
-            cols: self.page_cols(),
+            cols: self.key_page_cols(),
             heads: 1,
             rows: self.block_n,
         }
@@ -251,9 +264,17 @@ macro_rules! for_each_hopper_bwd_variant {
         $consumer! {
             // entry: dtype, scores, head_dim, block_m x block_n, stages;
             flash_bwd_sm90_f16_hdim64: F16, Plain, 64, 128 x 128, 2;
+            flash_bwd_sm90_f16_hdim96: F16, Plain, 96, 64 x 128, 2;
             flash_bwd_sm90_f16_hdim128: F16, Plain, 128, 64 x 128, 2;
+            flash_bwd_sm90_f16_hdim64_softcap: F16, Softcap, 64, 64 x 128, 2;
+            flash_bwd_sm90_f16_hdim96_softcap: F16, Softcap, 96, 64 x 128, 2;
+            flash_bwd_sm90_f16_hdim128_softcap: F16, Softcap, 128, 64 x 128, 2;
             flash_bwd_sm90_bf16_hdim64: Bf16, Plain, 64, 128 x 128, 2;
+            flash_bwd_sm90_bf16_hdim96: Bf16, Plain, 96, 64 x 128, 2;
             flash_bwd_sm90_bf16_hdim128: Bf16, Plain, 128, 64 x 128, 2;
+            flash_bwd_sm90_bf16_hdim64_softcap: Bf16, Softcap, 64, 64 x 128, 2;
+            flash_bwd_sm90_bf16_hdim96_softcap: Bf16, Softcap, 96, 64 x 128, 2;
+            flash_bwd_sm90_bf16_hdim128_softcap: Bf16, Softcap, 128, 64 x 128, 2;
         }
     };
 }

@@ -46,7 +46,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::PtxError;
-use crate::ir::{BlockShape, Instruction, Kernel, Op, Pred, PredLogic, Preload, R32, R64};
+use crate::ir::{
+    BlockShape, ClusterBounds, Instruction, Kernel, Op, Pred, PredLogic, Preload, R32, R64,
+};
 use crate::syntax::{Function, ModuleTree};
 pub(crate) use access::{Access, registers};
 pub(crate) use builder::File;
@@ -54,6 +56,9 @@ use builder::{Builder, Value};
 use slots::Slots;
 use symbols::Symbols;
 use unit::Unit;
+
+/// Registers of a multiprocessor.
+const REGISTERS: u32 = 65536;
 
 /// Decodes every entry that has a body, in the order of the text.
 pub(crate) fn kernels(tree: &ModuleTree) -> Result<Vec<Kernel>, PtxError> {
@@ -97,6 +102,7 @@ fn kernel<'t, 'a>(
         ),
         (None, None) => BlockShape::Any,
     };
+    let cluster = cluster_bounds(tree, entry)?;
     let mut kernel = Kernel {
         entry: entry.name.to_string(),
         program: Vec::new(),
@@ -112,11 +118,42 @@ fn kernel<'t, 'a>(
         constants: symbols.constants.clone(),
         globals: symbols.globals.clone(),
         block_shape,
+        registers: registers_per_thread(entry),
         touches: HashMap::new(),
         product_marks,
+        cluster,
     };
     lay_out(builder, &mut kernel);
     Ok(kernel)
+}
+
+fn cluster_bounds(tree: &ModuleTree, entry: &Function) -> Result<ClusterBounds, PtxError> {
+    let bounds = ClusterBounds {
+        required: entry.reqnctapercluster,
+        max_blocks: entry.maxclusterrank,
+        explicit: entry.explicitcluster,
+    };
+    if bounds != ClusterBounds::default() {
+        gates::check_clusters(entry.line, "a cluster directive", tree)?;
+    }
+    Ok(bounds)
+}
+
+/// Registers that a thread starts with: `.maxnreg`, or what a multiprocessor has for each thread of as
+/// many blocks as `.minnctapersm` says (one, when it says nothing). Registers are granted by eight.
+fn registers_per_thread(entry: &Function) -> Option<u32> {
+    let by_bound = entry.maxnreg.map(|registers| registers.next_multiple_of(8));
+    let shape = entry.reqntid.or(entry.maxntid);
+    let by_shape = shape.map(|shape| {
+        let threads = shape.iter().map(|&n| u64::from(n)).product::<u64>();
+        let blocks = u64::from(entry.minnctapersm.unwrap_or(1));
+        let share = u64::from(REGISTERS) / threads.saturating_mul(blocks).max(1);
+        (share.min(256) / 8 * 8) as u32
+    });
+    match (by_bound, by_shape) {
+        (Some(bound), Some(share)) => Some(bound.min(share)),
+        (bound, share) => bound.or(share),
+    }
 }
 
 fn preloads(builder: &Builder, slots: &Slots) -> Vec<Preload> {
@@ -125,11 +162,12 @@ fn preloads(builder: &Builder, slots: &Slots) -> Vec<Preload> {
         let slot = slots.of(file, register);
         preloads.push(match (file, value) {
             (File::R32, Value::Special(special)) => Preload::Special(R32(slot), special),
-            (_, Value::Special(special)) => Preload::Special64(R64(slot), special),
-            (File::R32, Value::DynamicShared(offset)) => {
-                Preload::DynamicShared32(R32(slot), offset)
+            (File::Pred, Value::Special(special)) => Preload::SpecialPred(Pred(slot), special),
+            (File::R64, Value::Special(special)) => Preload::Special64(R64(slot), special),
+            (File::R32, Value::Shared(place, offset)) => {
+                Preload::Shared32(R32(slot), place, offset)
             }
-            (_, Value::DynamicShared(offset)) => Preload::DynamicShared64(R64(slot), offset),
+            (_, Value::Shared(place, offset)) => Preload::Shared64(R64(slot), place, offset),
             (_, Value::Global(variable, offset)) => Preload::Global(R64(slot), variable, offset),
             (File::R32, Value::Bits(bits)) => Preload::Const32(R32(slot), bits as u32),
             (File::R64, Value::Bits(bits)) => Preload::Const64(R64(slot), bits),
@@ -140,12 +178,12 @@ fn preloads(builder: &Builder, slots: &Slots) -> Vec<Preload> {
     preloads.sort_by_key(|preload| match *preload {
         Preload::Const32(R32(slot), _)
         | Preload::Special(R32(slot), _)
-        | Preload::DynamicShared32(R32(slot), _) => (0, slot),
+        | Preload::Shared32(R32(slot), ..) => (0, slot),
         Preload::Const64(R64(slot), _)
-        | Preload::DynamicShared64(R64(slot), _)
+        | Preload::Shared64(R64(slot), ..)
         | Preload::Special64(R64(slot), _)
         | Preload::Global(R64(slot), ..) => (1, slot),
-        Preload::ConstPred(Pred(slot), _) => (2, slot),
+        Preload::ConstPred(Pred(slot), _) | Preload::SpecialPred(Pred(slot), _) => (2, slot),
     });
     preloads
 }

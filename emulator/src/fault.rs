@@ -24,7 +24,8 @@ pub use kind::{Extent, FaultKind};
 pub use party::{AccessKind, Conflict, Origin, Party, Use};
 pub use report::Report;
 pub use standing::{
-    AwaitedPhase, BarrierStanding, BlockStanding, LanesAt, MbarrierStanding, Standing, WarpStanding,
+    Awaited, AwaitedPhase, BarrierStanding, BlockStanding, LanesAt, MbarrierStanding,
+    RegisterStanding, Standing, WarpStanding,
 };
 
 /// A kernel broke a rule of the ISA, or could not be launched. The launch stopped there; the
@@ -114,6 +115,7 @@ pub(crate) fn space_name(space: Space) -> &'static str {
     match space {
         Space::Global => "global",
         Space::Shared => "shared",
+        Space::SharedCluster => "shared::cluster",
         Space::Local => "local",
         Space::Const => "const",
         Space::Param => "param",

@@ -30,9 +30,9 @@ mod tensor_map;
 
 pub use error::{MemoryError, PtxError, PtxErrorKind};
 pub use fault::{
-    AccessKind, AwaitedPhase, BarrierStanding, BlockStanding, BulkRule, Conflict, Extent, Fault,
-    FaultKind, LanesAt, MbarrierRule, MbarrierStanding, Origin, Party, Report, Sanitizer, Standing,
-    Use, WarpStanding,
+    AccessKind, Awaited, AwaitedPhase, BarrierStanding, BlockStanding, BulkRule, Conflict, Extent,
+    Fault, FaultKind, LanesAt, MbarrierRule, MbarrierStanding, Origin, Party, Report, Sanitizer,
+    Standing, Use, WarpStanding,
 };
 pub use ir::Kernel;
 pub use machine::{

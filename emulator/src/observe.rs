@@ -26,7 +26,6 @@ use crate::machine::address::GlobalView;
 use crate::machine::bulk::Flight;
 use crate::machine::context::Context;
 use crate::machine::warp::Warp;
-use crate::machine::wgmma::Product;
 use crate::machine::{Launch, Options};
 
 pub(crate) use access::{Access, Action, Region, accesses};
@@ -300,10 +299,38 @@ impl Observers {
         }
     }
 
-    /// A product has been waited for.
-    pub fn product_done(&mut self, warp: u32, product: &Product) {
+    /// All live lanes of a warp arrive at the barrier of the cluster.
+    pub fn cluster_arrive(&mut self, warp: &Warp, context: &Context, release: bool) -> Outcome {
+        if let Some(counters) = &mut self.counters {
+            counters.arrive(warp);
+        }
+        if let Some(definedness) = &mut self.definedness {
+            definedness.arrive(warp, context)?;
+        }
         if let Some(races) = &mut self.races {
-            races.product_done(warp, product);
+            races.cluster_arrive(warp.number, release);
+        }
+        Ok(())
+    }
+
+    /// All live lanes of a warp stand at a wait for the barrier of the cluster.
+    pub fn cluster_wait(&mut self, warp: &Warp) {
+        if let Some(counters) = &mut self.counters {
+            counters.stand(warp);
+        }
+    }
+
+    /// The phase is over: all warps of the cluster have arrived or exited.
+    pub fn cluster_complete(&mut self) {
+        if let Some(races) = &mut self.races {
+            races.cluster_complete();
+        }
+    }
+
+    /// A warp, by its number in the cluster, has waited for the phase that is over.
+    pub fn cluster_pass(&mut self, warp: u32) {
+        if let Some(races) = &mut self.races {
+            races.cluster_pass(warp);
         }
     }
 
@@ -320,11 +347,10 @@ impl Observers {
     /// writes them until the wait; [`Self::async_read_done`] tells of that.
     ///
     /// [`SharedMemory::begin_read`]: crate::machine::shared::SharedMemory::begin_read
-    #[allow(dead_code, reason = "for the operands of matrix products")]
     pub fn async_read(&mut self, warp: &Warp, context: &mut Context, read: &AsyncRead) -> Outcome {
         if let Some(definedness) = &self.definedness {
             let by = (read.pc, read.lanes.trailing_zeros());
-            definedness.async_read(by, read.rank, read.ranges)?;
+            definedness.async_read(context, by, read.rank, read.ranges)?;
         }
         match &mut self.races {
             Some(races) => races.async_read(warp, context, read),
@@ -334,7 +360,6 @@ impl Observers {
 
     /// The lanes have waited for an operation of [`Self::async_read`]: whoever writes the bytes from now on must be
     /// ordered after this.
-    #[allow(dead_code, reason = "for the operands of matrix products")]
     pub fn async_read_done(&mut self, warp: &Warp, read: &AsyncRead) {
         if let Some(races) = &mut self.races {
             races.async_read_done(warp.number, read);
@@ -370,9 +395,9 @@ impl Observers {
     }
 
     /// Lanes of a warp arrive at an mbarrier and release what they know.
-    pub fn mbarrier_arrive(&mut self, warp: &Warp, lanes: u32, place: (u32, u32)) {
+    pub fn mbarrier_arrive(&mut self, warp: &Warp, lanes: u32, place: (u32, u32), scope: Scope) {
         if let Some(races) = &mut self.races {
-            races.mbarrier_arrive(warp, lanes, place);
+            races.mbarrier_arrive(warp, lanes, place, scope);
         }
     }
 

@@ -293,6 +293,9 @@ impl<'a> Parser<'a> {
             maxntid: None,
             minnctapersm: None,
             maxnreg: None,
+            reqnctapercluster: None,
+            maxclusterrank: None,
+            explicitcluster: false,
             body: None,
         };
         self.function_directives(&mut function)?;
@@ -311,6 +314,11 @@ impl<'a> Parser<'a> {
             let line = self.line();
             self.at += 1;
             match word {
+                "reqnctapercluster" => function.reqnctapercluster = Some(self.shape()?),
+                "maxclusterrank" => {
+                    function.maxclusterrank = Some(self.small_integer("a number of blocks")?);
+                }
+                "explicitcluster" => function.explicitcluster = true,
                 "reqntid" => function.reqntid = Some(self.shape()?),
                 "maxntid" => function.maxntid = Some(self.shape()?),
                 "minnctapersm" => function.minnctapersm = Some(self.small_integer("a number")?),
@@ -321,8 +329,7 @@ impl<'a> Parser<'a> {
                 "noreturn" => {}
                 "pragma" => self.skip_statement()?,
                 _ => {
-                    let way_out =
-                        "launch without it; of the launch bounds .reqntid and .maxntid are known";
+                    let way_out = "launch without it; of the launch bounds .reqntid, .maxntid, .reqnctapercluster, .maxclusterrank and .explicitcluster are known";
                     return Err(PtxError::unsupported(line, format!(".{word}"), way_out));
                 }
             }

@@ -13,7 +13,7 @@ use crate::machine::{Plan, Schedule};
 /// let module = Module::parse(".version 7.0\n.target sm_80\n.entry k() { bar.sync 0; ret; }")?;
 /// for_each_seed(0..8, |schedule| {
 ///     let options = Options { schedule, ..Options::default() };
-///     let shape = Launch { grid: [2, 1, 1], block: [64, 1, 1], dynamic_shared_bytes: 0, params: &[] };
+///     let shape = Launch { grid: [2, 1, 1], block: [64, 1, 1], cluster: None, dynamic_shared_bytes: 0, params: &[] };
 ///     launch(module.kernel("k")?, &GlobalMemory::new(), &shape, &options)?;
 ///     Ok::<_, Box<dyn std::error::Error>>(())
 /// })?;

@@ -120,6 +120,12 @@ pub(crate) struct Function<'a> {
     pub minnctapersm: Option<u32>,
     /// `.maxnreg`: registers of a thread at most.
     pub maxnreg: Option<u32>,
+    /// `.reqnctapercluster`: exact shape of a cluster in blocks.
+    pub reqnctapercluster: Option<[u32; 3]>,
+    /// `.maxclusterrank`: blocks of a cluster at most.
+    pub maxclusterrank: Option<u32>,
+    /// `.explicitcluster`.
+    pub explicitcluster: bool,
     /// The statements between its braces; `None` for a declaration.
     pub body: Option<Vec<Statement<'a>>>,
 }

@@ -35,6 +35,7 @@ fn run(scope: &str, body: &str, inputs: &[u64; LANES]) -> [u64; LANES] {
     let shape = Launch {
         grid: [1; 3],
         block: [32, 1, 1],
+        cluster: None,
         dynamic_shared_bytes: 0,
         params: &params,
     };
@@ -319,6 +320,7 @@ fn source_of_trap(body: &str) -> Option<(String, u32)> {
     let shape = Launch {
         grid: [1; 3],
         block: [32, 1, 1],
+        cluster: None,
         dynamic_shared_bytes: 0,
         params: &[],
     };

@@ -6,8 +6,8 @@
 //! faults/NAME.report     what the emulator says of NAME.ptx; `BLESS=1 cargo test` writes it
 //! ```
 //! Both texts begin with two lines of comment: the name of the rule with the mistake in one sentence, and how to launch,
-//! `// launch: grid 2, block 64, shared 1024, schedule in-order` (or `schedule seed 7`; `limit N` may follow, which is
-//! [`Options::instruction_limit`]). A parameter of the entry is a `.u64` device pointer, known by its name: see
+//! `// launch: grid 2, block 64, shared 1024, schedule in-order` (or `schedule seed 7`; `cluster N` may follow, blocks of a
+//! cluster, and `limit N`, which is [`Options::instruction_limit`]). A parameter of the entry is a `.u64` device pointer, known by its name: see
 //! [`buffer`]; or `.align 64 .b8 map[128]`, which is a tensor map of `out`: see [`tensor_map`]. All sanitizers are on.
 
 use std::collections::BTreeSet;
@@ -53,6 +53,7 @@ struct Header<'t> {
     line: &'t str,
     blocks: u32,
     threads: u32,
+    cluster: Option<u32>,
     dynamic_shared_bytes: u32,
     schedule: Schedule,
     instruction_limit: Option<u64>,
@@ -72,6 +73,7 @@ fn header<'t>(file: &str, text: &'t str) -> Header<'t> {
         line,
         blocks: 0,
         threads: 0,
+        cluster: None,
         dynamic_shared_bytes: 0,
         schedule: Schedule::InOrder,
         instruction_limit: None,
@@ -85,6 +87,7 @@ fn header<'t>(file: &str, text: &'t str) -> Header<'t> {
         match part.split(' ').next() {
             Some("grid") => header.blocks = number(),
             Some("block") => header.threads = number(),
+            Some("cluster") => header.cluster = Some(number()),
             Some("shared") => header.dynamic_shared_bytes = number(),
             Some("schedule") if part == "schedule in-order" => {}
             Some("schedule") => header.schedule = Schedule::Seeded(number().into()),
@@ -169,6 +172,7 @@ fn verdict(file: &str, text: &str, schedule: Schedule) -> Option<String> {
         &Launch {
             grid: [header.blocks, 1, 1],
             block: [header.threads, 1, 1],
+            cluster: header.cluster.map(|blocks| [blocks, 1, 1]),
             dynamic_shared_bytes: header.dynamic_shared_bytes,
             params: &params,
         },

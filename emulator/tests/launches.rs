@@ -79,6 +79,7 @@ fn launches_that_do_not_fit_are_refused_before_they_start() {
     let good = Launch {
         grid: [1; 3],
         block: [32, 1, 1],
+        cluster: None,
         dynamic_shared_bytes: 0,
         params: &[0; 8],
     };
@@ -121,6 +122,7 @@ fn launches_that_do_not_fit_are_refused_before_they_start() {
         ),
         (
             Launch {
+                cluster: None,
                 dynamic_shared_bytes: 16,
                 ..good
             },

@@ -20,6 +20,7 @@ fn output(text: &str, blocks: u32, options: &Options) -> Result<Vec<u32>, Fault>
     let shape = Launch {
         grid: [blocks, 1, 1],
         block: [64, 1, 1],
+        cluster: None,
         dynamic_shared_bytes: 256,
         params: &out.to_le_bytes(),
     };

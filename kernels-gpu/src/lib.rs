@@ -274,6 +274,7 @@ mod hopper_entries {
                 }
                 impl backward::Variant for Row {
                     type Element = mma::$dtype;
+                    const IS_PLAIN: bool = matches!(HopperScores::$scores, HopperScores::Plain);
                 }
                 const { assert!($stages == backward::SLOTS) };
                 let maps = backward::Maps::at(crate::parameter_address!($entry));

@@ -68,10 +68,10 @@ impl<'a> Scores<'a> {
     pub fn cap_derivative(&self, capped: f32) -> f32 {
         let softcap = self.params.scores.softcap;
         if softcap == 0.0 {
-            return 1.0;
+            1.0
+        } else {
+            cap_derivative(capped, softcap)
         }
-        let tanh = capped * ptx::reciprocal(softcap);
-        ptx::fma(-tanh, tanh, 1.0)
     }
 
     /// Adds ALiBi and the bias to the scores, which the lane has from `first` on. Elements outside of the sequence get
@@ -157,6 +157,13 @@ impl<'a> Scores<'a> {
 pub fn cap<const N: usize>(acc: &mut Acc<N>, scale: f32, softcap: f32) {
     let scale = scale * ptx::reciprocal(softcap);
     acc.map(|product, _, _| softcap * tanh(product * scale));
+}
+
+/// Derivative of a score capped to `capped` by the scaled score that it comes from.
+#[inline(always)]
+pub fn cap_derivative(capped: f32, softcap: f32) -> f32 {
+    let tanh = capped * ptx::reciprocal(softcap);
+    ptx::fma(-tanh, tanh, 1.0)
 }
 
 /// tanh z, relative error below 2^-20.

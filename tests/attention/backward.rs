@@ -7,7 +7,7 @@
 //! 24 cases per head dimension, those up to 512 in 6, those around 1024 in 3.
 //! `FLASH_ATTENTION_FULL=1` runs 24 options at each pair of lengths, and 2048.
 
-use crate::common::{Case, DTYPES, GradientsOnHost, Training, device, is_full_run, rotated};
+use crate::common::{Case, DTYPES, GradientsOnHost, Training, devices, is_full_run, rotated};
 use crate::forward::{CAUSAL_LENGTHS, OUTPUT_LENGTHS};
 use flash_attention::Dtype::F16;
 use flash_attention::rule::Tolerance;
@@ -31,18 +31,18 @@ fn repetitions(longest: usize) -> usize {
 }
 
 fn output_grid(head_dim: usize) {
-    let device = device();
+    let devices = devices();
     let mut number = head_dim / 8;
     for (seqlen_q, seqlen_k) in OUTPUT_LENGTHS {
         for _ in 0..repetitions(seqlen_q.max(seqlen_k)) {
-            rotated(seqlen_q, seqlen_k, head_dim, number).assert_gradients_exact(&device);
+            rotated(seqlen_q, seqlen_k, head_dim, number).assert_gradients_exact(&devices);
             number += 1;
         }
     }
 }
 
 fn causal_grid(head_dim: usize) {
-    let device = device();
+    let devices = devices();
     let swapped = CAUSAL_LENGTHS.map(|(seqlen_q, seqlen_k)| (seqlen_k, seqlen_q));
     let lengths = CAUSAL_LENGTHS.into_iter().chain(swapped);
     for (i, (seqlen_q, seqlen_k)) in lengths.enumerate() {
@@ -55,7 +55,7 @@ fn causal_grid(head_dim: usize) {
                 2 => case.window(Some(i * 29), Some(0)),
                 _ => case.causal(true),
             };
-            case.assert_gradients_within(&device, TWICE);
+            case.assert_gradients_within(&devices, TWICE);
         }
     }
 }
@@ -90,7 +90,7 @@ grid_tests! {
 #[test]
 fn large_scores_do_not_overflow_backward() {
     // FlashAttention's bwd_overflow and its tolerance.
-    let device = device();
+    let devices = devices();
     let tolerance = Tolerance {
         multiplier: 5.0,
         slack: 1e-3,
@@ -105,7 +105,7 @@ fn large_scores_do_not_overflow_backward() {
                     .spread(5.0, 3.0)
                     .spread_of_values(3.0)
                     .causal(is_causal);
-                case.assert_gradients_within(&device, tolerance);
+                case.assert_gradients_within(&devices, tolerance);
             }
         }
     }
@@ -125,17 +125,18 @@ fn transposed(device: &Device, shape: [usize; 4], data: &[bf16]) -> Tensor<bf16>
 #[test]
 fn a_transposed_gradient_of_the_output_gives_the_same_bits() {
     // FlashAttention's bwd_transpose.
-    let device = device();
-    for (i, seqlen) in [97, 128, 200, 256].into_iter().enumerate() {
-        for head_dim in [64, 128] {
-            let case = Case::new(flash_attention::Dtype::Bf16, seqlen, seqlen, head_dim)
-                .batch(3)
-                .causal(i % 2 == 0)
-                .deterministic();
-            let d_out = transposed(&device, case.q_shape(), &case.d_out());
-            let got: Training<bf16> = case.train_with(&device, &d_out);
-            assert!(got == case.train(&device), "{case:?}");
-            case.assert_training_rule(&got, TWICE);
+    for device in devices() {
+        for (i, seqlen) in [97, 128, 200, 256].into_iter().enumerate() {
+            for head_dim in [64, 128] {
+                let case = Case::new(flash_attention::Dtype::Bf16, seqlen, seqlen, head_dim)
+                    .batch(3)
+                    .causal(i % 2 == 0)
+                    .deterministic();
+                let d_out = transposed(&device, case.q_shape(), &case.d_out());
+                let got: Training<bf16> = case.train_with(&device, &d_out);
+                assert!(got == case.train(&device), "{case:?}");
+                case.assert_training_rule(&got, TWICE);
+            }
         }
     }
 }
@@ -194,33 +195,35 @@ fn packed_case(i: usize, seqlen_q: usize, seqlen_k: usize) -> Case {
 
 #[test]
 fn gradients_may_be_views_of_a_packed_d_qkv() {
-    let device = device();
-    for (i, seqlen) in [97, 128, 200, 257, 65, 384].into_iter().enumerate() {
-        let case = packed_case(i, seqlen, seqlen).heads(3, 3);
-        let [q, k, v] = case.inputs::<bf16>();
-        let qkv = pack(&device, case.q_shape(), [&q, &k, &v]);
-        let d_qkv = Tensor::<bf16, 5>::zeros(&device, qkv.shape()).unwrap();
-        let [q, k, v] = [0, 1, 2].map(|part| qkv.select(2, part).unwrap());
-        let d = [0, 1, 2].map(|part| d_qkv.select(2, part).unwrap());
-        assert_packed_gradients(case, &device, [&q, &k, &v], d);
+    for device in devices() {
+        for (i, seqlen) in [97, 128, 200, 257, 65, 384].into_iter().enumerate() {
+            let case = packed_case(i, seqlen, seqlen).heads(3, 3);
+            let [q, k, v] = case.inputs::<bf16>();
+            let qkv = pack(&device, case.q_shape(), [&q, &k, &v]);
+            let d_qkv = Tensor::<bf16, 5>::zeros(&device, qkv.shape()).unwrap();
+            let [q, k, v] = [0, 1, 2].map(|part| qkv.select(2, part).unwrap());
+            let d = [0, 1, 2].map(|part| d_qkv.select(2, part).unwrap());
+            assert_packed_gradients(case, &device, [&q, &k, &v], d);
+        }
     }
 }
 
 #[test]
 fn gradients_may_be_views_of_a_packed_d_kv() {
-    let device = device();
-    for (i, (seqlen_q, seqlen_k)) in [(97, 128), (200, 113), (64, 257), (1, 70)]
-        .into_iter()
-        .enumerate()
-    {
-        let case = packed_case(i + 1, seqlen_q, seqlen_k).heads(4, 2);
-        let [q, k, v] = case.inputs::<bf16>();
-        let q = Tensor::from_slice(&device, case.q_shape(), &q).unwrap();
-        let kv = pack(&device, case.k_shape(), [&k, &v]);
-        let d_q = Tensor::zeros(&device, case.q_shape()).unwrap();
-        let d_kv = Tensor::<bf16, 5>::zeros(&device, kv.shape()).unwrap();
-        let [k, v] = [0, 1].map(|part| kv.select(2, part).unwrap());
-        let [d_k, d_v] = [0, 1].map(|part| d_kv.select(2, part).unwrap());
-        assert_packed_gradients(case, &device, [&q, &k, &v], [d_q, d_k, d_v]);
+    for device in devices() {
+        for (i, (seqlen_q, seqlen_k)) in [(97, 128), (200, 113), (64, 257), (1, 70)]
+            .into_iter()
+            .enumerate()
+        {
+            let case = packed_case(i + 1, seqlen_q, seqlen_k).heads(4, 2);
+            let [q, k, v] = case.inputs::<bf16>();
+            let q = Tensor::from_slice(&device, case.q_shape(), &q).unwrap();
+            let kv = pack(&device, case.k_shape(), [&k, &v]);
+            let d_q = Tensor::zeros(&device, case.q_shape()).unwrap();
+            let d_kv = Tensor::<bf16, 5>::zeros(&device, kv.shape()).unwrap();
+            let [k, v] = [0, 1].map(|part| kv.select(2, part).unwrap());
+            let [d_k, d_v] = [0, 1].map(|part| d_kv.select(2, part).unwrap());
+            assert_packed_gradients(case, &device, [&q, &k, &v], [d_q, d_k, d_v]);
+        }
     }
 }

@@ -6,7 +6,8 @@ mod packed;
 mod rotation;
 
 use flash_attention::{
-    AttentionElement, CopyKind, Device, Dtype, EmulatorOptions, KernelVariant, Sanitizers,
+    Arch, AttentionElement, CopyKind, Device, DeviceName, Dtype, EmulatorOptions, KernelVariant,
+    Sanitizers,
 };
 
 pub use case::{Alibi, BiasKind, Case};
@@ -54,13 +55,51 @@ pub fn sanitized() -> EmulatorOptions {
     }
 }
 
-/// What the numeric tests run on: `FLASH_ATTENTION_DEVICE`, or the emulated device under all sanitizers.
+/// The emulated device that passes as a GPU of `arch`, under all sanitizers.
+pub fn emulated(arch: Arch) -> Device {
+    Device::emulated_with(EmulatorOptions {
+        arch,
+        ..sanitized()
+    })
+}
+
+/// The device that `FLASH_ATTENTION_DEVICE` names, if it names one; an emulated one under all sanitizers.
+fn named_device() -> Option<Device> {
+    let name = std::env::var("FLASH_ATTENTION_DEVICE").ok()?;
+    let device = match name.parse() {
+        Ok(DeviceName::Emulated { arch }) => Ok(emulated(arch)),
+        _ => Device::from_name(&name),
+    };
+    Some(device.unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// What tests run on that concern no kernel for Hopper: `FLASH_ATTENTION_DEVICE`, or the emulated device as sm_80.
 pub fn device() -> Device {
-    match std::env::var("FLASH_ATTENTION_DEVICE") {
-        Ok(name) if name != "emulated" => {
-            Device::from_name(&name).unwrap_or_else(|error| panic!("{error}"))
-        }
-        _ => Device::emulated_with(sanitized()),
+    named_device().unwrap_or_else(|| emulated(Arch::Sm80))
+}
+
+/// What the numeric tests run on: `FLASH_ATTENTION_DEVICE`, or the emulated device as each architecture.
+pub fn devices() -> Vec<Device> {
+    match named_device() {
+        Some(device) => vec![device],
+        None => Arch::ALL.iter().map(|&arch| emulated(arch)).collect(),
+    }
+}
+
+/// One device, or several.
+pub trait Devices {
+    fn all(&self) -> &[Device];
+}
+
+impl Devices for Device {
+    fn all(&self) -> &[Device] {
+        std::slice::from_ref(self)
+    }
+}
+
+impl Devices for Vec<Device> {
+    fn all(&self) -> &[Device] {
+        self
     }
 }
 

@@ -1,8 +1,10 @@
 //! Same inputs, same bits: neither the run, nor the order of blocks and warps, nor the landing time of asynchronous
 //! copies, nor the number of threads may show in a result.
 
+use std::num::NonZeroU32;
+
 use crate::common::{Case, sanitized};
-use flash_attention::{Device, Dtype, EmulatorOptions, f16};
+use flash_attention::{Arch, Device, Dtype, EmulatorOptions, f16};
 use ptx_emulator::for_each_seed;
 
 fn cases() -> Vec<Case> {
@@ -18,6 +20,16 @@ fn cases() -> Vec<Case> {
         .collect()
 }
 
+/// Every case on each architecture.
+fn everywhere() -> impl Iterator<Item = (Case, EmulatorOptions)> {
+    let on = |arch| EmulatorOptions {
+        arch,
+        ..sanitized()
+    };
+    let cases = cases().into_iter();
+    cases.flat_map(move |case| Arch::ALL.iter().map(move |&arch| (case, on(arch))))
+}
+
 fn bits(case: &Case, options: EmulatorOptions) -> (Vec<f16>, Vec<f32>) {
     let (out, lse, _) = case.run::<f16>(&Device::emulated_with(options));
     (out, lse)
@@ -25,40 +37,66 @@ fn bits(case: &Case, options: EmulatorOptions) -> (Vec<f16>, Vec<f32>) {
 
 #[test]
 fn two_runs_give_identical_bits() {
-    for case in cases() {
-        let run = || bits(&case, sanitized());
-        assert!(run() == run(), "{case:?}");
+    for (case, options) in everywhere() {
+        let run = || bits(&case, options.clone());
+        assert!(run() == run(), "{case:?}, {options:?}");
     }
 }
 
 #[test]
 fn no_schedule_changes_a_bit() {
-    for case in cases() {
-        let in_order = bits(&case, sanitized());
+    for (case, options) in everywhere() {
+        let in_order = bits(&case, options.clone());
         let same = |schedule| {
             let options = EmulatorOptions {
                 schedule,
-                ..sanitized()
+                ..options.clone()
             };
             let equal = bits(&case, options) == in_order;
             equal.then_some(()).ok_or("the bits differ")
         };
-        for_each_seed(0..12, same).unwrap_or_else(|failure| panic!("{case:?}, {failure}"));
+        for_each_seed(0..12, same)
+            .unwrap_or_else(|failure| panic!("{case:?}, {options:?}, {failure}"));
     }
 }
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    for case in cases() {
+    for (case, options) in everywhere() {
         let on = |threads| {
             bits(
                 &case,
                 EmulatorOptions {
                     threads: Some(threads),
+                    ..options.clone()
+                },
+            )
+        };
+        assert!(on(1) == on(3), "{case:?}, {options:?}");
+    }
+}
+
+#[test]
+fn the_number_of_blocks_that_share_the_tiles_changes_no_bit() {
+    // Kernels for Hopper are launched with at most one block for each multiprocessor.
+    for case in cases() {
+        let case = case.batch(2).heads(4, 2);
+        let on = |multiprocessors| {
+            bits(
+                &case,
+                EmulatorOptions {
+                    arch: Arch::Sm90a,
+                    multiprocessors: NonZeroU32::new(multiprocessors),
                     ..sanitized()
                 },
             )
         };
-        assert!(on(1) == on(3), "{case:?}");
+        let one_tile_each = on(132);
+        for multiprocessors in [1, 3, 7] {
+            assert!(
+                on(multiprocessors) == one_tile_each,
+                "{multiprocessors}, {case:?}"
+            );
+        }
     }
 }

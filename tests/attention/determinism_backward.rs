@@ -6,7 +6,9 @@
 //! with all.
 
 use crate::common::{Case, Packed, Training, is_full_run, rotated, sanitized};
-use flash_attention::{AttentionElement, Device, Dtype, EmulatorOptions, Schedule, bf16, f16};
+use flash_attention::{
+    Arch, AttentionElement, Device, Dtype, EmulatorOptions, Schedule, bf16, f16,
+};
 
 const HEAD_DIMS: [usize; 10] = [32, 40, 64, 80, 96, 128, 160, 192, 224, 256];
 
@@ -36,36 +38,49 @@ const RACE_LENGTHS: [(usize, usize); 11] = [
     (512, 512),
 ];
 
-/// In order on one thread, on three threads, and by seeds.
-fn orders() -> Vec<EmulatorOptions> {
+/// In order on one thread, on three threads, and by seeds, on a device that passes as `arch`.
+fn orders(arch: Arch) -> Vec<EmulatorOptions> {
+    let base = || EmulatorOptions {
+        arch,
+        ..sanitized()
+    };
     let on = |threads| EmulatorOptions {
         threads: Some(threads),
-        ..sanitized()
+        ..base()
     };
     let seeded = |seed| EmulatorOptions {
         schedule: Schedule::Seeded(seed),
-        ..sanitized()
+        ..base()
     };
-    let seeds = if is_full_run() { 48 } else { 3 };
+    let seeds = match (is_full_run(), arch) {
+        (true, _) => 48,
+        (false, Arch::Sm80) => 3,
+        (false, Arch::Sm90a) => 2,
+    };
     [on(1), on(3)]
         .into_iter()
         .chain((1..=seeds).map(seeded))
         .collect()
 }
 
-/// What the case gives in each order.
-fn in_every_order<T: AttentionElement>(run: impl Fn(&Device) -> Training<T>) -> Vec<Training<T>> {
-    let devices = orders().into_iter().map(Device::emulated_with);
+/// What the case gives in each order on a device that passes as `arch`.
+fn in_every_order<T: AttentionElement>(
+    arch: Arch,
+    run: impl Fn(&Device) -> Training<T>,
+) -> Vec<Training<T>> {
+    let devices = orders(arch).into_iter().map(Device::emulated_with);
     devices.map(|device| run(&device)).collect()
 }
 
 fn deterministic(case: Case) {
     let case = case.deterministic();
-    let same = match case.dtype {
-        Dtype::F16 => is_constant(&in_every_order(|device| case.train::<f16>(device))),
-        Dtype::Bf16 => is_constant(&in_every_order(|device| case.train::<bf16>(device))),
-    };
-    assert!(same, "{case:?}");
+    for &arch in case.archs() {
+        let same = match case.dtype {
+            Dtype::F16 => is_constant(&in_every_order(arch, |device| case.train::<f16>(device))),
+            Dtype::Bf16 => is_constant(&in_every_order(arch, |device| case.train::<bf16>(device))),
+        };
+        assert!(same, "{arch:?}, {case:?}");
+    }
 }
 
 fn is_constant<T: PartialEq>(x: &[T]) -> bool {
@@ -93,8 +108,10 @@ fn deterministic_gradients_of_packed_sequences_have_the_same_bits_in_every_order
             ..rotated(0, 0, head_dim, 7 * i)
         };
         let packed = Packed::new(case.deterministic(), &lengths);
-        let results = in_every_order(|device| packed.train::<f16>(device));
-        assert!(is_constant(&results), "{packed:?}");
+        for &arch in case.archs() {
+            let results = in_every_order(arch, |device| packed.train::<f16>(device));
+            assert!(is_constant(&results), "{arch:?}, {packed:?}");
+        }
     }
 }
 
@@ -105,8 +122,8 @@ fn rounding_step<T: AttentionElement>(x: &[T]) -> f64 {
     x.iter().map(step).fold(0.0, f64::max)
 }
 
-fn race<T: AttentionElement>(case: Case) {
-    let results = in_every_order(|device| case.train::<T>(device));
+fn race<T: AttentionElement>(case: Case, arch: Arch) {
+    let results = in_every_order(arch, |device| case.train::<T>(device));
     let first = &results[0];
     let tolerance = 2.0 * rounding_step(&first.gradients.d_q);
     for other in &results[1..] {
@@ -138,9 +155,13 @@ fn only_the_last_bits_of_dq_depend_on_the_order() {
                 .causal((i + turn) % 2 == 0)
                 .seed(i as u64);
             let is_dropped = (i / 2 + turn) % 2 == 0;
-            race::<f16>(if is_dropped { case.dropout(0.17) } else { case });
+            let case = if is_dropped { case.dropout(0.17) } else { case };
+            case.archs()
+                .iter()
+                .for_each(|&arch| race::<f16>(case, arch));
         }
     }
     let case = Case::new(Dtype::Bf16, 150, 200, 64).heads(4, 2);
-    race::<bf16>(case.bias(crate::common::BiasKind::number(0)).d_lse());
+    let case = case.bias(crate::common::BiasKind::number(0)).d_lse();
+    race::<bf16>(case, Arch::Sm80);
 }

@@ -4,7 +4,7 @@
 //! smaller, because the emulator and the naive reference run on few cores and the rule does not depend on them.
 //! `FLASH_ATTENTION_FULL=1` adds the lengths beyond 1024.
 
-use crate::common::{Case, DTYPES, device, is_full_run};
+use crate::common::{Case, DTYPES, devices, is_full_run};
 use flash_attention::{Attention, ProblemError};
 
 /// `(num_heads, num_heads_k)`: multi-head, multi-query, grouped-query.
@@ -41,7 +41,7 @@ fn is_selected(seqlen_q: usize, seqlen_k: usize) -> bool {
 }
 
 fn output_grid(head_dim: usize) {
-    let device = device();
+    let devices = devices();
     for (seqlen_q, seqlen_k) in OUTPUT_LENGTHS {
         for combination in 0..12 {
             let (num_heads, num_heads_k) = HEADS[combination / 4];
@@ -49,14 +49,14 @@ fn output_grid(head_dim: usize) {
                 .heads(num_heads, num_heads_k)
                 .causal(combination / 2 % 2 == 1);
             if is_selected(seqlen_q, seqlen_k) {
-                case.assert_exact(&device);
+                case.assert_exact(&devices);
             }
         }
     }
 }
 
 fn causal_grid(head_dim: usize) {
-    let device = device();
+    let devices = devices();
     let swapped = CAUSAL_LENGTHS.map(|(seqlen_q, seqlen_k)| (seqlen_k, seqlen_q));
     for (seqlen_q, seqlen_k) in CAUSAL_LENGTHS.into_iter().chain(swapped) {
         for dtype in DTYPES {
@@ -65,7 +65,7 @@ fn causal_grid(head_dim: usize) {
                 .causal(true)
                 .seed(1);
             if is_selected(seqlen_q, seqlen_k) {
-                case.assert_exact(&device);
+                case.assert_exact(&devices);
             }
         }
     }

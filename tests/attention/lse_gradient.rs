@@ -1,20 +1,21 @@
 //! Losses that depend on the log-sum-exp, and what that is for: attention over parts of the keys, merged, is attention
 //! over all of them, gradients included.
 
-use crate::common::{Case, DTYPES, GradientsOnHost, device, in_dtype};
+use crate::common::{Case, DTYPES, GradientsOnHost, devices, in_dtype};
 use flash_attention::Dtype::{Bf16, F16};
 use flash_attention::{AttentionElement, Device, Tensor, f16};
 
 #[test]
 fn a_loss_of_the_log_sum_exp_alone_leaves_values_without_gradient() {
-    let device = device();
-    for (i, head_dim) in [32, 64, 96, 128, 192, 256].into_iter().enumerate() {
-        let case = Case::new(DTYPES[i % 2], 90, 130, head_dim)
-            .batch(2)
-            .heads(4, 2)
-            .d_lse();
-        let case = case.causal(i % 3 == 0);
-        in_dtype!(case.dtype, case.assert_no_gradient_of_values(&device));
+    for device in devices() {
+        for (i, head_dim) in [32, 64, 96, 128, 192, 256].into_iter().enumerate() {
+            let case = Case::new(DTYPES[i % 2], 90, 130, head_dim)
+                .batch(2)
+                .heads(4, 2)
+                .d_lse();
+            let case = case.causal(i % 3 == 0);
+            in_dtype!(case.dtype, case.assert_no_gradient_of_values(&device));
+        }
     }
 }
 
@@ -34,24 +35,25 @@ impl Case {
 
 #[test]
 fn no_gradient_of_the_log_sum_exp_is_a_gradient_of_zeros() {
-    let device = device();
-    for case in [
-        Case::new(F16, 90, 130, 64).heads(2, 1).deterministic(),
-        Case::new(F16, 130, 70, 128).causal(true).deterministic(),
-        Case::new(F16, 65, 70, 40).dropout(0.2).deterministic(),
-    ] {
-        let [q, k, v] = case.upload::<f16>(&device);
-        let attention = case.attention(&device);
-        let forward = attention.forward(&q, &k, &v).unwrap();
-        let zeros = Tensor::<f32, 3>::zeros(&device, case.lse_shape()).unwrap();
-        let gradients = |d_lse| {
-            let gradients = attention
-                .backward([&q, &k, &v], &forward, &q, d_lse)
-                .unwrap();
-            let d = [&gradients.d_q, &gradients.d_k, &gradients.d_v];
-            GradientsOnHost::read(d, None)
-        };
-        assert!(gradients(None) == gradients(Some(&zeros)), "{case:?}");
+    for device in devices() {
+        for case in [
+            Case::new(F16, 90, 130, 64).heads(2, 1).deterministic(),
+            Case::new(F16, 130, 70, 128).causal(true).deterministic(),
+            Case::new(F16, 65, 70, 40).dropout(0.2).deterministic(),
+        ] {
+            let [q, k, v] = case.upload::<f16>(&device);
+            let attention = case.attention(&device);
+            let forward = attention.forward(&q, &k, &v).unwrap();
+            let zeros = Tensor::<f32, 3>::zeros(&device, case.lse_shape()).unwrap();
+            let gradients = |d_lse| {
+                let gradients = attention
+                    .backward([&q, &k, &v], &forward, &q, d_lse)
+                    .unwrap();
+                let d = [&gradients.d_q, &gradients.d_k, &gradients.d_v];
+                GradientsOnHost::read(d, None)
+            };
+            assert!(gradients(None) == gradients(Some(&zeros)), "{case:?}");
+        }
     }
 }
 
@@ -161,13 +163,14 @@ impl Case {
 
 #[test]
 fn gradients_of_merged_halves_are_those_of_the_whole() {
-    let device = device();
-    for (case, split) in [
-        (Case::new(F16, 70, 128, 64).heads(4, 2), 64),
-        (Case::new(Bf16, 70, 128, 64).batch(2), 64),
-        (Case::new(F16, 33, 200, 128), 37),
-        (Case::new(Bf16, 129, 150, 32).softcap(10.0), 1),
-    ] {
-        in_dtype!(case.dtype, case.assert_merge_is_exact(&device, split));
+    for device in devices() {
+        for (case, split) in [
+            (Case::new(F16, 70, 128, 64).heads(4, 2), 64),
+            (Case::new(Bf16, 70, 128, 64).batch(2), 64),
+            (Case::new(F16, 33, 200, 128), 37),
+            (Case::new(Bf16, 129, 150, 32).softcap(10.0), 1),
+        ] {
+            in_dtype!(case.dtype, case.assert_merge_is_exact(&device, split));
+        }
     }
 }

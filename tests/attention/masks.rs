@@ -1,7 +1,7 @@
 //! Windows and the corner that masks are aligned to, forward and backward. Causal alone is in the grids of
 //! `forward.rs` and `backward.rs`.
 
-use crate::common::{Case, DTYPES, device};
+use crate::common::{Case, DTYPES, devices};
 use flash_attention::Dtype::{Bf16, F16};
 use flash_attention::{Attention, Device, Mask, Tensor, Window, bf16};
 
@@ -43,35 +43,37 @@ fn windowed_cases() -> Vec<Case> {
 
 #[test]
 fn windows_are_exact_forward_on_either_diagonal() {
-    let device = device();
+    let devices = devices();
     for case in windowed_cases() {
-        case.assert_exact(&device);
+        case.assert_exact(&devices);
     }
     for head_dim in HEAD_DIMS {
         let case = Case::new(F16, 300, 410, head_dim).window(Some(130), Some(5));
-        case.assert_exact(&device);
+        case.assert_exact(&devices);
         let case = Case::new(Bf16, 410, 300, head_dim).window(Some(5), Some(130));
-        case.top_left().assert_exact(&device);
+        case.top_left().assert_exact(&devices);
     }
 }
 
 #[test]
 fn windows_are_exact_backward_on_either_diagonal() {
-    let device = device();
+    let devices = devices();
     for case in windowed_cases() {
-        case.assert_gradients_exact(&device);
+        case.assert_gradients_exact(&devices);
     }
 }
 
 #[test]
 fn top_left_causal_is_exact_with_more_and_with_fewer_keys_than_queries() {
-    let device = device();
+    let devices = devices();
     for (i, (seqlen_q, seqlen_k)) in [(1, 70), (70, 1), (130, 257), (257, 130), (64, 64)]
         .into_iter()
         .enumerate()
     {
         let case = Case::new(DTYPES[i % 2], seqlen_q, seqlen_k, HEAD_DIMS[i]);
-        case.causal(true).top_left().assert_gradients_exact(&device);
+        case.causal(true)
+            .top_left()
+            .assert_gradients_exact(&devices);
     }
 }
 
@@ -88,52 +90,54 @@ fn mean_keys(device: &Device, attention: Attention, seqlen_q: usize, seqlen_k: u
 
 #[test]
 fn both_ends_of_a_window_are_included_and_count_from_the_diagonal() {
-    let device = device();
-    let window = |left, right| Attention::new().window(Some(left), Some(right));
-    let means = |attention| mean_keys(&device, attention, 4, 6);
-    // The diagonal goes through the last query and the last key: query 0 is at key 2.
-    assert_eq!(means(window(1, 1)), [2.0, 3.0, 4.0, 4.5]);
-    assert_eq!(means(window(0, 0)), [2.0, 3.0, 4.0, 5.0]);
-    assert_eq!(means(window(2, 0)), [1.0, 2.0, 3.0, 4.0]);
-    assert_eq!(means(window(1, 1).causal()), [1.5, 2.5, 3.5, 4.5]);
-    // Or through the first query and the first key.
-    assert_eq!(means(window(1, 1).top_left()), [0.5, 1.0, 2.0, 3.0]);
-    assert_eq!(
-        means(Attention::new().causal().top_left()),
-        [0.0, 0.5, 1.0, 1.5]
-    );
+    for device in devices() {
+        let window = |left, right| Attention::new().window(Some(left), Some(right));
+        let means = |attention| mean_keys(&device, attention, 4, 6);
+        // The diagonal goes through the last query and the last key: query 0 is at key 2.
+        assert_eq!(means(window(1, 1)), [2.0, 3.0, 4.0, 4.5]);
+        assert_eq!(means(window(0, 0)), [2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(means(window(2, 0)), [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(means(window(1, 1).causal()), [1.5, 2.5, 3.5, 4.5]);
+        // Or through the first query and the first key.
+        assert_eq!(means(window(1, 1).top_left()), [0.5, 1.0, 2.0, 3.0]);
+        assert_eq!(
+            means(Attention::new().causal().top_left()),
+            [0.0, 0.5, 1.0, 1.5]
+        );
+    }
 }
 
 #[test]
 fn the_mask_of_the_options_says_what_kernels_do() {
-    let device = device();
-    for (seqlen_q, seqlen_k) in [(5, 9), (9, 5)] {
-        for number in 0..24 {
-            let window = Window {
-                left: [None, Some(0), Some(2)][number % 3],
-                right: [None, Some(1)][number / 3 % 2],
-            };
-            let mask = Mask {
-                is_causal: number / 6 % 2 == 1,
-                window,
-                is_top_left: number / 12 == 1 && number % 12 > 0,
-            };
-            let mut attention = Attention::new().window(window.left, window.right);
-            if mask.is_causal {
-                attention = attention.causal();
-            }
-            if mask.is_top_left {
-                attention = attention.top_left();
-            }
-            let got = mean_keys(&device, attention, seqlen_q, seqlen_k);
-            for (i, got) in got.into_iter().enumerate() {
-                let is_visible = |&j: &usize| mask.is_visible(i, j, seqlen_q, seqlen_k);
-                let keys: Vec<usize> = (0..seqlen_k).filter(is_visible).collect();
-                let want = keys.iter().sum::<usize>() as f32 / keys.len().max(1) as f32;
-                assert!(
-                    (got - want).abs() < 0.02,
-                    "{mask:?} row {i}: {got}, want {want}"
-                );
+    for device in devices() {
+        for (seqlen_q, seqlen_k) in [(5, 9), (9, 5)] {
+            for number in 0..24 {
+                let window = Window {
+                    left: [None, Some(0), Some(2)][number % 3],
+                    right: [None, Some(1)][number / 3 % 2],
+                };
+                let mask = Mask {
+                    is_causal: number / 6 % 2 == 1,
+                    window,
+                    is_top_left: number / 12 == 1 && number % 12 > 0,
+                };
+                let mut attention = Attention::new().window(window.left, window.right);
+                if mask.is_causal {
+                    attention = attention.causal();
+                }
+                if mask.is_top_left {
+                    attention = attention.top_left();
+                }
+                let got = mean_keys(&device, attention, seqlen_q, seqlen_k);
+                for (i, got) in got.into_iter().enumerate() {
+                    let is_visible = |&j: &usize| mask.is_visible(i, j, seqlen_q, seqlen_k);
+                    let keys: Vec<usize> = (0..seqlen_k).filter(is_visible).collect();
+                    let want = keys.iter().sum::<usize>() as f32 / keys.len().max(1) as f32;
+                    assert!(
+                        (got - want).abs() < 0.02,
+                        "{mask:?} row {i}: {got}, want {want}"
+                    );
+                }
             }
         }
     }

@@ -75,6 +75,7 @@ fn run_case(
     let launch_of = Launch {
         grid: [problem.m_blocks, 1, 1],
         block: [victim.spec.threads, 1, 1],
+        cluster: None,
         dynamic_shared_bytes: victim.spec.shared_bytes,
         params: &params(&memory, case, victim.variant, problem),
     };

@@ -191,6 +191,7 @@ impl Victim {
             let launch_of = Launch {
                 grid: [blocks, 1, 1],
                 block: [kernel.spec.threads, 1, 1],
+                cluster: None,
                 dynamic_shared_bytes: kernel.spec.shared_bytes,
                 params: params.as_bytes(),
             };

@@ -179,7 +179,7 @@ impl Victim {
         let memory = GlobalMemory::new();
         let params = problem.params(&memory, self.variant);
         let forward = &params.forward;
-        let (q_box, kv_box) = (self.variant.q_box(), self.variant.kv_box());
+        let (q_box, kv_box) = (self.variant.query_box(), self.variant.key_box());
         let [q, d_out] = [&forward.q, &params.d_out]
             .map(|matrix| map(matrix, forward.seqlen_q, forward.head_dim, q_box));
         let [k, v] = [&forward.k, &forward.v]

@@ -1,8 +1,10 @@
 //! Random shapes, strides, groups and options, shrunk to the smallest failing case by proptest.
 
 use crate::common::{Case, GradientsOnHost, randn, rotated, sanitized};
-use flash_attention::{AttentionElement, EmulatorOptions, Schedule};
-use flash_attention::{Buffer, Device, Dtype, Gradients, Tensor, bf16, f16, rule};
+use flash_attention::{
+    Arch, AttentionElement, Buffer, Device, Dtype, EmulatorOptions, Gradients, Schedule, Tensor,
+    bf16, f16, rule,
+};
 use proptest::prelude::*;
 
 /// Memory order of a tensor's dimensions and unused elements between rows.
@@ -96,9 +98,9 @@ fn holds_the_rule<T: AttentionElement>(
     case: &Case,
     layouts: [Layout; 4],
 ) -> Result<(), TestCaseError> {
-    let schedule = Schedule::Seeded(case.seed);
     let device = Device::emulated_with(EmulatorOptions {
-        schedule,
+        schedule: Schedule::Seeded(case.seed),
+        arch: Arch::ALL[case.seed as usize / 7 % Arch::ALL.len()],
         ..sanitized()
     });
     let data = case.inputs::<T>();
@@ -147,9 +149,9 @@ fn gradients_hold_the_rule<T: AttentionElement>(
     case: &Case,
     layouts: [Layout; 7],
 ) -> Result<(), TestCaseError> {
-    let schedule = Schedule::Seeded(case.seed);
     let device = Device::emulated_with(EmulatorOptions {
-        schedule,
+        schedule: Schedule::Seeded(case.seed),
+        arch: Arch::ALL[case.seed as usize / 7 % Arch::ALL.len()],
         ..sanitized()
     });
     let (q_shape, k_shape) = (case.q_shape(), case.k_shape());

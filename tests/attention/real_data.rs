@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::common::device;
+use crate::common::devices;
 use approx::assert_abs_diff_eq;
 use flash_attention::reference::{self, Mask, Reference, Spec};
 use flash_attention::{Attention, Buffer, Forward, Tensor, f16, rule};
@@ -104,54 +104,56 @@ fn the_reference_agrees_with_the_stored_answers() {
 
 #[test]
 fn a_paragraph_is_exact_with_and_without_mask() {
-    let device = device();
-    let data = ["q", "k", "v"].map(|name| halves(PARAGRAPH, name));
-    let [q, k, v] = data
-        .each_ref()
-        .map(|x| Tensor::from_slice(&device, [1, 165, 12, 32], x).unwrap());
-    for is_causal in [false, true] {
-        let result = attention(is_causal).forward(&q, &k, &v).unwrap();
-        assert_rule(
-            &spec(165, is_causal),
-            data.each_ref().map(Vec::as_slice),
-            &result,
-            &stored_paragraph(is_causal),
-        );
+    for device in devices() {
+        let data = ["q", "k", "v"].map(|name| halves(PARAGRAPH, name));
+        let [q, k, v] = data
+            .each_ref()
+            .map(|x| Tensor::from_slice(&device, [1, 165, 12, 32], x).unwrap());
+        for is_causal in [false, true] {
+            let result = attention(is_causal).forward(&q, &k, &v).unwrap();
+            assert_rule(
+                &spec(165, is_causal),
+                data.each_ref().map(Vec::as_slice),
+                &result,
+                &stored_paragraph(is_causal),
+            );
+        }
     }
 }
 
 #[test]
 fn sentences_packed_one_after_the_other_are_exact_as_views() {
-    let device = device();
-    let data = ["q", "k", "v"].map(|name| halves(SENTENCES, name));
-    let buffers = data
-        .each_ref()
-        .map(|x| Buffer::from_slice(&device, x).unwrap());
-    let out = floats(SENTENCES, "out");
-    let ends: Vec<usize> = bytes(SENTENCES, "cu_seqlens")
-        .into_iter()
-        .map(|x| i32::from_le_bytes(x) as usize)
-        .collect();
-    let row = 12 * 32;
-    for sentence in ends.windows(2) {
-        let (start, end) = (sentence[0], sentence[1]);
-        let (seqlen, elements) = (end - start, start * row..end * row);
-        let view = |buffer| {
-            Tensor::<f16>::from_buffer(
-                buffer,
-                start * row,
-                [1, seqlen, 12, 32],
-                [0, row as i64, 32, 1],
-            )
-            .unwrap()
-        };
-        let [q, k, v] = buffers.each_ref().map(view);
-        let result = Attention::new().forward(&q, &k, &v).unwrap();
-        let stored = Reference {
-            out: out[elements.clone()].to_vec(),
-            lse: lse_by_head(SENTENCES, "lse", start..end),
-        };
-        let inputs = data.each_ref().map(|x| &x[elements.clone()]);
-        assert_rule(&spec(seqlen, false), inputs, &result, &stored);
+    for device in devices() {
+        let data = ["q", "k", "v"].map(|name| halves(SENTENCES, name));
+        let buffers = data
+            .each_ref()
+            .map(|x| Buffer::from_slice(&device, x).unwrap());
+        let out = floats(SENTENCES, "out");
+        let ends: Vec<usize> = bytes(SENTENCES, "cu_seqlens")
+            .into_iter()
+            .map(|x| i32::from_le_bytes(x) as usize)
+            .collect();
+        let row = 12 * 32;
+        for sentence in ends.windows(2) {
+            let (start, end) = (sentence[0], sentence[1]);
+            let (seqlen, elements) = (end - start, start * row..end * row);
+            let view = |buffer| {
+                Tensor::<f16>::from_buffer(
+                    buffer,
+                    start * row,
+                    [1, seqlen, 12, 32],
+                    [0, row as i64, 32, 1],
+                )
+                .unwrap()
+            };
+            let [q, k, v] = buffers.each_ref().map(view);
+            let result = Attention::new().forward(&q, &k, &v).unwrap();
+            let stored = Reference {
+                out: out[elements.clone()].to_vec(),
+                lse: lse_by_head(SENTENCES, "lse", start..end),
+            };
+            let inputs = data.each_ref().map(|x| &x[elements.clone()]);
+            assert_rule(&spec(seqlen, false), inputs, &result, &stored);
+        }
     }
 }

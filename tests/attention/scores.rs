@@ -1,6 +1,6 @@
 //! What happens to scores: softcap, ALiBi and bias, each alone and together, forward and backward.
 
-use crate::common::{Alibi, BiasKind, Case, DTYPES, device};
+use crate::common::{Alibi, BiasKind, Case, DTYPES, device, devices};
 use flash_attention::Dtype::{Bf16, F16};
 use flash_attention::{Attention, Bias, Buffer, Device, Gradients, Tensor, bf16, f16, rule};
 
@@ -8,13 +8,13 @@ const HEAD_DIMS: [usize; 8] = [8, 32, 40, 64, 96, 128, 192, 256];
 
 #[test]
 fn softcaps_are_exact_at_every_head_dim() {
-    let device = device();
+    let devices = devices();
     for (i, head_dim) in HEAD_DIMS.into_iter().enumerate() {
         let case = Case::new(DTYPES[i % 2], 70, 150, head_dim).heads(2, 1);
         case.softcap([1.0, 15.0, 50.0][i % 3])
-            .assert_gradients_exact(&device);
+            .assert_gradients_exact(&devices);
         let case = case.softcap(30.0).causal(true).scale(-0.2);
-        case.assert_gradients_exact(&device);
+        case.assert_gradients_exact(&devices);
     }
     // So wide that it hardly bends anything, and so narrow that all scores are nearly equal.
     let case = Case::new(F16, 70, 90, 64);
@@ -22,12 +22,12 @@ fn softcaps_are_exact_at_every_head_dim() {
         softcap: 1e6,
         ..case
     }
-    .assert_gradients_exact(&device);
+    .assert_gradients_exact(&devices);
     Case {
         softcap: 1e-3,
         ..case
     }
-    .assert_gradients_exact(&device);
+    .assert_gradients_exact(&devices);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! has sequences without queries, without keys, or without either. Batches are of 4 sequences, 2 where they are long.
 //! Options rotate as in `backward.rs`.
 
-use crate::common::{Alibi, Case, DTYPES, OPTIONS, Packed, device, is_full_run, rotated};
+use crate::common::{Alibi, Case, DTYPES, OPTIONS, Packed, device, devices, is_full_run, rotated};
 use flash_attention::Dtype::{Bf16, F16};
 use flash_attention::{CuSeqlens, Tensor, bf16};
 
@@ -55,7 +55,7 @@ fn lengths(seqlen_q: usize, seqlen_k: usize, number: usize) -> Vec<(usize, usize
 }
 
 fn grid(head_dim: usize) {
-    let device = device();
+    let devices = devices();
     let mut number = head_dim / 8 + 5;
     for (seqlen_q, seqlen_k) in LENGTHS {
         let longest = seqlen_q.max(seqlen_k);
@@ -77,7 +77,7 @@ fn grid(head_dim: usize) {
             } else {
                 &lengths
             };
-            Packed::new(case, lengths).assert_gradients_exact(&device);
+            Packed::new(case, lengths).assert_gradients_exact(&devices);
         }
     }
 }
@@ -106,7 +106,7 @@ grid_tests! {
 
 #[test]
 fn packed_sequences_are_exact_forward_with_every_mask() {
-    let device = device();
+    let devices = devices();
     let lengths = [
         (70, 200),
         (1, 1),
@@ -118,16 +118,16 @@ fn packed_sequences_are_exact_forward_with_every_mask() {
     ];
     for (i, head_dim) in [32, 64, 96, 128, 192, 256].into_iter().enumerate() {
         let case = Case::new(DTYPES[i % 2], 0, 0, head_dim).heads(4, 2);
-        Packed::new(case, &lengths).assert_exact(&device);
-        Packed::new(case.causal(true), &lengths).assert_exact(&device);
+        Packed::new(case, &lengths).assert_exact(&devices);
+        Packed::new(case.causal(true), &lengths).assert_exact(&devices);
         let windowed = case.window(Some(20), Some(30)).top_left();
-        Packed::with_gaps(windowed, &lengths, 5).assert_exact(&device);
+        Packed::with_gaps(windowed, &lengths, 5).assert_exact(&devices);
     }
 }
 
 #[test]
 fn sequences_without_rows_leave_the_others_alone() {
-    let device = device();
+    let devices = devices();
     for lengths in [
         vec![(0, 0)],
         vec![(0, 40), (0, 3)],
@@ -136,66 +136,68 @@ fn sequences_without_rows_leave_the_others_alone() {
     ] {
         for head_dim in [24, 64, 128] {
             let case = Case::new(F16, 0, 0, head_dim).heads(4, 2);
-            Packed::new(case, &lengths).assert_gradients_exact(&device);
-            Packed::new(case.causal(true).d_lse(), &lengths).assert_gradients_exact(&device);
+            Packed::new(case, &lengths).assert_gradients_exact(&devices);
+            Packed::new(case.causal(true).d_lse(), &lengths).assert_gradients_exact(&devices);
         }
     }
-    Packed::new(Case::new(Bf16, 0, 0, 64), &[]).assert_gradients_exact(&device);
+    Packed::new(Case::new(Bf16, 0, 0, 64), &[]).assert_gradients_exact(&devices);
 }
 
 #[test]
 fn rows_of_no_sequence_stay_zero_and_out_of_the_way() {
-    let device = device();
+    let devices = devices();
     let lengths = [(70, 130), (0, 9), (33, 0), (129, 65)];
     for (i, gap) in [1, 3, 64].into_iter().enumerate() {
         let case = Case::new(DTYPES[i % 2], 0, 0, [64, 40, 128][i]).heads(4, 2);
         // The rule compares with 0 and -inf in all rows between, before and after the sequences.
-        Packed::with_gaps(case, &lengths, gap).assert_gradients_exact(&device);
+        Packed::with_gaps(case, &lengths, gap).assert_gradients_exact(&devices);
         let case = case
             .causal(true)
             .alibi(Alibi::PerBatch)
             .dropout(0.3)
             .deterministic();
-        Packed::with_gaps(case, &lengths, gap).assert_gradients_exact(&device);
+        Packed::with_gaps(case, &lengths, gap).assert_gradients_exact(&devices);
     }
 }
 
 #[test]
 fn one_key_for_many_large_queries_gives_no_nan() {
     // FlashAttention's bwd_varlen_overflow.
-    let device = device();
-    for head_dim in [16, 32, 64] {
-        let case = Case::new(F16, 0, 0, head_dim).heads(5, 5).spread(3.0, 3.0);
-        let packed = Packed::new(case.causal(true), &[(76, 1), (34, 1), (146, 1)]);
-        let gradients = packed.train::<flash_attention::f16>(&device).gradients;
-        let all = [gradients.d_q, gradients.d_k, gradients.d_v].concat();
-        assert!(all.iter().all(|x| x.is_finite()), "head_dim {head_dim}");
+    for device in devices() {
+        for head_dim in [16, 32, 64] {
+            let case = Case::new(F16, 0, 0, head_dim).heads(5, 5).spread(3.0, 3.0);
+            let packed = Packed::new(case.causal(true), &[(76, 1), (34, 1), (146, 1)]);
+            let gradients = packed.train::<flash_attention::f16>(&device).gradients;
+            let all = [gradients.d_q, gradients.d_k, gradients.d_v].concat();
+            assert!(all.iter().all(|x| x.is_finite()), "head_dim {head_dim}");
+        }
     }
 }
 
 #[test]
 fn a_packed_batch_equals_the_batch_bit_for_bit() {
     // Equal lengths: the same numbers in the same order, whether a batch is packed or not.
-    let device = device();
-    for (i, case) in [
-        Case::new(Bf16, 70, 90, 64),
-        Case::new(Bf16, 128, 128, 128)
-            .causal(true)
-            .alibi(Alibi::PerBatch),
-        Case::new(Bf16, 65, 63, 96).dropout(0.2).d_lse(),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let case = case.batch(3).heads(2, 1).deterministic().seed(i as u64);
-        let packed = Packed::new(case, &[(case.seqlen_q, case.seqlen_k); 3]);
-        let (got, want) = (packed.train::<bf16>(&device), case.train::<bf16>(&device));
-        assert!(got.out == want.out, "{case:?}");
-        if case.has_d_lse {
-            // The gradient of lse is drawn in another order.
-            continue;
+    for device in devices() {
+        for (i, case) in [
+            Case::new(Bf16, 70, 90, 64),
+            Case::new(Bf16, 128, 128, 128)
+                .causal(true)
+                .alibi(Alibi::PerBatch),
+            Case::new(Bf16, 65, 63, 96).dropout(0.2).d_lse(),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let case = case.batch(3).heads(2, 1).deterministic().seed(i as u64);
+            let packed = Packed::new(case, &[(case.seqlen_q, case.seqlen_k); 3]);
+            let (got, want) = (packed.train::<bf16>(&device), case.train::<bf16>(&device));
+            assert!(got.out == want.out, "{case:?}");
+            if case.has_d_lse {
+                // The gradient of lse is drawn in another order.
+                continue;
+            }
+            assert!(got.gradients == want.gradients, "{case:?}");
         }
-        assert!(got.gradients == want.gradients, "{case:?}");
     }
 }
 
@@ -216,26 +218,27 @@ fn the_counts_of_sequences_are_those_of_the_offsets() {
 
 #[test]
 fn packed_rows_may_be_strided_views() {
-    let device = device();
-    let lengths = [(40, 70), (65, 33)];
-    let packed = Packed::new(Case::new(Bf16, 0, 0, 64).heads(2, 2).causal(true), &lengths);
-    let want = packed.run::<bf16>(&device).out.to_vec().unwrap();
-    let rows = packed.rows();
-    let [q, k, v] = rows.inputs::<bf16>();
-    // Heads before rows.
-    let head_major = |data: &[bf16], seqlen: usize| {
-        let row = |head: usize, i: usize| &data[(i * 2 + head) * 64..][..64];
-        let moved: Vec<bf16> = (0..2)
-            .flat_map(|head| (0..seqlen).flat_map(move |i| row(head, i).to_vec()))
-            .collect();
-        let buffer = flash_attention::Buffer::from_slice(&device, &moved).unwrap();
-        let strides = [64, 64 * seqlen as i64, 1];
-        Tensor::<bf16, 3>::from_buffer(&buffer, 0, [seqlen, 2, 64], strides).unwrap()
-    };
-    let q = head_major(&q, rows.seqlen_q);
-    let [k, v] = [k, v].map(|x| head_major(&x, rows.seqlen_k));
-    let sequences = packed.cu_seqlens(&device);
-    let attention = packed.case.attention(&device);
-    let result = attention.forward_varlen([&q, &k, &v], &sequences).unwrap();
-    assert!(result.out.to_vec().unwrap() == want);
+    for device in devices() {
+        let lengths = [(40, 70), (65, 33)];
+        let packed = Packed::new(Case::new(Bf16, 0, 0, 64).heads(2, 2).causal(true), &lengths);
+        let want = packed.run::<bf16>(&device).out.to_vec().unwrap();
+        let rows = packed.rows();
+        let [q, k, v] = rows.inputs::<bf16>();
+        // Heads before rows.
+        let head_major = |data: &[bf16], seqlen: usize| {
+            let row = |head: usize, i: usize| &data[(i * 2 + head) * 64..][..64];
+            let moved: Vec<bf16> = (0..2)
+                .flat_map(|head| (0..seqlen).flat_map(move |i| row(head, i).to_vec()))
+                .collect();
+            let buffer = flash_attention::Buffer::from_slice(&device, &moved).unwrap();
+            let strides = [64, 64 * seqlen as i64, 1];
+            Tensor::<bf16, 3>::from_buffer(&buffer, 0, [seqlen, 2, 64], strides).unwrap()
+        };
+        let q = head_major(&q, rows.seqlen_q);
+        let [k, v] = [k, v].map(|x| head_major(&x, rows.seqlen_k));
+        let sequences = packed.cu_seqlens(&device);
+        let attention = packed.case.attention(&device);
+        let result = attention.forward_varlen([&q, &k, &v], &sequences).unwrap();
+        assert!(result.out.to_vec().unwrap() == want);
+    }
 }

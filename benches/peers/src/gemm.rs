@@ -110,6 +110,7 @@ fn with_emulator(module: &Module, entry: &str, a: &[f32], b: &[f32], c: &mut [f3
         let shape = Launch {
             grid: [grid, grid, 1],
             block: [BLOCK, BLOCK, 1],
+            cluster: None,
             dynamic_shared_bytes: 0,
             params: &params,
         };

@@ -112,6 +112,11 @@ macro_rules! access_table {
                     one(Access::Read, address, visit);
                     visit(Access::Read, atomic_file(*ty), b);
                 }
+                Op::AtomicVector(atomic) => {
+                    one(Access::Read, &mut atomic.address, visit);
+                    atomic.b.iter_mut().for_each(|b| one(Access::Read, b, visit));
+                    atomic.d.iter_mut().for_each(|d| one(Access::Write, d, visit));
+                }
                 Op::CpAsync(copy) => copy_registers(copy, visit),
                 Op::Mbarrier(barrier) => mbarrier_registers(barrier, visit),
                 Op::MbarrierWait(wait) => wait_registers(wait, visit),
@@ -185,6 +190,9 @@ access_table! {
     Narrow: a => d;
     ConvertPair: hi lo => d;
     Cvta: a => d;
+    MapAddress32: a rank => d;
+    MapAddress64: a rank => d;
+    RankOfAddress: a => d;
     IsSpace: a => d;
     Clock32: => d;
     Clock64: => d;
@@ -211,6 +219,8 @@ access_table! {
     Barrier: id count =>;
     BarrierPopc: a id count => d;
     BarrierLogic: a id count => d;
+    ClusterArrive: =>;
+    ClusterWait: =>;
     MovMatrix: a => d;
     WgmmaFence: =>;
     WgmmaCommit: =>;

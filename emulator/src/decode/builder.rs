@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::error::PtxError;
-use crate::ir::{Guard, Location, Op, Pred, R32, R64, Special, Touches};
+use crate::ir::{Guard, Location, Op, Pred, R32, R64, SharedPlace, Special, Touches};
 
 /// Register files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,8 +33,8 @@ pub(super) enum Value {
     Special(Special),
     /// Address of a `.global` variable plus bytes.
     Global(u32, i64),
-    /// Address of a byte of the `.extern .shared` array.
-    DynamicShared(i64),
+    /// Address of a byte of the block's shared memory.
+    Shared(SharedPlace, i64),
 }
 
 /// One emitted instruction.

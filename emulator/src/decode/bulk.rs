@@ -4,8 +4,8 @@ use super::inst::Inst;
 use super::types::Ty;
 use crate::error::PtxError;
 use crate::ir::{
-    AtomicOp, AtomicType, BulkCopy, BulkEnd, BulkReduction, Op, R32, SharedPlace, SharedWindow,
-    Space, TensorPlace,
+    AtomicOp, AtomicType, BulkCopy, BulkEnd, BulkReduction, Op, R32, SharedOperand, Space,
+    TensorPlace,
 };
 use crate::syntax::Operand;
 
@@ -13,13 +13,13 @@ use crate::syntax::Operand;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     Global,
-    Shared(SharedWindow),
+    Shared(Space),
 }
 
 const SIDES: &[(&str, Side)] = &[
     ("global", Side::Global),
-    ("shared::cta", Side::Shared(SharedWindow::Block)),
-    ("shared::cluster", Side::Shared(SharedWindow::Cluster)),
+    ("shared::cta", Side::Shared(Space::Shared)),
+    ("shared::cluster", Side::Shared(Space::SharedCluster)),
 ];
 
 const RANKS: &[(&str, u8)] = &[("1d", 1), ("2d", 2), ("3d", 3), ("4d", 4), ("5d", 5)];
@@ -96,8 +96,8 @@ impl Inst<'_, '_, '_> {
         is_multicast: bool,
         reduction: Option<BulkReduction>,
     ) -> Result<(), PtxError> {
-        let block = Side::Shared(SharedWindow::Block);
-        let cluster = Side::Shared(SharedWindow::Cluster);
+        let block = Side::Shared(Space::Shared);
+        let cluster = Side::Shared(Space::SharedCluster);
         let is_load = from == Side::Global && matches!(to, Side::Shared(_)) && reduction.is_none();
         let is_tensor = self.ins.qualifiers.contains(&"tensor");
         let fits = match by_mbarrier {
@@ -182,10 +182,10 @@ impl Inst<'_, '_, '_> {
         );
         let window = match form.to {
             Side::Shared(window) => window,
-            Side::Global => SharedWindow::Block,
+            Side::Global => Space::Shared,
         };
         let bytes = bytes.map(|i| self.r32(i, Ty::U32)).transpose()?;
-        let mbarrier: Option<SharedPlace> =
+        let mbarrier: Option<SharedOperand> =
             mbarrier.map(|i| self.shared_place(i, window)).transpose()?;
         let multicast = mask.map(|i| self.r32(i, Ty::U16)).transpose()?;
         if let Some(i) = policy {

@@ -87,6 +87,7 @@ const STRONG_ACCESS: &[Gate] = &[
     gate(&["release"], 70, (6, 0)),
     gate(&["shared::cta"], 30, (7, 8)),
     gate(&["cluster"], 90, (7, 8)),
+    gate(&["shared::cluster"], 90, (7, 8)),
     gate(&["L1::no_allocate"], 70, (7, 4)),
     gate(&["L2::cache_hint"], 80, (7, 4)),
 ];
@@ -103,6 +104,7 @@ const ATOMIC: &[Gate] = &[
     gate(&["f64"], 60, (5, 0)),
     gate(&["b16"], 70, (6, 3)),
     gate(&["shared::cta"], 30, (7, 8)),
+    gate(&["shared::cluster"], 90, (7, 8)),
     gate(&["cluster"], 90, (7, 8)),
     gate(&["v2"], 90, (8, 1)),
     gate(&["v4"], 90, (8, 1)),
@@ -129,6 +131,18 @@ const COPY: &[Gate] = &[
     gate(&["shared::cta"], 80, (7, 8)),
     gate(&["L2::cache_hint"], 80, (7, 4)),
     gate(&["L2::128B"], 80, (7, 4)),
+];
+
+const BARRIER: &[Gate] = &[
+    gate(&[], 30, (6, 0)),
+    gate(&["cta"], 30, (7, 8)),
+    gate(&["cluster"], 90, (7, 8)),
+    gate(&["cluster", "relaxed"], 90, (8, 0)),
+];
+
+const ADDRESS: &[Gate] = &[
+    gate(&["shared::cta"], 30, (7, 8)),
+    gate(&["shared::cluster"], 90, (7, 8)),
 ];
 
 const MBARRIER: &[Gate] = &[
@@ -188,7 +202,9 @@ fn gates(opcode: &str) -> &'static [Gate] {
         "redux" => const { &[gate(&[], 80, (7, 0))] },
         "nanosleep" => const { &[gate(&[], 70, (6, 3))] },
         "bar" => const { &[gate(&["warp"], 30, (6, 0)), gate(&["cta"], 30, (7, 8))] },
-        "barrier" => const { &[gate(&[], 30, (6, 0)), gate(&["cta"], 30, (7, 8))] },
+        "barrier" => BARRIER,
+        "cvta" | "isspacep" => ADDRESS,
+        "mapa" | "getctarank" | "griddepcontrol" => const { &[gate(&[], 90, (7, 8))] },
         "ldmatrix" => const { &[gate(&[], 75, (6, 5)), gate(&["shared::cta"], 75, (7, 8))] },
         "movmatrix" => const { &[gate(&[], 75, (7, 8))] },
         "stmatrix" => const { &[gate(&[], 90, (7, 8))] },
@@ -210,16 +226,30 @@ pub(super) fn check(ins: &Instruction, tree: &ModuleTree) -> Result<(), PtxError
         if !applies || gate.lets_pass(tree) {
             continue;
         }
-        let name = |target: u32, is_arch_specific: bool, (major, minor): (u32, u32)| {
-            let suffix = if is_arch_specific { "a" } else { "" };
-            format!(".target sm_{target}{suffix} and .version {major}.{minor}")
-        };
-        let kind = PtxErrorKind::Target {
-            what: [&[ins.opcode], gate.words].concat().join("."),
-            needs: name(gate.target, gate.is_arch_specific, gate.version),
-            declared: name(tree.target, tree.is_arch_specific, tree.version),
-        };
-        return Err(PtxError::new(ins.line, kind));
+        let what = [&[ins.opcode], gate.words].concat().join(".");
+        return Err(too_old(ins.line, what, gate, tree));
     }
     Ok(())
+}
+
+/// Refuses what clusters have brought, a directive or special register, for a module that is too old for them.
+pub(super) fn check_clusters(line: u32, what: &str, tree: &ModuleTree) -> Result<(), PtxError> {
+    let gate = gate(&[], 90, (7, 8));
+    if tree.target >= gate.target && tree.version >= gate.version {
+        return Ok(());
+    }
+    Err(too_old(line, what.to_string(), &gate, tree))
+}
+
+fn too_old(line: u32, what: String, gate: &Gate, tree: &ModuleTree) -> PtxError {
+    let name = |target: u32, is_arch_specific: bool, (major, minor): (u32, u32)| {
+        let suffix = if is_arch_specific { "a" } else { "" };
+        format!(".target sm_{target}{suffix} and .version {major}.{minor}")
+    };
+    let kind = PtxErrorKind::Target {
+        what,
+        needs: name(gate.target, gate.is_arch_specific, gate.version),
+        declared: name(tree.target, tree.is_arch_specific, tree.version),
+    };
+    PtxError::new(line, kind)
 }

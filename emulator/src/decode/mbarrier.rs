@@ -4,8 +4,7 @@ use super::inst::Inst;
 use super::types::Ty;
 use crate::error::{PtxError, PtxErrorKind};
 use crate::ir::{
-    MbarrierAction, MbarrierOp, MbarrierPhase, MbarrierWait, Op, R64, Scope, SharedPlace,
-    SharedWindow, Space,
+    MbarrierAction, MbarrierOp, MbarrierPhase, MbarrierWait, Op, R64, Scope, SharedOperand, Space,
 };
 use crate::syntax::Operand;
 
@@ -53,19 +52,19 @@ impl Inst<'_, '_, '_> {
     }
 
     /// Takes `.shared` or nothing, and `.b64`.
-    fn barrier_head(&mut self) -> Result<SharedWindow, PtxError> {
-        let window = self.shared_window().unwrap_or(SharedWindow::Generic);
+    fn barrier_head(&mut self) -> Result<Space, PtxError> {
+        let window = self.shared_window().unwrap_or(Space::Generic);
         self.only_type(Ty::B64)?;
         self.finish()?;
         Ok(window)
     }
 
     /// Takes `.shared` with or without its block.
-    pub(super) fn shared_window(&mut self) -> Option<SharedWindow> {
+    pub(super) fn shared_window(&mut self) -> Option<Space> {
         self.choose(&[
-            ("shared", SharedWindow::Block),
-            ("shared::cta", SharedWindow::Block),
-            ("shared::cluster", SharedWindow::Cluster),
+            ("shared", Space::Shared),
+            ("shared::cta", Space::Shared),
+            ("shared::cluster", Space::SharedCluster),
         ])
     }
 
@@ -78,20 +77,16 @@ impl Inst<'_, '_, '_> {
     pub(super) fn shared_place(
         &mut self,
         i: usize,
-        window: SharedWindow,
-    ) -> Result<SharedPlace, PtxError> {
-        let space = match window {
-            SharedWindow::Generic => Space::Generic,
-            SharedWindow::Block | SharedWindow::Cluster => Space::Shared,
-        };
-        let (_, address) = self.address(i, space)?;
-        Ok(SharedPlace { window, address })
+        space: Space,
+    ) -> Result<SharedOperand, PtxError> {
+        let (space, address) = self.address(i, space)?;
+        Ok(SharedOperand { space, address })
     }
 
     fn barrier_op(
         &mut self,
         i: usize,
-        window: SharedWindow,
+        window: Space,
         action: MbarrierAction,
         release: Option<Scope>,
     ) -> Result<(), PtxError> {
@@ -120,7 +115,7 @@ impl Inst<'_, '_, '_> {
         }
         let state = match self.operand(0)? {
             Operand::Sink => None,
-            _ if window == SharedWindow::Cluster => {
+            _ if window == Space::SharedCluster => {
                 return Err(self.bad("an arrival in another block returns no state; write _"));
             }
             operand => Some(R64(self.destination(operand, 8)?)),
@@ -151,7 +146,7 @@ impl Inst<'_, '_, '_> {
         let scope = self.barrier_scope();
         let acquire = (is_relaxed != Some(true)).then_some(scope);
         let window = self.barrier_head()?;
-        if window == SharedWindow::Cluster {
+        if window == Space::SharedCluster {
             return Err(self.bad("only an mbarrier of the own block can be waited for"));
         }
         let count = self.arity(3..=if sleeps { 4 } else { 3 })?;

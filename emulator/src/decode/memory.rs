@@ -6,7 +6,9 @@ use super::inst::Inst;
 use super::operands::file_of;
 use super::types::Ty;
 use crate::error::PtxError;
-use crate::ir::{AtomicOp, AtomicType, Consistency, MemoryType, Op, Scope, Space};
+use crate::ir::{
+    AtomicOp, AtomicType, AtomicVector, Consistency, MemoryType, Op, R32, Scope, Space,
+};
 use crate::syntax::Operand;
 
 /// How strong an access is, and which fences it needs.
@@ -225,11 +227,19 @@ impl<'a> Inst<'_, '_, 'a> {
         }
         let ordering = self.ordering();
         let space = self.space().unwrap_or(Space::Generic);
-        if !matches!(space, Space::Global | Space::Shared | Space::Generic) {
+        let has_atomics = matches!(
+            space,
+            Space::Global | Space::Shared | Space::SharedCluster | Space::Generic
+        );
+        if !has_atomics {
             return Err(self.bad("atomics work on .global and .shared"));
         }
         self.take_cache_hints();
+        let count = self.choose(&[("v2", 2), ("v4", 4), ("v8", 8)]);
         let (op, word, ty) = self.atomic_operation()?;
+        if let Some(count) = count {
+            return self.atomic_vector(ordering, (op, word, ty), (space, count));
+        }
         if !returns && matches!(op, AtomicOp::Exch | AtomicOp::Cas) {
             return Err(self.bad("red has no .exch and no .cas"));
         }
@@ -270,6 +280,56 @@ impl<'a> Inst<'_, '_, 'a> {
                 address,
             },
         )
+    }
+
+    /// `atom.global.add.vec.type {d..}, [address], {b..}`, `red.global.add.vec.type [address], {b..}`
+    fn atomic_vector(
+        &mut self,
+        ordering: Ordering,
+        (op, word, ty): (AtomicOp, Ty, AtomicType),
+        (space, count): (Space, usize),
+    ) -> Result<(), PtxError> {
+        let most = match word {
+            Ty::F32 | Ty::F16x2 | Ty::Bf16x2 => 4,
+            Ty::F16 | Ty::Bf16 => 8,
+            _ => return Err(self.bad("vectors of .f32, .f16, .bf16 and their pairs are atomic")),
+        };
+        if count > most {
+            return Err(self.bad(format!("at most {most} elements of this type are atomic")));
+        }
+        if op != AtomicOp::Add {
+            return Err(self.unsupported("of the operations on vectors, .add is known here"));
+        }
+        if space != Space::Global {
+            return Err(self.bad("vectors are atomic in .global memory; name that space"));
+        }
+        let returns = usize::from(self.ins.opcode == "atom");
+        self.arity(returns + 2..=returns + 3)?;
+        let (_, address) = self.address(returns, space)?;
+        let elements = self.vector(returns + 1)?;
+        let mut b = Vec::with_capacity(count);
+        for element in elements {
+            b.push(R32(self.source(element, word)?));
+        }
+        let mut d = Vec::new();
+        if returns == 1 {
+            for element in self.vector(0)? {
+                d.push(R32(self.destination(element, word.bytes())?));
+            }
+        }
+        if b.len() != count || d.len() != count * returns {
+            return Err(self.bad(format!("the vectors have {count} elements")));
+        }
+        self.cache_policy(returns + 2)?;
+        let scope = ordering.scope();
+        let atomic = AtomicVector {
+            ty,
+            scope,
+            d,
+            b,
+            address,
+        };
+        self.ordered(ordering, Op::AtomicVector(Box::new(atomic)))
     }
 
     /// Takes operation and type: the last qualifiers.

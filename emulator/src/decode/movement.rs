@@ -6,7 +6,7 @@ use super::operands::file_of;
 use super::special::{self, Reading};
 use super::types::Ty;
 use crate::error::PtxError;
-use crate::ir::{Op, R32, R64, Space};
+use crate::ir::{Binary32, Op, R32, R64, SharedModel, Space};
 use crate::syntax::Operand;
 
 impl<'t, 'a> Inst<'_, 't, 'a> {
@@ -141,6 +141,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
             ("global", Space::Global),
             ("shared", Space::Shared),
             ("shared::cta", Space::Shared),
+            ("shared::cluster", Space::SharedCluster),
             ("local", Space::Local),
             ("const", Space::Const),
             ("param", Space::Param),
@@ -181,5 +182,63 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
         let d = self.dpred(0)?;
         let a = R64(self.source(self.operand(1)?, Ty::U64)?);
         self.emit(Op::IsSpace { space, d, a })
+    }
+
+    /// Takes the space of `mapa` and `getctarank`: shared::cluster or generic.
+    fn cluster_space(&mut self) -> Space {
+        let is_named = self.take("shared::cluster");
+        if is_named {
+            Space::SharedCluster
+        } else {
+            Space::Generic
+        }
+    }
+
+    /// `mapa[.shared::cluster].{u32, u64} d, a, rank`; generic addresses have 64 bits.
+    pub fn mapa(&mut self) -> Result<(), PtxError> {
+        self.arity(3..=3)?;
+        let space = self.cluster_space();
+        let ty = self.require(&[("u32", Ty::U32), ("u64", Ty::U64)])?;
+        self.finish()?;
+        let rank = self.r32(2, Ty::U32)?;
+        let op = match (ty, space) {
+            (Ty::U32, Space::Generic) => {
+                return Err(self.bad("a generic address has 64 bits; name .shared::cluster"));
+            }
+            (Ty::U32, _) => Op::MapAddress32 {
+                d: self.d32(0, ty)?,
+                a: self.r32(1, ty)?,
+                rank,
+            },
+            _ => Op::MapAddress64 {
+                space,
+                d: self.d64(0)?,
+                a: self.r64(1, ty)?,
+                rank,
+            },
+        };
+        self.emit(op)
+    }
+
+    /// `getctarank[.shared::cluster].{u32, u64} d, a`: the type is that of the address.
+    pub fn getctarank(&mut self) -> Result<(), PtxError> {
+        self.arity(2..=2)?;
+        let space = self.cluster_space();
+        let ty = self.require(&[("u32", Ty::U32), ("u64", Ty::U64)])?;
+        self.finish()?;
+        let d = self.d32(0, Ty::U32)?;
+        if ty == Ty::U64 {
+            let a = self.r64(1, ty)?;
+            return self.emit(Op::RankOfAddress { space, d, a });
+        }
+        if space == Space::Generic {
+            return Err(self.bad("a generic address has 64 bits; name .shared::cluster"));
+        }
+        let (a, b) = (
+            self.r32(1, ty)?,
+            self.builder().const32(SharedModel::RANK_SHIFT)?,
+        );
+        let op = Binary32::ShrU;
+        self.emit(Op::Binary32 { op, d, a, b })
     }
 }

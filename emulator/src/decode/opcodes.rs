@@ -56,6 +56,8 @@ fn decode_transfer(inst: &mut Inst) -> Result<(), PtxError> {
         "cvt" => inst.cvt(),
         "cvta" => inst.cvta(),
         "isspacep" => inst.isspacep(),
+        "mapa" => inst.mapa(),
+        "getctarank" => inst.getctarank(),
         "ld" => inst.load(),
         "st" => inst.store(),
         "atom" | "red" => inst.atomic(),
@@ -86,6 +88,7 @@ fn decode_transfer(inst: &mut Inst) -> Result<(), PtxError> {
         // A breakpoint without a debugger.
         "brkpt" => plain(inst, Op::Nop),
         "nanosleep" => nanosleep(inst),
+        "griddepcontrol" => grid_dependency(inst),
         _ => Err(inst.unsupported("no such instruction is known here; express it by others")),
     }
 }
@@ -93,6 +96,13 @@ fn decode_transfer(inst: &mut Inst) -> Result<(), PtxError> {
 fn plain(inst: &mut Inst, op: Op) -> Result<(), PtxError> {
     inst.arity(0..=0)?;
     inst.emit(op)
+}
+
+/// `griddepcontrol.{wait, launch_dependents}`: a launch here has no grid before it that it may overtake, and none
+/// behind it that may start early, so that both do nothing.
+fn grid_dependency(inst: &mut Inst) -> Result<(), PtxError> {
+    inst.require(&[("wait", ()), ("launch_dependents", ())])?;
+    plain(inst, Op::Nop)
 }
 
 /// `nanosleep.u32 t` may sleep any time from 0 to 2t: it only lets others run.

@@ -7,7 +7,7 @@ use super::special;
 use super::symbols::Symbol;
 use super::types::Ty;
 use crate::error::{PtxError, PtxErrorKind};
-use crate::ir::{Address, AddressBase, Op, Pred, PredLogic, R32, R64, Space};
+use crate::ir::{Address, AddressBase, Op, Pred, PredLogic, R32, R64, SharedPlace, Space};
 use crate::syntax::{self, Operand};
 
 impl<'t, 'a> Inst<'_, 't, 'a> {
@@ -71,6 +71,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
         let value = match *operand {
             Operand::Name { name, component } => {
                 if let Some(special) = special::constant(name, component, ty.bytes()) {
+                    special::check(name, self.ins.line, self.unit.tree)?;
                     special
                 } else {
                     self.symbol_address(name, 0, ty)?
@@ -126,7 +127,11 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                 return Err(self.bad(format!("the address of {name} has 64 bits")));
             }
             Symbol::Global(index) => return Ok(Value::Global(index, offset)),
-            Symbol::DynamicShared => return Ok(Value::DynamicShared(offset)),
+            Symbol::DynamicShared => return Ok(Value::Shared(SharedPlace::Dynamic, offset)),
+            Symbol::Shared(start) => {
+                let offset = i64::from(start).wrapping_add(offset);
+                return Ok(Value::Shared(SharedPlace::Start, offset));
+            }
             Symbol::CallParam(_) => {
                 return Err(
                     self.unsupported("read the parameter with ld.param instead of its address")
@@ -312,8 +317,11 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
             Symbol::Global(index) if matches!(space, Space::Global | Space::Generic) => {
                 return self.placed(space, Value::Global(index, offset));
             }
-            Symbol::DynamicShared if space == Space::Shared => {
-                return self.placed(space, Value::DynamicShared(offset));
+            Symbol::Shared(_) | Symbol::DynamicShared
+                if matches!(space, Space::Shared | Space::SharedCluster) =>
+            {
+                let value = self.symbol_address(name, offset, Ty::B64)?;
+                return self.placed(space, value);
             }
             Symbol::Global(_) => Space::Global,
             Symbol::Const(_) => Space::Const,

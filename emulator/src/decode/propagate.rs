@@ -28,9 +28,12 @@ pub(super) fn preloads(builder: &mut Builder) {
     for block in blocks(builder) {
         let mut copies: HashMap<Register, u16> = HashMap::new();
         for line in &mut builder.code[block.start..block.end] {
+            // The registers of a product's A are in use until its wait: which they are matters.
+            let is_product = matches!(line.op, Op::Wgmma(_));
             registers(&mut line.op, &mut |access, file, register| {
                 let key = (file, *register);
                 match access {
+                    Access::Read if is_product && file == File::R32 => {}
                     Access::Read => {
                         let value = copies.get(&key).or_else(|| everywhere.get(&key));
                         *register = value.copied().unwrap_or(*register);

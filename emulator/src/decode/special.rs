@@ -2,7 +2,10 @@
 //! instruction.
 
 use super::builder::Value;
+use super::gates;
+use crate::error::PtxError;
 use crate::ir::{Axis, Special};
+use crate::syntax::ModuleTree;
 
 /// Special registers that change while a thread runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,14 +45,22 @@ pub(super) fn is_special(name: &str) -> bool {
     prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// The value of a special register (or of `WARP_SZ`) read as `bytes` bytes, if it is one that never changes. Grids
-/// are launched without clusters: each block is a cluster of its own.
+/// Refuses special registers that the module is too old for.
+pub(super) fn check(name: &str, line: u32, tree: &ModuleTree) -> Result<(), PtxError> {
+    let prefixes = ["%cluster", "%ncluster", "%is_explicit_cluster"];
+    if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+        gates::check_clusters(line, name, tree)?;
+    }
+    Ok(())
+}
+
+/// The value of a special register (or of `WARP_SZ`) read as `bytes` bytes, if it is one that never changes.
 pub(super) fn constant(name: &str, component: Option<&str>, bytes: u8) -> Option<Value> {
     if name == "WARP_SZ" && component.is_none() && bytes > 0 {
         return Some(Value::Bits(32));
     }
     if name == "%is_explicit_cluster" && component.is_none() && bytes == 0 {
-        return Some(Value::Bits(0));
+        return Some(Value::Special(Special::IsExplicitCluster));
     }
     if !matches!(bytes, 4 | 8) {
         return None;
@@ -64,10 +75,12 @@ pub(super) fn constant(name: &str, component: Option<&str>, bytes: u8) -> Option
     Some(match name {
         "%tid" => Value::Special(Special::Tid(axis)),
         "%ntid" => Value::Special(Special::Ntid(axis)),
-        "%ctaid" | "%clusterid" => Value::Special(Special::Ctaid(axis)),
-        "%nctaid" | "%nclusterid" => Value::Special(Special::Nctaid(axis)),
-        "%cluster_ctaid" => Value::Bits(0),
-        "%cluster_nctaid" => Value::Bits(1),
+        "%ctaid" => Value::Special(Special::Ctaid(axis)),
+        "%nctaid" => Value::Special(Special::Nctaid(axis)),
+        "%clusterid" => Value::Special(Special::ClusterId(axis)),
+        "%nclusterid" => Value::Special(Special::NumClusters(axis)),
+        "%cluster_ctaid" => Value::Special(Special::BlockInCluster(axis)),
+        "%cluster_nctaid" => Value::Special(Special::ClusterShape(axis)),
         _ => return None,
     })
 }
@@ -87,8 +100,8 @@ fn scalar(name: &str) -> Option<Value> {
         "%lanemask_ge" => Special::LaneMaskGe,
         "%dynamic_smem_size" => Special::DynamicSharedBytes,
         "%total_smem_size" => Special::TotalSharedBytes,
-        "%cluster_ctarank" => return Some(Value::Bits(0)),
-        "%cluster_nctarank" => return Some(Value::Bits(1)),
+        "%cluster_ctarank" => Special::ClusterRank,
+        "%cluster_nctarank" => Special::ClusterBlocks,
         _ => return None,
     }))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::budget::Budget;
 use super::static_shared::StaticShared;
 use crate::error::{PtxError, PtxErrorKind};
-use crate::ir::{GlobalVariable, Globals, Relocation, SharedLayout, window};
+use crate::ir::{GlobalVariable, Globals, Relocation, SharedLayout, SharedModel, window};
 use crate::syntax::{Constant, Function, ModuleTree, SourceLine, Variable, VariableSpace};
 
 /// What a name of a variable stands for.
@@ -58,6 +58,7 @@ pub(super) struct Symbols<'t, 'a> {
 impl<'t, 'a> Symbols<'t, 'a> {
     /// Lays out everything at module scope.
     pub fn new(tree: &'t ModuleTree<'a>) -> Result<Self, PtxError> {
+        let model = SharedModel::of(tree.target);
         let mut symbols = Symbols {
             variables: HashMap::new(),
             functions: HashMap::new(),
@@ -69,7 +70,8 @@ impl<'t, 'a> Symbols<'t, 'a> {
             globals: Arc::default(),
             constants: Arc::default(),
             shared: SharedLayout {
-                static_bytes: 0,
+                model,
+                static_end: model.first(),
                 dynamic_align: None,
             },
             static_shared: StaticShared::default(),
@@ -259,12 +261,12 @@ pub(super) fn place_shared(
         shared.dynamic_align = Some(align.max(variable.align));
         return Ok(Symbol::DynamicShared);
     };
-    let offset = u64::from(shared.static_bytes).next_multiple_of(u64::from(variable.align));
+    let offset = u64::from(shared.static_end).next_multiple_of(u64::from(variable.align));
     let limit = window::BYTES;
     if offset + bytes > limit {
         let (what, value) = ("shared memory in bytes", offset + bytes);
         return Err(PtxError::limit(variable.line, what, value, limit));
     }
-    shared.static_bytes = (offset + bytes) as u32;
+    shared.static_end = (offset + bytes) as u32;
     Ok(Symbol::Shared(offset as u32))
 }

@@ -173,7 +173,7 @@ impl Inst<'_, '_, '_> {
             return self.emit(Op::WarpSync { mask });
         }
         if self.take("cluster") {
-            return Err(self.unsupported("grids run without clusters; use bar.sync"));
+            return self.cluster_barrier();
         }
         self.take("cta");
         let aligned = self.ins.opcode == "bar" || self.take("aligned");
@@ -182,6 +182,22 @@ impl Inst<'_, '_, '_> {
             1 => self.barrier_wait(aligned, true),
             _ => self.barrier_reduce(aligned),
         }
+    }
+
+    /// `barrier.cluster.arrive[.release | .relaxed][.aligned]`, `barrier.cluster.wait[.acquire][.aligned]`
+    fn cluster_barrier(&mut self) -> Result<(), PtxError> {
+        self.arity(0..=0)?;
+        let arrives = self.require(&[("arrive", true), ("wait", false)])?;
+        let aligned = self.take("aligned");
+        let op = if arrives {
+            let release = self.choose(&[("release", true), ("relaxed", false)]);
+            let release = release.unwrap_or(true);
+            Op::ClusterArrive { aligned, release }
+        } else {
+            self.take("acquire");
+            Op::ClusterWait { aligned }
+        };
+        self.emit(op)
     }
 
     fn barrier_wait(&mut self, aligned: bool, arrive: bool) -> Result<(), PtxError> {

@@ -164,6 +164,12 @@ pub enum BulkRule {
         /// PTX line of the first.
         line: u32,
     },
+    /// A block has ended without a wait for a copy into its shared memory.
+    #[error("block {block:?} has exited and nobody has waited for a copy into its shared memory")]
+    DestinationExited {
+        /// Block index.
+        block: [u32; 3],
+    },
     /// An access to the destination of a copy that is not complete.
     #[error("shared address {address:#x} is the destination of a bulk copy that is not complete")]
     Early {
@@ -220,7 +226,9 @@ impl BulkRule {
     pub(super) fn sanitizer(&self) -> Sanitizer {
         match self {
             BulkRule::Early { .. } | BulkRule::SourceOverwritten { .. } => Sanitizer::Racecheck,
-            BulkRule::ReadsPending { .. } => Sanitizer::Synccheck,
+            BulkRule::ReadsPending { .. } | BulkRule::DestinationExited { .. } => {
+                Sanitizer::Synccheck
+            }
             _ => Sanitizer::Memcheck,
         }
     }
@@ -241,6 +249,9 @@ impl BulkRule {
             R::MulticastMask { .. } => "set bits of blocks that the cluster has",
             R::OtherBlock { .. } => "signal an mbarrier of the block that gets the bytes",
             R::ReadsPending { .. } => "cp.async.bulk.wait_group.read 0 before the thread ends",
+            R::DestinationExited { .. } => {
+                "wait for the mbarrier of every copy before the block ends"
+            }
             R::Early { .. } => "wait for the phase of the mbarrier that the copy completes",
             R::SourceOverwritten { .. } => {
                 "cp.async.bulk.wait_group.read, or wgmma.wait_group, before the bytes change"

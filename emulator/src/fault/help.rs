@@ -40,6 +40,10 @@ impl FaultKind {
             | F::ReadOnly { .. }
             | F::Freed { .. }
             | F::MatrixDescriptor { .. }
+            | F::PeerAddress { .. }
+            | F::NoSuchRank { .. }
+            | F::PeerExited { .. }
+            | F::PeerNotStarted { .. }
             | F::CopySize { .. } => Sanitizer::Memcheck,
             F::Uninitialised {
                 origin: Origin::Shuffle { .. },
@@ -68,11 +72,16 @@ impl FaultKind {
             | F::BarrierMixed { .. }
             | F::BarrierTwice { .. }
             | F::BarrierMissed { .. }
+            | F::ClusterArriveTwice { .. }
+            | F::ClusterWaitFirst
             | F::CopiesPending { .. }
             | F::PartialWarpgroup { .. }
             | F::WarpgroupDivergent { .. }
             | F::WarpgroupOperand { .. }
             | F::ProductsPending { .. }
+            | F::RegisterBound
+            | F::RegisterDirection { .. }
+            | F::RegisterDeadlock { .. }
             | F::InstructionLimit { .. } => Sanitizer::Synccheck,
             F::Mbarrier { rule, .. } => rule.sanitizer(),
             F::Bulk(rule) => rule.sanitizer(),
@@ -91,6 +100,14 @@ impl FaultKind {
             F::OutOfBounds { space, address, .. } => out_of_bounds(space, *address),
             F::Misaligned { .. } => "align the base and every stride, or use narrower accesses",
             F::WrongSpace { .. } => "name the space of the address, or convert it with cvta",
+            F::PeerAddress { .. } => "use .shared::cluster for what may lie in another block",
+            F::NoSuchRank { .. } => "compare the rank with %cluster_nctarank",
+            F::PeerExited { .. } => {
+                "put a barrier.cluster behind the last access to a peer, before any exit"
+            }
+            F::PeerNotStarted { .. } => "put a barrier.cluster before the first access to a peer",
+            F::ClusterArriveTwice { .. } => "barrier.cluster.wait between two arrivals",
+            F::ClusterWaitFirst => "barrier.cluster.arrive before each wait",
             F::ReadOnly { .. } => "write to global, shared or local memory instead",
             F::Freed { .. } => "keep the buffer until the launch that uses it has returned",
             F::CopySize { .. } => "let cp.async read at most the bytes that it writes",
@@ -142,6 +159,13 @@ impl FaultKind {
             }
             F::WarpgroupOperand { .. } => {
                 "compute it from what is equal in the four warps: thread index / 128"
+            }
+            F::RegisterBound => "declare .maxnreg, or .reqntid or .maxntid with .minnctapersm",
+            F::RegisterDirection { .. } => {
+                "use .inc to get more registers and .dec to give some back"
+            }
+            F::RegisterDeadlock { .. } => {
+                "let the warpgroups hold no more in all than the block was launched with"
             }
             F::ProductsPending { .. } => "wgmma.wait_group 0 before the warp ends",
             F::InstructionLimit { .. } => "look for a loop whose condition never changes",

@@ -5,6 +5,7 @@ use std::fmt;
 use super::space_name;
 use super::standing::listed;
 use super::{BulkRule, Conflict, LanesAt, MbarrierRule, Origin, Party, Standing, Use};
+use crate::ir::SharedModel;
 use crate::machine::data_movement::space_of;
 
 /// The rule that a [`Fault`](super::Fault) reports.
@@ -52,6 +53,48 @@ pub enum FaultKind {
         /// The address.
         address: u64,
     },
+    /// A shared address of another block where only the own block's are possible.
+    #[error(
+        "shared address {address:#x} lies in the block of rank {}, and the access is to that of rank {own} itself",
+        .address >> SharedModel::RANK_SHIFT
+    )]
+    PeerAddress {
+        /// The address.
+        address: u64,
+        /// Rank of the block that uses it.
+        own: u32,
+    },
+    /// A rank that the cluster does not have.
+    #[error("rank {rank} does not exist; the cluster has {blocks} blocks, ranks from 0")]
+    NoSuchRank {
+        /// The rank.
+        rank: u64,
+        /// Blocks of the cluster.
+        blocks: u32,
+    },
+    /// Shared memory of a block whose threads have all exited.
+    #[error("the shared memory is that of block {}, which has exited", listed_index(.block))]
+    PeerExited {
+        /// Its block index.
+        block: [u32; 3],
+    },
+    /// Shared memory of a block of which no thread has run yet.
+    #[error("the shared memory is that of block {}, which has not started", listed_index(.block))]
+    PeerNotStarted {
+        /// Its block index.
+        block: [u32; 3],
+    },
+    /// `barrier.cluster.arrive` twice without a wait between them.
+    #[error(
+        "the warp arrives at barrier.cluster and has not waited since its last arrival, at PTX line {line}"
+    )]
+    ClusterArriveTwice {
+        /// PTX line of the last arrival.
+        line: u32,
+    },
+    /// `barrier.cluster.wait` without an arrival before it.
+    #[error("the warp waits at barrier.cluster and has not arrived since its last wait")]
+    ClusterWaitFirst,
     /// A write to constant or parameter space.
     #[error("write to {space} address {address:#x}, which is read-only")]
     ReadOnly {
@@ -328,6 +371,28 @@ pub enum FaultKind {
         /// Its value there.
         there: u64,
     },
+    /// `setmaxnreg` in a kernel without a bound on registers known to the compiler, which then ignores it.
+    #[error("setmaxnreg needs a bound on the registers of the kernel, and the entry declares none")]
+    RegisterBound,
+    /// `setmaxnreg.dec` to more registers than the warp has, or `.inc` to fewer.
+    #[error(
+        "setmaxnreg.{} to {registers} registers, and the warp has {held}",
+        if *.increase { "inc" } else { "dec" }
+    )]
+    RegisterDirection {
+        /// Whether it is `.inc`.
+        increase: bool,
+        /// Registers per thread that the warp has.
+        held: u32,
+        /// Those that it asks for.
+        registers: u32,
+    },
+    /// Warps wait for registers that nobody will give back.
+    #[error("deadlock in the register pool: {standing}")]
+    RegisterDeadlock {
+        /// Who waits for what.
+        standing: Box<Standing>,
+    },
     /// A thread ends while warpgroup products have not been waited for.
     #[error(
         "the warp exits and has not waited for its wgmma products, {products} in number, the first from PTX line {line}"
@@ -346,6 +411,12 @@ pub enum FaultKind {
         /// Where its warps stand.
         standing: Box<Standing>,
     },
+}
+
+/// A block index in messages.
+fn listed_index(block: &[u32; 3]) -> String {
+    let [x, y, z] = block;
+    format!("({x}, {y}, {z})")
 }
 
 /// Some contiguous memory.

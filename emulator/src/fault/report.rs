@@ -46,6 +46,9 @@ fn rule(kind: &FaultKind) -> String {
             "an aligned instruction needs the whole warp at one place".to_string()
         }
         FaultKind::WarpDeadlock { .. } => "the lanes of a warp wait for each other".to_string(),
+        FaultKind::RegisterDeadlock { .. } => {
+            "deadlock in the register pool: no warp of the block can go on".to_string()
+        }
         FaultKind::Deadlock { .. } => "deadlock: no warp of the block can go on".to_string(),
         FaultKind::InstructionLimit { limit, .. } => {
             format!("a block has executed {limit} warp instructions without ending")
@@ -63,9 +66,9 @@ fn details(kind: &FaultKind) -> Vec<String> {
         FaultKind::AlignedDivergent { places } | FaultKind::WarpDeadlock { places } => {
             places.iter().map(ToString::to_string).collect()
         }
-        FaultKind::Deadlock { standing } | FaultKind::InstructionLimit { standing, .. } => {
-            standing.sentences().collect()
-        }
+        FaultKind::Deadlock { standing }
+        | FaultKind::RegisterDeadlock { standing }
+        | FaultKind::InstructionLimit { standing, .. } => standing.sentences().collect(),
         FaultKind::Race(conflict)
         | FaultKind::NonCoherentWrite(conflict)
         | FaultKind::Proxy(conflict) => {

@@ -11,10 +11,10 @@ pub struct LanesAt {
     pub line: u32,
 }
 
-/// Where the warps stand of a block or of a cluster that does not end.
+/// Where the warps stand of a cluster that does not end, if only of one block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// The block, or all blocks of the cluster.
+    /// The blocks of the cluster, by rank.
     pub blocks: Vec<BlockStanding>,
 }
 
@@ -29,6 +29,28 @@ pub struct BlockStanding {
     pub barriers: Vec<BarrierStanding>,
     /// The mbarriers whose phase has begun, or that somebody waits for.
     pub mbarriers: Vec<MbarrierStanding>,
+    /// The register pool, when somebody waits for registers.
+    pub registers: Option<RegisterStanding>,
+    /// Warps that have not arrived at the barrier of the cluster in this phase.
+    pub cluster_awaits: Vec<u32>,
+}
+
+/// A barrier that a warp waits at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// One of the block, by its number.
+    Barrier(u32),
+    /// That of the cluster.
+    ClusterBarrier,
+}
+
+/// What is left in a block's register pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisterStanding {
+    /// Registers that nobody holds.
+    pub free: u32,
+    /// Warps that wait, each with the registers that it lacks.
+    pub waiting: Vec<(u32, u32)>,
 }
 
 /// Where one warp stands.
@@ -37,7 +59,7 @@ pub struct WarpStanding {
     /// Warp inside the block.
     pub warp: u32,
     /// The barrier that it waits at.
-    pub barrier: Option<u32>,
+    pub awaits: Option<Awaited>,
     /// Its lanes; empty when all have exited.
     pub places: Vec<LanesAt>,
 }
@@ -83,7 +105,7 @@ impl Standing {
     /// The sentences of each block, which names itself when it is one of several.
     pub(super) fn sentences(&self) -> impl Iterator<Item = String> {
         let is_alone = self.blocks.len() == 1;
-        self.blocks.iter().flat_map(move |block| {
+        let blocks = self.blocks.iter().flat_map(move |block| {
             let [x, y, z] = block.block;
             block.sentences().map(move |sentence| {
                 if is_alone {
@@ -92,7 +114,26 @@ impl Standing {
                     format!("block ({x}, {y}, {z}): {sentence}")
                 }
             })
-        })
+        });
+        blocks.chain(self.cluster_sentence())
+    }
+
+    /// Which warps the barrier of the cluster waits for, when a warp waits there.
+    fn cluster_sentence(&self) -> Option<String> {
+        let mut warps = self.blocks.iter().flat_map(|block| &block.warps);
+        if !warps.any(|warp| warp.awaits == Some(Awaited::ClusterBarrier)) {
+            return None;
+        }
+        let late = self.blocks.iter();
+        let late = late.filter(|block| !block.cluster_awaits.is_empty());
+        let late: Vec<String> = late
+            .map(|block| {
+                let [x, y, z] = block.block;
+                let warps: Vec<String> = block.cluster_awaits.iter().map(u32::to_string).collect();
+                format!("block ({x}, {y}, {z}) warp {}", warps.join(", "))
+            })
+            .collect();
+        Some(format!("barrier.cluster waits for {}", late.join("; ")))
     }
 }
 
@@ -100,11 +141,12 @@ impl BlockStanding {
     /// A sentence for each warp, equal ones together, and for each barrier.
     fn sentences(&self) -> impl Iterator<Item = String> {
         let same =
-            |a: &WarpStanding, b: &WarpStanding| (a.barrier, &a.places) == (b.barrier, &b.places);
+            |a: &WarpStanding, b: &WarpStanding| (a.awaits, &a.places) == (b.awaits, &b.places);
         let warps = self.warps.chunk_by(same).map(warps_sentence);
         let barriers = self.barriers.iter().map(BarrierStanding::to_string);
         let mbarriers = self.mbarriers.iter().map(MbarrierStanding::to_string);
-        warps.chain(barriers).chain(mbarriers)
+        let registers = self.registers.iter().map(RegisterStanding::to_string);
+        warps.chain(barriers).chain(mbarriers).chain(registers)
     }
 }
 
@@ -123,9 +165,18 @@ fn warps_sentence(warps: &[WarpStanding]) -> String {
         [line] => format!("PTX line {line}"),
         lines => format!("PTX lines {}", lines.join(", ")),
     };
-    match first.barrier {
-        Some(id) => format!("{who} {waits} at barrier {id}, {line}"),
+    match first.awaits {
+        Some(barrier) => format!("{who} {waits} at {barrier}, {line}"),
         None => format!("{who} {stands} at {line}"),
+    }
+}
+
+impl Display for Awaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Awaited::Barrier(id) => write!(f, "barrier {id}"),
+            Awaited::ClusterBarrier => write!(f, "barrier.cluster"),
+        }
     }
 }
 
@@ -171,6 +222,16 @@ impl Display for MbarrierStanding {
                 AwaitedPhase::Number(phase) => write!(f, ", {who} for phase {phase}")?,
                 AwaitedPhase::Parity(parity) => write!(f, ", {who} for parity {parity}")?,
             }
+        }
+        Ok(())
+    }
+}
+
+impl Display for RegisterStanding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the register pool has {} registers", self.free)?;
+        for (warp, registers) in &self.waiting {
+            write!(f, ", warp {warp} asks for {registers}")?;
         }
         Ok(())
     }

@@ -7,8 +7,10 @@ use super::{R32, R64};
 pub enum Space {
     /// Device memory.
     Global,
-    /// The block's shared memory, offsets from 0.
+    /// The block's own shared memory, addresses as [`SharedModel`] says.
     Shared,
+    /// Shared memory of any block of the cluster.
+    SharedCluster,
     /// The thread's own memory, offsets from 0.
     Local,
     /// The constant bank, offsets from 0; read-only.
@@ -43,12 +45,71 @@ pub enum Consistency {
     Strong(Scope),
 }
 
-/// Generic addresses of the spaces that are not global. Bases have a non-zero low word, so that a
-/// forgotten `cvta` does not work by accident.
+/// How shared memory is addressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedModel {
+    /// Before sm_90: offsets from 0.
+    Flat,
+    /// From sm_90 on: the block's rank in its cluster from bit [`SharedModel::RANK_SHIFT`] on, an offset below.
+    Ranked,
+}
+
+impl SharedModel {
+    /// Place of the rank in an address (machine code of `mapa` and of addresses of variables).
+    pub const RANK_SHIFT: u32 = 24;
+    /// Bits of an address that are the offset.
+    pub const OFFSET: u32 = (1 << Self::RANK_SHIFT) - 1;
+
+    /// The model of a `.target`.
+    pub fn of(target: u32) -> Self {
+        if target >= 90 {
+            SharedModel::Ranked
+        } else {
+            SharedModel::Flat
+        }
+    }
+
+    /// Offset of the first byte that a program may use: the system keeps the first KiB from sm_90 on
+    /// (`%reserved_smem_offset_cap`).
+    pub fn first(self) -> u32 {
+        match self {
+            SharedModel::Flat => 0,
+            SharedModel::Ranked => 0x400,
+        }
+    }
+
+    /// The address of offset 0 in the block of this rank.
+    pub fn base(self, rank: u32) -> u32 {
+        match self {
+            SharedModel::Flat => 0,
+            SharedModel::Ranked => rank << Self::RANK_SHIFT,
+        }
+    }
+
+    /// The rank that an address names; none where addresses name none.
+    pub fn rank(self, address: u64) -> Option<u64> {
+        (self == SharedModel::Ranked).then_some(address >> Self::RANK_SHIFT)
+    }
+
+    /// Generic address of shared address 0.
+    pub fn window(self) -> u64 {
+        match self {
+            SharedModel::Flat => window::SHARED,
+            SharedModel::Ranked => window::SHARED_RANKS,
+        }
+    }
+}
+
+/// Generic addresses of the spaces that are not global. Bases have a non-zero low word, but for that of sm_90, so
+/// that a forgotten `cvta` does not work by accident.
 pub mod window {
     /// Bytes of each window.
     pub const BYTES: u64 = 0x0100_0000;
-    /// First generic address of shared memory.
+    /// First generic address of shared memory with ranks: its low word is a shared address, as on sm_90.
+    pub const SHARED_RANKS: u64 = 0x0000_1d51_0000_0000;
+    /// Bytes of that window: 16 blocks are the most that a cluster can have on any device.
+    pub const SHARED_RANKS_BYTES: u64 = 16 * BYTES;
+    /// First generic address of shared memory without ranks, inside the window with them.
     pub const SHARED: u64 = 0x0000_1d51_0100_0000;
     /// First generic address of local memory.
     pub const LOCAL: u64 = 0x0000_1d52_0200_0000;

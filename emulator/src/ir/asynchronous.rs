@@ -1,23 +1,12 @@
 //! Operations on mbarriers, and bulk and tensor copies.
 
-use super::{Address, AtomicOp, AtomicType, Pred, R32, R64, Scope};
+use super::{Address, AtomicOp, AtomicType, Pred, R32, R64, Scope, Space};
 
-/// Which shared memory an address may lie in.
+/// An address in shared memory: of the executing block, of any block of the cluster, or generic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SharedWindow {
-    /// `.shared::cta`: that of the executing block.
-    Block,
-    /// `.shared::cluster`: that of any block of the cluster.
-    Cluster,
-    /// A generic address in one of the two.
-    Generic,
-}
-
-/// An address in shared memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SharedPlace {
-    /// Where it may lie.
-    pub window: SharedWindow,
+pub struct SharedOperand {
+    /// `Shared`, `SharedCluster` or `Generic`.
+    pub space: Space,
     /// The address.
     pub address: Address,
 }
@@ -28,7 +17,7 @@ pub struct MbarrierOp {
     /// What happens to the barrier.
     pub action: MbarrierAction,
     /// The barrier.
-    pub place: SharedPlace,
+    pub place: SharedOperand,
     /// Scope of the release; `None` for `.relaxed`, and where there is none.
     pub release: Option<Scope>,
 }
@@ -79,7 +68,7 @@ pub struct MbarrierWait {
     /// Whether the phase is complete.
     pub d: Pred,
     /// The barrier.
-    pub place: SharedPlace,
+    pub place: SharedOperand,
     /// The phase.
     pub phase: MbarrierPhase,
     /// `try_wait`: the thread may sleep until it is complete.
@@ -107,7 +96,7 @@ pub struct BulkCopy {
     /// Its size; a tensor copy has that of its box.
     pub bytes: Option<R32>,
     /// The mbarrier that is told; without one the copy belongs to a bulk group.
-    pub mbarrier: Option<SharedPlace>,
+    pub mbarrier: Option<SharedOperand>,
     /// `.multicast::cluster`: bit i is the block of rank i.
     pub multicast: Option<R32>,
     /// What happens at the destination; the source replaces it when absent.
@@ -122,7 +111,7 @@ pub enum BulkEnd {
     /// A box of a tensor.
     Tensor(TensorPlace),
     /// Shared memory.
-    Shared(SharedPlace),
+    Shared(SharedOperand),
 }
 
 /// A box of a tensor.

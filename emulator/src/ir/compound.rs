@@ -1,6 +1,6 @@
 //! Operations with more operands than fit beside the others: [`Op`](super::Op) holds them in boxes.
 
-use super::{Address, Guard, HalfKind, Pred, R32, R64};
+use super::{Address, AtomicType, Guard, HalfKind, Pred, R32, R64, Scope};
 
 /// `cp.async`: shared ← global.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,22 @@ pub enum CpAsyncSource {
     Bytes(R32),
     /// None where the predicate is true.
     IgnoreIf(Guard),
+}
+
+/// `red.global.add.v4.f32` and its kin: every element is added by itself, and not the vector in one
+/// step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AtomicVector {
+    /// Type of an element.
+    pub ty: AtomicType,
+    /// Threads that it is atomic for.
+    pub scope: Scope,
+    /// Slots for the old values; empty for `red`.
+    pub d: Vec<R32>,
+    /// What is added.
+    pub b: Vec<R32>,
+    /// Global address of the first element, a multiple of the vector's size.
+    pub address: Address,
 }
 
 /// `mma.sync.m16n8k{8,16}`: D = A·B + C.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Instruction, Location, Pred, R32, R64, SourceLine};
+use super::{Instruction, Location, Pred, R32, R64, SharedModel, SourceLine};
 use crate::error::MemoryError;
 
 /// A decoded kernel, ready to launch.
@@ -37,6 +37,10 @@ pub struct Kernel {
     pub(crate) globals: Arc<Globals>,
     /// Launch bounds of the entry.
     pub(crate) block_shape: BlockShape,
+    /// What the entry says of its clusters.
+    pub(crate) cluster: ClusterBounds,
+    /// Registers of each thread when a block starts, as far as the entry's directives say.
+    pub(crate) registers: Option<u32>,
     /// What instructions do to registers of products ([`Op::Wgmma`](super::Op::Wgmma)), for those
     /// with [`Instruction::touches_products`].
     pub(crate) touches: HashMap<u32, Touches>,
@@ -70,8 +74,10 @@ pub struct SlotCounts {
 /// Shared memory of one block as the text declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharedLayout {
-    /// Bytes of the static variables, which start at offset 0.
-    pub static_bytes: u32,
+    /// How it is addressed.
+    pub model: SharedModel,
+    /// Offset behind the static variables, which start at the model's first.
+    pub static_end: u32,
     /// Alignment of the `.extern .shared` array, a power of two; `None` when there is none.
     pub dynamic_align: Option<u32>,
 }
@@ -82,11 +88,11 @@ impl SharedLayout {
     /// caught. Step 0 is the first of them.
     pub fn dynamic_offset(&self, step: u32) -> u32 {
         let Some(align) = self.dynamic_align else {
-            return self.static_bytes;
+            return self.static_end;
         };
         // Saturated, a layout is too large to launch.
         let offset = self
-            .static_bytes
+            .static_end
             .checked_next_multiple_of(align)
             .unwrap_or(u32::MAX);
         let first = if offset & align != 0 {
@@ -107,6 +113,17 @@ pub enum BlockShape {
     Exactly([u32; 3]),
     /// `.maxntid`: no more threads than this in all.
     AtMost(u32),
+}
+
+/// What an entry says of the clusters that it is launched with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClusterBounds {
+    /// `.reqnctapercluster`: blocks of a cluster along x, y, z.
+    pub required: Option<[u32; 3]>,
+    /// `.maxclusterrank`: blocks of a cluster at most.
+    pub max_blocks: Option<u32>,
+    /// `.explicitcluster`: the entry is launched with clusters only.
+    pub explicit: bool,
 }
 
 /// The `.global` variables of a module.
@@ -172,12 +189,23 @@ pub enum Preload {
     Special(R32, Special),
     /// A special register, zero-extended.
     Special64(R64, Special),
-    /// Address of a byte of the `.extern .shared` array.
-    DynamicShared32(R32, i64),
+    /// A special register that is a predicate.
+    SpecialPred(Pred, Special),
+    /// Address of a byte of the block's shared memory.
+    Shared32(R32, SharedPlace, i64),
     /// The same in 64 bits.
-    DynamicShared64(R64, i64),
+    Shared64(R64, SharedPlace, i64),
     /// Address of a `.global` variable plus bytes: slot, variable, offset.
     Global(R64, u32, i64),
+}
+
+/// What an offset in shared memory is counted from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SharedPlace {
+    /// Offset 0.
+    Start,
+    /// The `.extern .shared` array.
+    Dynamic,
 }
 
 /// Special registers that do not change while a thread runs (PTX ISA, "Special Registers").
@@ -191,6 +219,20 @@ pub enum Special {
     Ctaid(Axis),
     /// `%nctaid`.
     Nctaid(Axis),
+    /// `%clusterid`.
+    ClusterId(Axis),
+    /// `%nclusterid`.
+    NumClusters(Axis),
+    /// `%cluster_ctaid`.
+    BlockInCluster(Axis),
+    /// `%cluster_nctaid`.
+    ClusterShape(Axis),
+    /// `%cluster_ctarank`.
+    ClusterRank,
+    /// `%cluster_nctarank`.
+    ClusterBlocks,
+    /// `%is_explicit_cluster`.
+    IsExplicitCluster,
     /// `%laneid`.
     LaneId,
     /// `%warpid`.

@@ -1,11 +1,12 @@
 //! The operations.
 
 use super::{
-    Address, AtomicOp, AtomicType, Binary16, Binary32, Binary64, BinaryF32, BinaryF64, BinaryHalf,
-    BulkCopy, Consistency, ConvertMode, Count64, CpAsync, FloatClass, FloatCmp, FloatMode,
-    HalfKind, HalfMode, IntCmp, MbarrierOp, MbarrierWait, MemoryType, Mma, Number, Pred, PredLogic,
-    PrmtMode, R32, R64, ReduxOp, Scope, ShflMode, Shift64, Space, Ternary16, Ternary32, Ternary64,
-    Unary16, Unary32, Unary64, UnaryF32, UnaryF64, UnaryHalf, VoteMode, Wgmma, Width,
+    Address, AtomicOp, AtomicType, AtomicVector, Binary16, Binary32, Binary64, BinaryF32,
+    BinaryF64, BinaryHalf, BulkCopy, Consistency, ConvertMode, Count64, CpAsync, FloatClass,
+    FloatCmp, FloatMode, HalfKind, HalfMode, IntCmp, MbarrierOp, MbarrierWait, MemoryType, Mma,
+    Number, Pred, PredLogic, PrmtMode, R32, R64, ReduxOp, Scope, ShflMode, Shift64, Space,
+    Ternary16, Ternary32, Ternary64, Unary16, Unary32, Unary64, UnaryF32, UnaryF64, UnaryHalf,
+    VoteMode, Wgmma, Width,
 };
 
 /// One operation. Field order is PTX operand order: destination first.
@@ -331,6 +332,17 @@ pub enum Op {
         d: R64,
         a: R64,
     },
+    /// `mapa` of a 32-bit shared address: the same byte in the block of another rank.
+    MapAddress32 { d: R32, a: R32, rank: R32 },
+    /// `mapa` of a 64-bit address; `space` is shared::cluster or generic.
+    MapAddress64 {
+        space: Space,
+        d: R64,
+        a: R64,
+        rank: R32,
+    },
+    /// `getctarank` of a 64-bit address; `space` is shared::cluster or generic.
+    RankOfAddress { space: Space, d: R32, a: R64 },
     /// `isspacep`.
     IsSpace { space: Space, d: Pred, a: R64 },
     /// `%clock`, low 32 bits: warp instructions so far.
@@ -379,6 +391,8 @@ pub enum Op {
         b: u16,
         address: Address,
     },
+    /// `atom` and `red` of a vector of floats.
+    AtomicVector(Box<AtomicVector>),
     /// `fence`, `membar`, and the halves of acquire and release accesses.
     Fence {
         scope: Scope,
@@ -486,6 +500,12 @@ pub enum Op {
         id: R32,
         count: Option<R32>,
     },
+
+    // ---- cluster-wide barrier (cluster_barrier.rs) ----
+    /// `barrier.cluster.arrive`; it orders no memory when not `release`.
+    ClusterArrive { aligned: bool, release: bool },
+    /// `barrier.cluster.wait`.
+    ClusterWait { aligned: bool },
 
     // ---- tensor cores (matrix.rs) ----
     /// `ldmatrix.m8n8` of 1, 2 or 4 matrices of 16-bit elements; `space` is shared or generic.

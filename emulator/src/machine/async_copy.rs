@@ -11,6 +11,7 @@ use crate::observe::Landing;
 use super::address::{effective, out_of_bounds};
 use super::context::Context;
 use super::registers::{LANES, Mask, Registers};
+use super::shared_access::resolve;
 use super::storage::{Read, Words};
 use super::warp::Warp;
 
@@ -28,6 +29,7 @@ struct Copy {
     group: u32,
     /// Where it was issued.
     pc: u32,
+    /// Offset in the block's shared memory.
     dst: u32,
     src: u64,
 }
@@ -82,9 +84,9 @@ impl AsyncCopies {
         )
     }
 
-    /// Lane and program counter of the copy in flight to a byte of shared memory.
-    pub fn writing_to(&self, address: u64) -> Option<(u8, u32)> {
-        let covers = |copy: &&Copy| address.wrapping_sub(copy.dst.into()) < copy.size.into();
+    /// Lane and program counter of the copy in flight to the byte at an offset of shared memory.
+    pub fn writing_to(&self, offset: u64) -> Option<(u8, u32)> {
+        let covers = |copy: &&Copy| offset.wrapping_sub(copy.dst.into()) < copy.size.into();
         let copy = self.copies.iter().find(covers)?;
         Some((copy.lane, copy.pc))
     }
@@ -200,10 +202,7 @@ fn check(
             });
         }
     }
-    let len = context.block().shared.bytes().len() as u64;
-    if dst >= len || wide > len - dst {
-        return Err(out_of_bounds(dst, u32::from(size), Space::Shared));
-    }
+    let (_, dst) = resolve(context, Space::Shared, dst, u32::from(size))?;
     if source_bytes > 0 {
         // An empty source need not be a valid address.
         context
@@ -216,7 +215,7 @@ fn check(
     context
         .block_mut()
         .shared
-        .begin_copy(dst as usize, usize::from(size))?;
+        .begin_copy(dst, usize::from(size))?;
     let source_bytes = source_bytes as u8;
     Ok(Copy {
         lane: 0,

@@ -4,13 +4,14 @@
 //! to blocks on other threads; 64-bit ones exclude each other by a lock.
 
 use crate::fault::{FaultKind, Outcome, lane_fault, space_name};
-use crate::ir::{Address, AtomicOp, AtomicType, R32, R64, Space};
+use crate::ir::{Address, AtomicOp, AtomicType, AtomicVector, R32, R64, Space};
 
-use super::address::{effective, out_of_bounds};
+use super::address::{check_alignment, effective, out_of_bounds};
 use super::context::Context;
 use super::data_movement::{space_of, window_base};
 use super::reduce::{self, size_of};
 use super::registers::{LANES, Mask, each_lane, lanes_of};
+use super::shared_access::{generic_space, resolve};
 use super::warp::Warp;
 
 /// What an atomic instruction does, apart from its lanes.
@@ -59,6 +60,44 @@ pub(crate) fn atomic(
     Ok(())
 }
 
+/// Lanes act in turn, and element by element.
+#[inline(never)]
+pub(crate) fn atomic_vector(
+    warp: &mut Warp,
+    context: &mut Context,
+    mask: Mask,
+    op: &AtomicVector,
+) -> Outcome {
+    let addresses = effective(&warp.regs, mask, op.address);
+    let (size, count) = (size_of(op.ty), op.b.len());
+    let element = Atomic {
+        op: AtomicOp::Add,
+        ty: op.ty,
+        space: Space::Global,
+        d: None,
+        b: 0,
+        c: 0,
+        address: op.address,
+    };
+    check_alignment(mask.lanes, &addresses, size * count as u32, Space::Global)?;
+    let mut old = [[0; LANES]; 8];
+    for lane in lanes_of(mask.lanes) {
+        for (i, b) in op.b.iter().enumerate() {
+            let address = addresses[lane] + u64::from(size) * i as u64;
+            let b = u64::from(warp.regs.get32(*b)[lane]);
+            match one(context, &element, address, b, b) {
+                Ok(value) => old[i][lane] = value as u32,
+                Err(kind) => return lane_fault(lane as u32, kind),
+            }
+        }
+    }
+    for (d, old) in op.d.iter().zip(&old) {
+        warp.regs.set32(mask, *d, old);
+    }
+    context.synchronised();
+    Ok(())
+}
+
 /// One lane's operation; returns the old value.
 fn one(
     context: &mut Context,
@@ -70,7 +109,12 @@ fn one(
     let (space, address) = match atomic.space {
         Space::Generic => {
             let space = space_of(address);
-            (space, address - window_base(space))
+            let model = context.kernel.shared.model;
+            let inside = address - window_base(model, space);
+            match space {
+                Space::Shared => (generic_space(model), inside),
+                _ => (space, inside),
+            }
         }
         space => (space, address),
     };
@@ -85,17 +129,11 @@ fn one(
         });
     }
     match space {
-        Space::Shared => {
-            let len = context.block().shared.bytes().len() as u64;
-            if address >= len || u64::from(size) > len - address {
-                return Err(out_of_bounds(address, size, space));
-            }
-            context
-                .block()
-                .shared
-                .check_writable(address as usize, size as usize)?;
-            let bytes = context.block_mut().shared.bytes_mut();
-            Ok(reduce::shared(bytes, how, address as usize, (b, c)))
+        Space::Shared | Space::SharedCluster => {
+            let (rank, offset) = resolve(context, space, address, size)?;
+            let shared = &mut context.blocks[rank as usize].shared;
+            shared.check_writable(offset, size as usize)?;
+            Ok(reduce::shared(shared.bytes_mut(), how, offset, (b, c)))
         }
         Space::Global => {
             let allocation = context
@@ -114,7 +152,7 @@ fn one(
         // The ISA has atomics on global and shared memory only.
         Space::Local | Space::Generic => Err(FaultKind::WrongSpace {
             expected: "global or shared",
-            address: address.wrapping_add(window_base(space)),
+            address: address.wrapping_add(window_base(context.kernel.shared.model, space)),
         }),
     }
 }

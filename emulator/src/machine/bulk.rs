@@ -15,13 +15,13 @@ mod flight;
 mod flights;
 mod groups;
 
-use crate::fault::{BulkRule, FaultKind, Outcome, lane_fault};
+use crate::fault::{BulkRule, FaultKind, MbarrierRule, Outcome, lane_fault};
 use crate::ir::{BulkCopy, BulkEnd};
 
 use super::address::effective;
 use super::context::Context;
+use super::mbarriers::locate_barrier;
 use super::registers::{Lanes, Mask};
-use super::shared_place::resolve_barrier;
 use super::warp::Warp;
 
 pub(crate) use flight::{End, Flight, Issuer, Signal};
@@ -77,7 +77,7 @@ fn prepare(
         whole: false,
     };
     let address = effective(&warp.regs, lanes, place.address)[issuer.lane as usize];
-    let (rank, barrier) = resolve_barrier(context, (issuer.rank, place.window), address)?;
+    let (rank, barrier) = locate_barrier(context, place.space, address)?;
     let End::Shared { rank: home, .. } = transfer.to else {
         // The decoder lets only copies into shared memory name an mbarrier.
         return Err(FaultKind::NotExecuted);
@@ -103,6 +103,7 @@ fn prepare(
     }
     let mut flights = Vec::new();
     for rank in (0..blocks).filter(|rank| ranks >> rank & 1 != 0) {
+        context.reach(rank.into())?;
         let signal = signal(context, rank, barrier)?;
         transfer.aim(rank);
         let mut flight = transfer.clone().into_flight(issuer, Some(signal), 0);
@@ -114,12 +115,10 @@ fn prepare(
 
 /// What a copy will tell an mbarrier.
 fn signal(context: &Context, rank: u32, barrier: u32) -> Result<Signal, FaultKind> {
-    let live = context.blocks[rank as usize].mbarriers.live(barrier)?;
+    let mbarriers = &context.blocks[rank as usize].mbarriers;
+    let live = mbarriers.live(barrier)?;
     if context.sanitizers.racecheck && !live.is_fenced {
-        return Err(FaultKind::Mbarrier {
-            address: barrier.into(),
-            rule: crate::fault::MbarrierRule::NotFenced,
-        });
+        return Err(mbarriers.broken(barrier, MbarrierRule::NotFenced));
     }
     Ok(Signal {
         rank,

@@ -82,6 +82,9 @@ struct Preference {
     all: u32,
     /// Instructions that preferred ones have executed since another one ran.
     waited: u64,
+    /// The one that ran last: of the others, of the preferred ones. Each kind takes its turns by itself, so that
+    /// none is passed over for ever.
+    last: [u32; 2],
 }
 
 impl Preference {
@@ -91,6 +94,7 @@ impl Preference {
             preferred: preferred & all,
             all,
             waited: 0,
+            last: [31; 2],
         }
     }
 
@@ -104,9 +108,21 @@ impl Preference {
         }
     }
 
+    /// The next one of `among`, which are all preferred or all others, upwards or downwards.
+    fn next(&self, among: u32, downwards: bool) -> u32 {
+        let last = self.last[usize::from(among & self.preferred != 0)];
+        if downwards {
+            below(among, last)
+        } else {
+            above(among, last)
+        }
+    }
+
     /// One of them has executed `instructions`.
     fn ran(&mut self, which: u32, instructions: u64) {
-        if self.preferred != self.all && self.preferred >> which & 1 != 0 {
+        let is_preferred = self.preferred >> which & 1 != 0;
+        self.last[usize::from(is_preferred)] = which;
+        if self.preferred != self.all && is_preferred {
             self.waited += instructions;
         } else {
             self.waited = 0;
@@ -233,27 +249,26 @@ impl Chance {
         }
     }
 
-    /// Which of the cluster's `ready` blocks runs next, given the one that ran last.
+    /// Which of the cluster's `ready` blocks runs next.
     #[inline]
-    pub fn next_block(&mut self, ready: u32, last: u32) -> u32 {
+    pub fn next_block(&mut self, ready: u32) -> u32 {
         if ready & (ready - 1) == 0 {
             return ready.trailing_zeros();
         }
         let first = self.peers.first(ready);
         match self.plan.peers {
             PeerOrder::Drawn => self.drawn(first),
-            PeerOrder::Reverse => below(first, last),
-            _ => above(first, last),
+            order => self.peers.next(first, order == PeerOrder::Reverse),
         }
     }
 
-    /// Which of the `ready` warps of the block of this rank runs next, given the one that ran last.
-    pub fn next_warp(&mut self, rank: u32, ready: u32, last: u32) -> u32 {
-        let first = self.warps[rank as usize].first(ready);
+    /// Which of the `ready` warps of the block of this rank runs next.
+    pub fn next_warp(&mut self, rank: u32, ready: u32) -> u32 {
+        let warps = &self.warps[rank as usize];
+        let first = warps.first(ready);
         match self.plan.warps {
             WarpOrder::Drawn => self.drawn(first),
-            WarpOrder::Reverse => below(first, last),
-            _ => above(first, last),
+            order => warps.next(first, order == WarpOrder::Reverse),
         }
     }
 
@@ -372,16 +387,21 @@ mod tests {
 
     #[test]
     fn only_ready_warps_are_chosen_and_rounds_go_up_or_down() {
+        let after = |chance: &mut Chance, last: u32, ready: u32| {
+            chance.ran(0, last, 1);
+            chance.next_warp(0, ready)
+        };
         let mut up = with_order(WarpOrder::RoundRobin, 32);
-        assert_eq!(up.next_warp(0, 0b1011, 1), 3);
-        assert_eq!(up.next_warp(0, 0b1011, 3), 0);
-        assert_eq!(up.next_warp(0, 1 << 31, 31), 31);
+        assert_eq!(up.next_warp(0, 0b1010), 1);
+        assert_eq!(after(&mut up, 1, 0b1011), 3);
+        assert_eq!(after(&mut up, 3, 0b1011), 0);
+        assert_eq!(after(&mut up, 31, 1 << 31), 31);
         let mut down = with_order(WarpOrder::Reverse, 32);
-        assert_eq!(down.next_warp(0, 0b1011, 1), 0);
-        assert_eq!(down.next_warp(0, 0b1011, 0), 3);
-        assert_eq!(down.next_warp(0, 0b1011, 31), 3);
+        assert_eq!(down.next_warp(0, 0b1011), 3);
+        assert_eq!(after(&mut down, 1, 0b1011), 0);
+        assert_eq!(after(&mut down, 0, 0b1011), 3);
         let mut drawn = with_order(WarpOrder::Drawn, 4);
-        let chosen: Vec<u32> = (0..100).map(|_| drawn.next_warp(0, 0b1011, 0)).collect();
+        let chosen: Vec<u32> = (0..100).map(|_| drawn.next_warp(0, 0b1011)).collect();
         assert!([0, 1, 3].iter().all(|w| chosen.contains(w)));
         assert!(chosen.iter().all(|w| 0b1011 >> w & 1 == 1));
     }
@@ -389,19 +409,33 @@ mod tests {
     #[test]
     fn a_starved_warp_runs_when_no_other_can_and_when_patience_ends() {
         let mut starved = with_order(WarpOrder::Starved(9), 8);
-        assert!((0..100).all(|_| starved.next_warp(0, 0b11, 0) == 0));
-        assert_eq!(starved.next_warp(0, 0b10, 0), 1);
+        assert!((0..100).all(|_| starved.next_warp(0, 0b11) == 0));
+        assert_eq!(starved.next_warp(0, 0b10), 1);
         starved.ran(0, 0, PATIENCE);
-        assert_eq!(starved.next_warp(0, 0b11, 0), 1);
+        assert_eq!(starved.next_warp(0, 0b11), 1);
         starved.ran(0, 1, 1);
-        assert_eq!(starved.next_warp(0, 0b11, 1), 0);
+        assert_eq!(starved.next_warp(0, 0b11), 0);
         let mut group = with_order(WarpOrder::StarvedWarpgroup(3), 8);
-        assert_eq!(group.next_warp(0, 0xff, 3), 0);
+        assert_eq!(group.next_warp(0, 0xff), 0);
         let mut alone = with_order(WarpOrder::StarvedWarpgroup(3), 4);
-        assert_eq!(alone.next_warp(0, 0b1111, 1), 2);
+        assert_eq!(alone.next_warp(0, 0b1111), 0);
         let mut favoured = with_order(WarpOrder::Favoured(2), 4);
-        assert_eq!(favoured.next_warp(0, 0b1111, 2), 2);
-        assert_eq!(favoured.next_warp(0, 0b1011, 0), 1);
+        assert_eq!(favoured.next_warp(0, 0b1111), 2);
+        assert_eq!(favoured.next_warp(0, 0b1011), 0);
+    }
+
+    #[test]
+    fn whoever_spins_nobody_is_passed_over_for_ever() {
+        for order in [WarpOrder::Starved(1), WarpOrder::Favoured(1)] {
+            let mut chance = with_order(order, 4);
+            let mut ran = [0; 4];
+            for _ in 0..32 {
+                let warp = chance.next_warp(0, 0b1111);
+                ran[warp as usize] += 1;
+                chance.ran(0, warp, PATIENCE);
+            }
+            assert!(ran.iter().all(|turns| *turns >= 5), "{order:?}: {ran:?}");
+        }
     }
 
     fn with_peers(peers: PeerOrder) -> Chance {
@@ -414,22 +448,25 @@ mod tests {
     #[test]
     fn a_late_block_starts_when_no_other_can_run_or_patience_ends_and_takes_its_turn_then() {
         let mut late = with_peers(PeerOrder::Late(5));
-        assert_eq!(late.next_block(0b1111, 0), 2);
-        late.ran(2, 0, PATIENCE - 1);
-        assert_eq!(late.next_block(0b0011, 0), 0);
+        assert_eq!(late.next_block(0b1111), 0);
         late.ran(0, 0, 1);
-        assert_eq!(late.next_block(0b1111, 0), 1);
+        assert_eq!(late.next_block(0b1111), 2);
+        late.ran(2, 0, PATIENCE);
+        assert_eq!(late.next_block(0b1111), 1);
         late.ran(1, 0, 1);
-        assert_eq!(late.next_block(0b1111, 0), 1);
+        late.ran(0, 0, 1);
+        assert_eq!(late.next_block(0b1111), 1);
         let mut starved = with_peers(PeerOrder::Starved(1));
-        assert_eq!(starved.next_block(0b0010, 0), 1);
+        assert_eq!(starved.next_block(0b0010), 1);
         starved.ran(1, 0, 1);
-        assert_eq!(starved.next_block(0b0111, 0), 2);
+        assert_eq!(starved.next_block(0b0111), 0);
         let mut favoured = with_peers(PeerOrder::Favoured(3));
-        assert_eq!(favoured.next_block(0b1111, 3), 3);
-        assert_eq!(favoured.next_block(0b0111, 3), 0);
+        assert_eq!(favoured.next_block(0b1111), 3);
+        assert_eq!(favoured.next_block(0b0111), 0);
         let mut down = with_peers(PeerOrder::Reverse);
-        assert_eq!(down.next_block(0b1011, 3), 1);
+        assert_eq!(down.next_block(0b1011), 3);
+        down.ran(3, 0, 1);
+        assert_eq!(down.next_block(0b1011), 1);
     }
 
     #[test]

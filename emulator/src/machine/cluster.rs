@@ -1,10 +1,10 @@
 //! One cluster: the warps of its blocks run in turn until all have exited (PTX ISA, "Cluster of
 //! Cooperative Thread Arrays"). A launch without clusters has clusters of one block.
 
-use crate::fault::{FaultKind, Standing, Trouble};
-use crate::ir::Kernel;
+use crate::fault::{FaultKind, Outcome, Standing, Trouble};
 
 use super::chance::Chance;
+use super::cluster_barrier;
 use super::context::Context;
 use super::launch::Options;
 use super::registers::lanes_of;
@@ -57,7 +57,7 @@ impl<'a> Cluster<'a> {
         context.chance = Chance::new(options.schedule, number, num_warps, places.len() as u32);
         let plan = context.chance.plan;
         for ((block, place), warps) in context.blocks.iter_mut().zip(places).zip(&mut self.warps) {
-            block.start(place, plan.fill);
+            block.start(context.kernel, place, plan.fill);
             for warp in warps {
                 let place = Place {
                     warp: warp.index,
@@ -90,7 +90,7 @@ impl<'a> Cluster<'a> {
             if ready == 0 {
                 return Err(self.deadlock(live.trailing_zeros()));
             }
-            self.context.rank = self.context.chance.next_block(ready, self.context.rank);
+            self.context.rank = self.context.chance.next_block(ready);
             self.turn(limit)?;
         }
     }
@@ -129,8 +129,7 @@ impl<'a> Cluster<'a> {
         if let Some(limit) = limit.filter(|_| left == 0) {
             return Err(self.endless(rank, limit));
         }
-        let index = context.chance.next_warp(rank, block.ready, block.last_warp);
-        block.last_warp = index;
+        let index = context.chance.next_warp(rank, block.ready);
         block.started = true;
         let turn = context.chance.turn();
         let start = context.warp_instructions;
@@ -140,32 +139,50 @@ impl<'a> Cluster<'a> {
         let instructions = context.warp_instructions - start;
         context.block_mut().instructions += instructions;
         context.chance.ran(rank, index, instructions);
-        let done = stop.and_then(|stop| {
-            let warps = &mut self.warps[rank as usize];
-            match stop {
-                Stop::Turn if instructions >= u64::from(turn) => {
-                    let warp = &mut warps[index as usize];
-                    warp.favour_last = context.chance.highest_first(turn, warp.favour_last);
-                    Ok(())
-                }
-                Stop::Turn => Ok(()),
-                Stop::Barrier => sync::arrive(context, warps, index as usize),
-                Stop::Asleep => {
-                    let block = context.block_mut();
-                    block.ready &= !(1 << index);
-                    block.asleep |= 1 << index;
-                    Ok(())
-                }
-                Stop::Exited => {
-                    sync::exited(context, warps, index);
-                    Ok(())
-                }
-            }
-        });
+        let is_used_up = instructions >= u64::from(turn);
+        let done = stop.and_then(|stop| self.stopped(stop, index, is_used_up.then_some(turn)));
         if self.context.woken != 0 {
             self.wake();
         }
+        let block = &mut self.context.blocks[rank as usize];
+        block.ready |= block.registers.served();
         done.map_err(|trouble| self.located(rank, index, trouble))
+    }
+
+    /// Warp `index` of the running block has given way; `turn` is the length of its turn, if it has used it up.
+    fn stopped(&mut self, stop: Stop, index: u32, turn: Option<u32>) -> Outcome {
+        let context = &mut self.context;
+        let warps = &mut self.warps[context.rank as usize];
+        let warp = &mut warps[index as usize];
+        match stop {
+            Stop::Turn => {
+                if let Some(turn) = turn {
+                    warp.favour_last = context.chance.highest_first(turn, warp.favour_last);
+                }
+                Ok(())
+            }
+            Stop::Barrier if cluster_barrier::is_there(context.kernel, warp) => {
+                cluster_barrier::step(context, &mut self.warps, index as usize)
+            }
+            Stop::Barrier => sync::arrive(context, warps, index as usize),
+            Stop::Asleep => {
+                let block = context.block_mut();
+                block.ready &= !(1 << index);
+                block.asleep |= 1 << index;
+                Ok(())
+            }
+            Stop::Starved => {
+                let block = context.block_mut();
+                block.ready &= !(1 << index);
+                block.registers.starve(index);
+                Ok(())
+            }
+            Stop::Exited => {
+                sync::exited(context, warps, index);
+                cluster_barrier::complete(context, &mut self.warps);
+                Ok(())
+            }
+        }
     }
 
     /// A fault of a warp, with the copy that an access came too early for.
@@ -188,13 +205,18 @@ impl<'a> Cluster<'a> {
     }
 
     fn endless(&self, rank: u32, limit: u64) -> WarpTrouble {
-        let standing = self.standing(rank..rank + 1);
+        let standing = self.standing();
         self.blocks_trouble(rank, FaultKind::InstructionLimit { limit, standing })
     }
 
     fn deadlock(&self, rank: u32) -> WarpTrouble {
-        let standing = self.standing(0..self.warps.len() as u32);
-        self.blocks_trouble(rank, FaultKind::Deadlock { standing })
+        let standing = self.standing();
+        let starved = |block: &super::block::Block| block.registers.is_awaited();
+        let kind = match self.context.blocks.iter().any(starved) {
+            true => FaultKind::RegisterDeadlock { standing },
+            false => FaultKind::Deadlock { standing },
+        };
+        self.blocks_trouble(rank, kind)
     }
 
     /// The fault of a block that does not end, at its first warp that has not.
@@ -213,13 +235,12 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    fn standing(&self, ranks: std::ops::Range<u32>) -> Box<Standing> {
-        let kernel: &Kernel = self.context.kernel;
-        let blocks = ranks.map(|rank| {
-            let warps = &self.warps[rank as usize];
-            let mut block = self.context.blocks[rank as usize].standing(warps, kernel);
-            block.mbarriers = mbarrier_wait::standing(&self.context, rank, warps);
-            block
+    fn standing(&self) -> Box<Standing> {
+        let kernel = self.context.kernel;
+        let blocks = self.context.blocks.iter().zip(&self.warps).enumerate();
+        let blocks = blocks.map(|(rank, (block, warps))| {
+            let mbarriers = mbarrier_wait::standing(&self.context, rank as u32, warps);
+            block.standing(warps, kernel, mbarriers)
         });
         Box::new(Standing {
             blocks: blocks.collect(),

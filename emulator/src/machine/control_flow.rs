@@ -5,7 +5,8 @@ use crate::fault::{FaultKind, Outcome, lane_fault, warp_fault};
 use crate::ir::{Op, R32};
 
 use super::context::Context;
-use super::reconverge::{Meet, meet, told};
+use super::reconverge::{Meet, is_barrier, meet, told};
+use super::register_pool;
 use super::registers::Mask;
 use super::warp::{Group, Warp};
 use super::warp_ops::{meeting, shuffle_whole};
@@ -28,7 +29,7 @@ pub(crate) enum Flow {
 /// told of when its lanes have met.
 pub(crate) fn waits(op: &Op, lanes: u32) -> bool {
     match op {
-        Op::Barrier { .. } | Op::BarrierPopc { .. } | Op::BarrierLogic { .. } => true,
+        op if is_barrier(op) => true,
         _ if needs_whole_warp(op) => lanes != u32::MAX,
         Op::MbarrierWait(wait) => wait.sleeps,
         _ => meeting(op).is_some(),
@@ -128,9 +129,11 @@ pub(crate) fn control(
         | Op::WgmmaWait { .. }
         | Op::SetMaxRegisters { .. } => warpgroup(warp, context, group, mask, op),
         // All live lanes, or those that got here, wait; the scheduler counts the arrival.
-        Op::Barrier { .. } | Op::BarrierPopc { .. } | Op::BarrierLogic { .. } => {
-            Ok(wait(warp, group, mask))
-        }
+        Op::Barrier { .. }
+        | Op::BarrierPopc { .. }
+        | Op::BarrierLogic { .. }
+        | Op::ClusterArrive { .. }
+        | Op::ClusterWait { .. } => Ok(wait(warp, group, mask)),
         _ => Ok(Flow::Compute),
     }
 }
@@ -210,6 +213,16 @@ fn warpgroup(
         Op::WgmmaCommit => wgmma::commit(warp, context, group.pc)?,
         Op::WgmmaWait { .. } => {
             context.log(warp.index, Event::at(group.pc))?;
+        }
+        Op::SetMaxRegisters {
+            increase,
+            registers,
+        } => {
+            if !register_pool::set(warp, context, increase, registers.into())? {
+                return Ok(wait(warp, group, mask));
+            }
+            context.log(warp.index, Event::at(group.pc))?;
+            context.synchronised();
         }
         _ => {}
     }

@@ -1,10 +1,10 @@
-//! Moves between registers, permutes and address conversion (PTX ISA, "Data Movement and Conversion
+//! Moves between registers, permutes, windows of generic addresses (PTX ISA, "Data Movement and Conversion
 //! Instructions").
 
-use crate::ir::{PrmtMode, R32, R64, Space, Width, window};
+use crate::ir::{PrmtMode, R32, R64, SharedModel, Space, Width, window};
 
 use super::bits;
-use super::registers::{Lanes, Mask, Registers, ballot, each_lane};
+use super::registers::{Lanes, Mask, Registers, each_lane};
 
 #[inline(always)]
 pub(crate) fn pack64(regs: &Registers, lo: R32, hi: R32) -> Lanes<u64> {
@@ -88,11 +88,11 @@ fn prmt_with_mode(regs: &Registers, mode: PrmtMode, abc: [R32; 3]) -> Lanes<u32>
     })
 }
 
-/// First generic address of a space; global memory has the identity mapping.
-pub(crate) fn window_base(space: Space) -> u64 {
+/// Generic address of address 0 of a space; global memory has the identity mapping.
+pub(crate) fn window_base(model: SharedModel, space: Space) -> u64 {
     match space {
         Space::Global | Space::Generic => 0,
-        Space::Shared => window::SHARED,
+        Space::Shared | Space::SharedCluster => model.window(),
         Space::Local => window::LOCAL,
         Space::Const => window::CONST,
         Space::Param => window::PARAM,
@@ -103,7 +103,7 @@ pub(crate) fn window_base(space: Space) -> u64 {
 #[inline(always)]
 pub(crate) fn space_of(address: u64) -> Space {
     let inside = |base: u64| address.wrapping_sub(base) < window::BYTES;
-    if inside(window::SHARED) {
+    if address.wrapping_sub(window::SHARED_RANKS) < window::SHARED_RANKS_BYTES {
         Space::Shared
     } else if inside(window::LOCAL) {
         Space::Local
@@ -114,19 +114,4 @@ pub(crate) fn space_of(address: u64) -> Space {
     } else {
         Space::Global
     }
-}
-
-/// `cvta`. As on hardware the address is not looked at; one that was not in the space becomes an
-/// address that no access accepts.
-#[inline(always)]
-pub(crate) fn cvta(regs: &Registers, (space, to_space): (Space, bool), a: R64) -> Lanes<u64> {
-    let base = window_base(space);
-    let distance = if to_space { base.wrapping_neg() } else { base };
-    regs.map1_64(a, |x| x.wrapping_add(distance))
-}
-
-#[inline(never)]
-pub(crate) fn is_space(regs: &Registers, space: Space, a: R64) -> u32 {
-    let a = regs.get64(a);
-    ballot(|i| space_of(a[i]) == space)
 }

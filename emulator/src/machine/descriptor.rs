@@ -21,11 +21,14 @@ pub(crate) const CHUNK_ELEMENTS: usize = 8;
 /// Values of k in one instruction.
 pub(crate) const DEPTH: usize = 16;
 
+/// Bits of an address that a descriptor has room for.
+pub(crate) const ADDRESS_BITS: u32 = 0x3_ffff;
+
 /// Bits that must be zero.
 const RESERVED: u64 = !(0x3fff | 0x3fff << 16 | 0x3fff << 32 | 0x7 << 49 | 0x3 << 62);
 
 /// A decoded descriptor. Offsets are in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Descriptor {
     start: u32,
     leading: u32,
@@ -34,7 +37,7 @@ pub(crate) struct Descriptor {
 }
 
 /// An operand, or some of its mn: which chunks it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Operand {
     pub descriptor: Descriptor,
     pub major: Major,
@@ -71,6 +74,13 @@ impl Descriptor {
             stride: field(32),
             swizzle,
         })
+    }
+
+    /// The same with addresses that count from `first`, where the block's shared memory begins, a multiple of every
+    /// period of a swizzle; none when the operand begins before.
+    pub fn counted_from(self, first: u32) -> Option<Self> {
+        let start = self.start.checked_sub(first)?;
+        Some(Self { start, ..self })
     }
 
     /// Address of the chunk with the elements k = 8 · `half` and on of `mn`.
@@ -119,6 +129,21 @@ impl Operand {
     /// Addresses of all chunks.
     pub fn addresses(&self) -> impl Iterator<Item = u32> {
         (0..self.chunks()).map(|i| self.chunk(i))
+    }
+
+    /// The bytes of all chunks as offsets and sizes, neighbours in one.
+    pub fn runs(&self) -> Vec<(u32, u32)> {
+        let mut chunks: Vec<u32> = self.addresses().collect();
+        chunks.sort_unstable();
+        chunks.dedup();
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        for at in chunks {
+            match runs.last_mut() {
+                Some((start, bytes)) if *start + *bytes == at => *bytes += CHUNK,
+                _ => runs.push((at, CHUNK)),
+            }
+        }
+        runs
     }
 
     /// First byte and end of a range that all chunks lie in. Swizzles stay within 128 bytes, and
@@ -250,6 +275,9 @@ mod tests {
                     chunks.sort_unstable();
                     chunks.dedup();
                     assert_eq!(chunks.len() as u32, operand.chunks(), "{operand:?}");
+                    let bytes = |(start, bytes)| (start..start + bytes).step_by(CHUNK as usize);
+                    let runs: Vec<u32> = operand.runs().into_iter().flat_map(bytes).collect();
+                    assert_eq!(runs, chunks);
                 }
             }
         }

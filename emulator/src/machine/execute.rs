@@ -3,7 +3,8 @@
 use crate::fault::{FaultKind, Outcome, warp_fault};
 use crate::ir::Op;
 
-use super::atomics::{Atomic, atomic};
+use super::address_conversion::convert_address;
+use super::atomics::{Atomic, atomic, atomic_vector};
 use super::carry::{self, Carry};
 use super::compare::{self, HalfTest};
 use super::context::Context;
@@ -109,18 +110,19 @@ pub(crate) fn compute<const FUSED: bool>(
                 address,
             },
         ),
+        Op::AtomicVector(ref atomic) => atomic_vector(warp, context, mask, atomic),
         Op::Fence { .. } => {
             std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
             context.synchronised();
             Ok(())
         }
-        _ => copies_and_clocks::<FUSED>(warp, context, mask, op, scratch),
+        _ => copies_and_addresses::<FUSED>(warp, context, mask, op, scratch),
     }
 }
 
-/// Asynchronous copies, mbarriers, and the special registers that change.
+/// Asynchronous copies, mbarriers, products, and conversion of addresses.
 #[inline(always)]
-fn copies_and_clocks<const FUSED: bool>(
+fn copies_and_addresses<const FUSED: bool>(
     warp: &mut Warp,
     context: &mut Context,
     mask: Mask,
@@ -159,16 +161,18 @@ fn copies_and_clocks<const FUSED: bool>(
             wgmma::after_issue::<FUSED>(warp, context);
             Ok(())
         }
-        Op::WgmmaWait { pending } => {
-            wgmma::wait::<FUSED>(warp, context, pending);
-            Ok(())
-        }
+        Op::WgmmaWait { pending } => wgmma::wait::<FUSED>(warp, context, pending),
         Op::WgmmaFence | Op::WgmmaCommit | Op::SetMaxRegisters { .. } => Ok(()),
+        Op::Cvta { .. }
+        | Op::IsSpace { .. }
+        | Op::MapAddress32 { .. }
+        | Op::MapAddress64 { .. }
+        | Op::RankOfAddress { .. } => convert_address(&mut warp.regs, context, mask, op),
         _ => warp_wide::<FUSED>(warp, context, mask, op, scratch),
     }
 }
 
-/// Matrices.
+/// Matrices, and the special registers that change.
 #[inline(always)]
 fn warp_wide<const FUSED: bool>(
     warp: &mut Warp,
@@ -433,13 +437,6 @@ fn moves(regs: &Registers, op: &Op, out: &mut Scratch) -> Outcome<Destination> {
             hi,
             lo,
         } => out.w32(d, convert_pair(regs, (kind, mode), hi, lo)),
-        Op::Cvta {
-            space,
-            to_space,
-            d,
-            a,
-        } => out.w64(d, data_movement::cvta(regs, (space, to_space), a)),
-        Op::IsSpace { space, d, a } => out.pred(d, data_movement::is_space(regs, space, a)),
         // `control` and `compute` have taken all others.
         _ => return warp_fault(FaultKind::NotExecuted),
     })

@@ -1,7 +1,7 @@
 //! What an access outside of all memory has missed, found out once the fault is known.
 
 use crate::fault::{Extent, FaultKind, space_name};
-use crate::ir::{Kernel, Space};
+use crate::ir::{Kernel, SharedModel, Space};
 use crate::memory::GlobalMemory;
 
 /// The memory of a launch.
@@ -33,8 +33,18 @@ impl Surroundings<'_> {
                 address,
             };
         }
+        let model = self.kernel.shared.model;
+        let base = match model.rank(address) {
+            Some(rank)
+                if space == space_name(Space::Shared)
+                    || space == space_name(Space::SharedCluster) =>
+            {
+                rank << SharedModel::RANK_SHIFT | u64::from(model.first())
+            }
+            _ => 0,
+        };
         let nearest = Some(Box::new(Extent {
-            base: 0,
+            base,
             bytes: self.bytes_of(space),
         }));
         FaultKind::OutOfBounds {
@@ -64,7 +74,7 @@ impl Surroundings<'_> {
     /// Size of a space that is not global.
     fn bytes_of(&self, space: &str) -> u64 {
         let is = |other| space == space_name(other);
-        if is(Space::Shared) {
+        if is(Space::Shared) || is(Space::SharedCluster) {
             u64::from(self.shared_bytes)
         } else if is(Space::Local) {
             u64::from(self.kernel.local_bytes)

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::fault::{Fault, FaultKind};
-use crate::ir::{BlockShape, Kernel};
+use crate::ir::Kernel;
 use crate::memory::GlobalMemory;
 use crate::observe::{ClusterSize, CounterOptions, Counters, Sanitizers, Watch};
 
@@ -15,19 +15,9 @@ use super::chance::{Chance, Schedule, block_order};
 use super::cluster::{Cluster, WarpTrouble};
 use super::context::{Context, MmaNumerics};
 use super::explain::Surroundings;
+use super::rules;
 use super::step::Processor;
 use super::warp::Place;
-
-/// Largest shared memory of a block on any supported target (sm_90), in bytes.
-const MAX_SHARED_BYTES: u32 = 227 * 1024;
-/// Largest local memory of a thread in bytes (CUDA programming guide, compute capabilities).
-const MAX_LOCAL_BYTES: u32 = 512 * 1024;
-/// Limits of the ISA: threads per axis of a block, threads per block, blocks per axis of a grid.
-const MAX_BLOCK: [u32; 3] = [1024, 1024, 64];
-const MAX_THREADS: u32 = 1024;
-const MAX_GRID: [u32; 3] = [i32::MAX as u32, 65_535, 65_535];
-/// Blocks of a cluster at most (CUDA programming guide, "Thread Block Clusters": the portable size).
-pub(crate) const MAX_CLUSTER_BLOCKS: u32 = 8;
 
 /// What to launch.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +26,9 @@ pub struct Launch<'a> {
     pub grid: [u32; 3],
     /// Threads of a block along x, y, z.
     pub block: [u32; 3],
+    /// Blocks of a cluster along x, y, z, of which the grid is a multiple; `None` for what the entry's
+    /// `.reqnctapercluster` says, without it one block. Needs a module for sm_90 or later.
+    pub cluster: Option<[u32; 3]>,
     /// Bytes of the `.extern .shared` array.
     pub dynamic_shared_bytes: u32,
     /// The entry's parameters, laid out like a C struct; exactly as long as the entry declares.
@@ -85,7 +78,7 @@ pub fn launch(
     launch: &Launch,
     options: &Options,
 ) -> Result<LaunchReport, Fault> {
-    check(kernel, launch).map_err(|rule| refused(kernel, rule))?;
+    rules::check(kernel, launch).map_err(|rule| refused(kernel, rule))?;
     if let Some(counters) = options.counters {
         let checked = counters.l2.check();
         checked.map_err(|error| refused(kernel, error.to_string()))?;
@@ -101,7 +94,8 @@ pub fn launch(
             .for_each(|allocation| allocation.written.mark_everything());
     }
     let view = GlobalView::new(allocations.into());
-    let cluster = [1, 1, 1];
+    let cluster = launch.cluster.or(kernel.cluster.required);
+    let (cluster, is_explicit_cluster) = (cluster.unwrap_or([1; 3]), cluster.is_some());
     let watch = Watch::new(kernel, (launch, cluster), options, &view);
     let run = Run {
         kernel,
@@ -111,6 +105,7 @@ pub fn launch(
         globals,
         view,
         cluster,
+        is_explicit_cluster,
         watch: &watch,
         processor: Processor::detect(),
         next: AtomicU64::new(0),
@@ -154,77 +149,6 @@ fn refused(kernel: &Kernel, rule: String) -> Fault {
     }
 }
 
-/// Every rule that a launch must satisfy; the error is a sentence with the rule and the value.
-fn check(kernel: &Kernel, launch: &Launch) -> Result<(), String> {
-    let within = |values: [u32; 3], limits: [u32; 3]| {
-        values
-            .iter()
-            .zip(limits)
-            .all(|(value, limit)| (1..=limit).contains(value))
-    };
-    let (grid, block) = (launch.grid, launch.block);
-    if !within(grid, MAX_GRID) {
-        return Err(format!(
-            "grid {grid:?} must be at least 1 and at most {MAX_GRID:?}"
-        ));
-    }
-    if !within(block, MAX_BLOCK) || block.iter().product::<u32>() > MAX_THREADS {
-        return Err(format!(
-            "block {block:?} must be at least 1, at most {MAX_BLOCK:?} and {MAX_THREADS} threads in all"
-        ));
-    }
-    match kernel.block_shape {
-        BlockShape::Exactly(shape) if shape != block => {
-            return Err(format!(
-                "block {block:?} must be {shape:?}, as .reqntid says"
-            ));
-        }
-        BlockShape::AtMost(threads) if block.iter().product::<u32>() > threads => {
-            return Err(format!(
-                "block {block:?} has more than the {threads} threads of .maxntid"
-            ));
-        }
-        _ => {}
-    }
-    if launch.params.len() != kernel.param_bytes as usize {
-        let (got, want) = (launch.params.len(), kernel.param_bytes);
-        return Err(format!(
-            "{got} bytes of parameters were given, the entry declares {want}"
-        ));
-    }
-    if launch.dynamic_shared_bytes > 0 && kernel.shared.dynamic_align.is_none() {
-        return Err(format!(
-            "{} bytes of dynamic shared memory were given, the entry declares no .extern .shared array",
-            launch.dynamic_shared_bytes
-        ));
-    }
-    if kernel.local_bytes > MAX_LOCAL_BYTES {
-        let bytes = kernel.local_bytes;
-        return Err(format!(
-            "{bytes} bytes of local memory per thread exceed {MAX_LOCAL_BYTES}"
-        ));
-    }
-    if let Some(align) = kernel
-        .shared
-        .dynamic_align
-        .filter(|align| *align > MAX_SHARED_BYTES)
-    {
-        return Err(format!(
-            "alignment {align} of the .extern .shared array exceeds shared memory"
-        ));
-    }
-    let used = kernel
-        .shared
-        .static_bytes
-        .saturating_add(launch.dynamic_shared_bytes);
-    if used > MAX_SHARED_BYTES {
-        return Err(format!(
-            "{used} bytes of shared memory exceed {MAX_SHARED_BYTES}"
-        ));
-    }
-    Ok(())
-}
-
 /// One launch, shared by the threads that work on it.
 struct Run<'a> {
     kernel: &'a Kernel,
@@ -235,6 +159,8 @@ struct Run<'a> {
     view: GlobalView,
     /// Blocks of a cluster along x, y, z.
     cluster: [u32; 3],
+    /// Whether the launch or the entry has asked for clusters.
+    is_explicit_cluster: bool,
     watch: &'a Watch,
     processor: Processor,
     /// Position of the next cluster in launch order.
@@ -310,7 +236,10 @@ impl Run<'_> {
             params: self.launch.params,
             global: self.view.clone(),
             blocks: (0..num_blocks)
-                .map(|_| Block::new(num_warps, self.shared_bytes()))
+                .map(|rank| {
+                    let base = self.kernel.shared.model.base(rank) + self.first_shared();
+                    Block::new(num_warps, base, self.shared_bytes())
+                })
                 .collect(),
             rank: 0,
             flights: Flights::default(),
@@ -329,8 +258,14 @@ impl Run<'_> {
         }
     }
 
+    /// Shared memory of a block that the program can use.
     fn shared_bytes(&self) -> u32 {
-        self.dynamic_shared_offset() + self.launch.dynamic_shared_bytes
+        self.dynamic_shared_offset() - self.first_shared() + self.launch.dynamic_shared_bytes
+    }
+
+    /// Offset of its first byte.
+    fn first_shared(&self) -> u32 {
+        self.kernel.shared.model.first()
     }
 
     fn dynamic_shared_offset(&self) -> u32 {
@@ -346,6 +281,10 @@ impl Run<'_> {
             block_index: block_index(self.launch.grid, self.cluster, number, rank),
             warp: 0,
             num_warps,
+            cluster: self.cluster,
+            rank,
+            is_explicit_cluster: self.is_explicit_cluster,
+            shared_base: self.kernel.shared.model.base(rank),
             dynamic_shared_offset: self.dynamic_shared_offset(),
             dynamic_shared_bytes: self.launch.dynamic_shared_bytes,
             total_shared_bytes: self.shared_bytes(),

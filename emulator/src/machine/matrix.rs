@@ -4,13 +4,14 @@
 //! elements (g, 2t) and (g, 2t + 1), low half first. So the 32 lanes of one register, read in lane
 //! order as 16-bit elements, are the matrix in row-major order.
 
-use crate::fault::{Outcome, lane_fault};
+use crate::fault::Outcome;
 use crate::ir::{Address, R32, Space};
 
-use super::address::{Region, check_alignment, check_bounds, effective, passes};
+use super::address::{check_alignment, effective, passes};
 use super::context::Context;
-use super::data_movement::window_base;
 use super::registers::{LANES, Lanes, Mask, Registers, each_lane};
+use super::shared::SharedMemory;
+use super::shared_access::{self, Check};
 use super::warp::Warp;
 
 pub(super) const EVERYONE: Mask = Mask {
@@ -40,13 +41,11 @@ pub(crate) struct StMatrix {
 #[inline(always)]
 pub(crate) fn stmatrix(warp: &mut Warp, context: &mut Context, op: StMatrix) -> Outcome {
     let used = 8 * usize::from(op.count);
-    let rows = row_addresses(&warp.regs, op.space, op.address, used);
-    check_rows(context, &rows, used)?;
-    for (lane, row) in rows[..used].iter().enumerate() {
-        if let Err(kind) = context.block().shared.check_writable(*row as usize, 16) {
-            return lane_fault(lane as u32, kind);
-        }
-    }
+    let rows = row_addresses(warp, context, op.space, op.address, used);
+    let write = SharedMemory::check_writable;
+    check_rows(context, &rows, used, write)?;
+    let shared = &mut context.block_mut().shared;
+    let base = shared.base();
     for (j, a) in op.a.iter().take(usize::from(op.count)).enumerate() {
         let held = *warp.regs.get32(*a);
         let matrix = if op.transpose {
@@ -55,8 +54,8 @@ pub(crate) fn stmatrix(warp: &mut Warp, context: &mut Context, op: StMatrix) -> 
             held
         };
         for (q, words) in matrix.chunks_exact(4).enumerate() {
-            let start = rows[8 * j + q] as usize;
-            let row = &mut context.block_mut().shared.bytes_mut()[start..start + 16];
+            let start = (rows[8 * j + q] - base) as usize;
+            let row = &mut shared.bytes_mut()[start..start + 16];
             for (bytes, word) in row.chunks_exact_mut(4).zip(words) {
                 bytes.copy_from_slice(&word.to_le_bytes());
             }
@@ -68,14 +67,20 @@ pub(crate) fn stmatrix(warp: &mut Warp, context: &mut Context, op: StMatrix) -> 
 /// Where the rows lie that the first `used` lanes name. The other lanes' addresses are not used; they
 /// must not be checked either.
 #[inline(always)]
-fn row_addresses(regs: &Registers, space: Space, address: Address, used: usize) -> Lanes<u64> {
-    let base = if space == Space::Generic {
-        window_base(Space::Shared)
+fn row_addresses(
+    warp: &Warp,
+    context: &Context,
+    space: Space,
+    address: Address,
+    used: usize,
+) -> Lanes<u64> {
+    let window = if space == Space::Generic {
+        context.kernel.shared.model.window()
     } else {
         0
     };
-    let addresses = effective(regs, EVERYONE, address);
-    let mut rows = each_lane(|i| addresses[i].wrapping_sub(base));
+    let addresses = effective(&warp.regs, EVERYONE, address);
+    let mut rows = each_lane(|i| addresses[i].wrapping_sub(window));
     let first = rows[0];
     rows[used..].fill(first);
     rows
@@ -85,13 +90,15 @@ fn row_addresses(regs: &Registers, space: Space, address: Address, used: usize) 
 #[inline(always)]
 pub(crate) fn ldmatrix(warp: &mut Warp, context: &mut Context, op: LdMatrix) -> Outcome {
     let used = 8 * usize::from(op.count);
-    let rows = row_addresses(&warp.regs, op.space, op.address, used);
-    check_rows(context, &rows, used)?;
+    let rows = row_addresses(warp, context, op.space, op.address, used);
+    check_rows(context, &rows, used, SharedMemory::check_landed)?;
+    let shared = &context.block().shared;
+    let (base, bytes) = (shared.base(), shared.bytes());
     for (j, d) in op.d.iter().take(usize::from(op.count)).enumerate() {
         let mut matrix = [0; LANES];
         for (q, words) in matrix.chunks_exact_mut(4).enumerate() {
-            let start = rows[8 * j + q] as usize;
-            let row = &context.block().shared.bytes()[start..start + 16];
+            let start = (rows[8 * j + q] - base) as usize;
+            let row = &bytes[start..start + 16];
             for (word, bytes) in words.iter_mut().zip(row.chunks_exact(4)) {
                 *word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
             }
@@ -107,24 +114,15 @@ pub(crate) fn ldmatrix(warp: &mut Warp, context: &mut Context, op: LdMatrix) -> 
 }
 
 #[inline(always)]
-fn check_rows(context: &Context, rows: &Lanes<u64>, used: usize) -> Outcome {
-    let (space, base, len) = (
-        Space::Shared,
-        0,
-        context.block().shared.bytes().len() as u64,
-    );
-    if !passes(rows, 16, base, len) {
-        check_alignment(u32::MAX, rows, 16, space)?;
-        check_bounds(u32::MAX, rows, 16, Region { space, base, len })?;
+fn check_rows(context: &Context, rows: &Lanes<u64>, used: usize, check: Check) -> Outcome {
+    let shared = &context.block().shared;
+    if !shared.is_guarded() && passes(rows, 16, shared.base(), shared.bytes().len() as u64) {
+        return Ok(());
     }
-    if context.block().shared.is_guarded() {
-        for (lane, row) in rows[..used].iter().enumerate() {
-            if let Err(kind) = context.block().shared.check_landed(*row as usize, 16) {
-                return lane_fault(lane as u32, kind);
-            }
-        }
-    }
-    Ok(())
+    check_alignment(u32::MAX, rows, 16, Space::Shared)?;
+    let named = u32::MAX >> (32 - used);
+    let place = (context.rank, Space::Shared);
+    shared_access::check(context, place, named, rows, 16, check)
 }
 
 /// The elements of an 8x8 matrix of 16-bit elements in row-major order.

@@ -6,15 +6,14 @@
 use std::collections::BTreeMap;
 
 use crate::fault::{AwaitedPhase, FaultKind, MbarrierRule, MbarrierStanding, Outcome, lane_fault};
-use crate::ir::{Kernel, MbarrierPhase, MbarrierWait, Op};
+use crate::ir::{Kernel, MbarrierPhase, MbarrierWait, Op, Space};
 use crate::observe::Waited;
 
 use super::address::effective;
 use super::context::Context;
 use super::mbarrier::phase_of;
-use super::mbarriers::broken;
+use super::mbarriers::locate_barrier;
 use super::registers::{Mask, lanes_of};
-use super::shared_place::resolve_barrier;
 use super::warp::Warp;
 
 /// What the lanes that stand at a wait find.
@@ -79,6 +78,7 @@ pub(crate) fn sleeps(op: &Op) -> bool {
 
 /// The mbarriers of a block of which somebody waits for something, and which of its warps do.
 pub(crate) fn standing(context: &Context, rank: u32, warps: &[Warp]) -> Vec<MbarrierStanding> {
+    let base = context.blocks[rank as usize].shared.base();
     let mut waiting: BTreeMap<u32, Vec<(u32, AwaitedPhase)>> = BTreeMap::new();
     for warp in warps {
         for group in warp.groups.iter().filter(|group| group.waiting) {
@@ -86,9 +86,13 @@ pub(crate) fn standing(context: &Context, rank: u32, warps: &[Warp]) -> Vec<Mbar
                 continue;
             };
             for lane in lanes_of(group.lanes) {
-                let Ok((_, offset)) = barrier_of(warp, context, rank, lane, wait) else {
-                    continue;
+                let address = address_of(warp, lane, wait);
+                let start = match wait.place.space {
+                    Space::Generic => context.kernel.shared.model.window(),
+                    _ => 0,
                 };
+                // It sleeps there, so that the mbarrier is one of its own block.
+                let offset = address.wrapping_sub(start).wrapping_sub(base) as u32;
                 let awaited = (warp.index, awaited(warp, lane, wait));
                 let list = waiting.entry(offset).or_default();
                 if !list.contains(&awaited) {
@@ -98,11 +102,11 @@ pub(crate) fn standing(context: &Context, rank: u32, warps: &[Warp]) -> Vec<Mbar
         }
     }
     let live = context.blocks[rank as usize].mbarriers.iter();
-    let standing = live.filter_map(|(address, state)| {
-        let waiting = waiting.remove(&address).unwrap_or_default();
+    let standing = live.filter_map(|(offset, state)| {
+        let waiting = waiting.remove(&offset).unwrap_or_default();
         let has_begun = state.pending != state.expected || state.tx != 0;
         (has_begun || !waiting.is_empty()).then_some(MbarrierStanding {
-            address,
+            address: base as u32 + offset,
             phase: state.phase,
             pending: state.pending,
             expected: state.expected,
@@ -124,20 +128,13 @@ fn awaited(warp: &Warp, lane: usize, wait: &MbarrierWait) -> AwaitedPhase {
     }
 }
 
-/// The mbarrier that a lane of a warp of the block of this rank names: rank of its block and offset.
-fn barrier_of(
-    warp: &Warp,
-    context: &Context,
-    rank: u32,
-    lane: usize,
-    wait: &MbarrierWait,
-) -> Result<(u32, u32), FaultKind> {
+/// The address that a lane names.
+fn address_of(warp: &Warp, lane: usize, wait: &MbarrierWait) -> u64 {
     let mask = Mask {
         lanes: 1 << lane,
         whole: false,
     };
-    let address = effective(&warp.regs, mask, wait.place.address)[lane];
-    resolve_barrier(context, (rank, wait.place.window), address)
+    effective(&warp.regs, mask, wait.place.address)[lane]
 }
 
 /// Offset of the mbarrier that a lane names.
@@ -147,9 +144,11 @@ fn place(
     lane: usize,
     wait: &MbarrierWait,
 ) -> Result<u32, FaultKind> {
-    let (rank, offset) = barrier_of(warp, context, context.rank, lane, wait)?;
+    let address = address_of(warp, lane, wait);
+    let (rank, offset) = locate_barrier(context, wait.place.space, address)?;
     if rank != context.rank {
-        return Err(broken(offset, MbarrierRule::RemoteWait));
+        let mbarriers = &context.blocks[rank as usize].mbarriers;
+        return Err(mbarriers.broken(offset, MbarrierRule::RemoteWait));
     }
     Ok(offset)
 }
@@ -175,11 +174,13 @@ fn is_complete(
     wait: &MbarrierWait,
     offset: u32,
 ) -> Result<bool, FaultKind> {
-    let live = context.block().mbarriers.live(offset)?;
+    let mbarriers = &context.block().mbarriers;
+    let live = mbarriers.live(offset)?;
+    let broken = |rule| mbarriers.broken(offset, rule);
     match wait.phase {
         MbarrierPhase::State(state) => {
             let past = live.state.is_past(warp.regs.get64(state)[lane]);
-            past.map_err(|rule| broken(offset, rule))
+            past.map_err(broken)
         }
         MbarrierPhase::Parity(parity) => {
             let parity = warp.regs.get32(parity)[lane] & 1;
@@ -192,7 +193,7 @@ fn is_complete(
                 && running >= awaited + 2
             {
                 let rule = MbarrierRule::PhaseSkipped { awaited, running };
-                return Err(broken(offset, rule));
+                return Err(broken(rule));
             }
             Ok(live.state.is_past_parity(parity))
         }

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::fault::{FaultKind, MbarrierRule, Outcome, lane_fault};
-use crate::ir::{MbarrierAction, MbarrierOp, R32};
+use crate::fault::{FaultKind, MbarrierRule, Outcome, lane_fault, space_name};
+use crate::ir::{MbarrierAction, MbarrierOp, R32, Space};
 
 use super::address::effective;
 use super::async_copy;
 use super::context::Context;
 use super::mbarrier::{Arriving, Mbarrier, pending_count};
 use super::registers::{LANES, Mask, each_lane};
-use super::shared_place::resolve_barrier;
+use super::shared_access::locate;
 use super::warp::Warp;
 
 /// An mbarrier between its init and its inval.
@@ -26,31 +26,52 @@ pub(crate) struct Live {
 
 /// The mbarriers of one block, by their offset in shared memory.
 #[derive(Default)]
-pub(crate) struct Mbarriers(BTreeMap<u32, Live>);
+pub(crate) struct Mbarriers {
+    live: BTreeMap<u32, Live>,
+    /// Shared address of offset 0.
+    base: u64,
+}
 
 impl Mbarriers {
-    pub fn clear(&mut self) {
-        self.0.clear();
+    /// None is live in shared memory that begins at an address.
+    pub fn reset(&mut self, base: u64) {
+        self.live.clear();
+        self.base = base;
+    }
+
+    /// A rule that is broken with the mbarrier at an offset.
+    pub fn broken(&self, offset: u32, rule: MbarrierRule) -> FaultKind {
+        FaultKind::Mbarrier {
+            address: self.base + u64::from(offset),
+            rule,
+        }
     }
 
     /// The live mbarrier at an offset.
     pub fn live(&self, offset: u32) -> Result<&Live, FaultKind> {
-        self.0.get(&offset).ok_or(uninitialised(offset))
+        self.live
+            .get(&offset)
+            .ok_or_else(|| self.broken(offset, MbarrierRule::Uninitialised))
     }
 
     /// The live mbarrier at an offset.
     pub fn live_mut(&mut self, offset: u32) -> Result<&mut Live, FaultKind> {
-        self.0.get_mut(&offset).ok_or(uninitialised(offset))
+        if !self.live.contains_key(&offset) {
+            return Err(self.broken(offset, MbarrierRule::Uninitialised));
+        }
+        self.live.get_mut(&offset).ok_or(FaultKind::NotExecuted)
     }
 
     /// All live mbarriers with their offsets.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Mbarrier)> {
-        self.0.iter().map(|(offset, live)| (*offset, &live.state))
+        self.live
+            .iter()
+            .map(|(offset, live)| (*offset, &live.state))
     }
 
     /// Lanes of a warp have executed a fence that covers their initialisations.
     pub fn fence(&mut self, warp: u32, lanes: u32) {
-        for live in self.0.values_mut() {
+        for live in self.live.values_mut() {
             live.is_fenced |= live.by.0 == warp && lanes >> live.by.1 & 1 != 0;
         }
     }
@@ -70,15 +91,24 @@ impl Live {
     }
 }
 
-pub(super) fn broken(offset: u32, rule: MbarrierRule) -> FaultKind {
-    FaultKind::Mbarrier {
-        address: offset.into(),
-        rule,
-    }
-}
+/// Bytes of an mbarrier.
+const BYTES: u32 = 8;
 
-fn uninitialised(offset: u32) -> FaultKind {
-    broken(offset, MbarrierRule::Uninitialised)
+/// Rank of the block and offset in its shared memory of the mbarrier that an address names.
+pub(crate) fn locate_barrier(
+    context: &Context,
+    space: Space,
+    address: u64,
+) -> Result<(u32, u32), FaultKind> {
+    let place = locate(context, space, address, BYTES)?;
+    if !address.is_multiple_of(BYTES.into()) {
+        return Err(FaultKind::Misaligned {
+            space: space_name(Space::Shared),
+            address,
+            alignment: BYTES,
+        });
+    }
+    Ok(place)
 }
 
 /// An operation that does not wait, lane by lane: they act one after the other.
@@ -99,7 +129,7 @@ pub(crate) fn operate(
     }
     let mut states = [0; LANES];
     for lane in mask.iter() {
-        let place = resolve_barrier(context, (context.rank, op.place.window), addresses[lane]);
+        let place = locate_barrier(context, op.place.space, addresses[lane]);
         let done = place.and_then(|place| one(warp, context, lane, place, &op.action));
         match done {
             Ok(state) => states[lane] = state,
@@ -125,19 +155,18 @@ fn release(
         op.action,
         MbarrierAction::Arrive { .. } | MbarrierAction::AfterCopies { .. }
     );
-    if !arrives || op.release.is_none() {
+    let Some(scope) = op.release.filter(|_| arrives) else {
         return;
-    }
+    };
     let mut rest = mask.lanes;
     while rest != 0 {
         let address = addresses[rest.trailing_zeros() as usize];
         let same = mask.iter().filter(|lane| addresses[*lane] == address);
         let lanes = same.fold(0, |lanes, lane| lanes | 1 << lane);
-        let from = (context.rank, op.place.window);
-        if let Ok(place) = resolve_barrier(context, from, address)
+        if let Ok(place) = locate_barrier(context, op.place.space, address)
             && let Some(observers) = &mut context.observers
         {
-            observers.mbarrier_arrive(warp, lanes, place);
+            observers.mbarrier_arrive(warp, lanes, place, scope);
         }
         rest &= !lanes;
     }
@@ -153,7 +182,11 @@ fn one(
 ) -> Result<u64, FaultKind> {
     let value = |register: R32| warp.regs.get32(register)[lane];
     let by = (warp.number, lane as u32);
-    let rule = |rule| broken(offset, rule);
+    let base = context.blocks[rank as usize].shared.base();
+    let rule = |rule| FaultKind::Mbarrier {
+        address: base + u64::from(offset),
+        rule,
+    };
     let block = &mut context.blocks[rank as usize];
     let arriving = match *action {
         MbarrierAction::Init { count } => {
@@ -161,7 +194,7 @@ fn one(
         }
         MbarrierAction::Invalidate => {
             block.mbarriers.live(offset)?;
-            block.mbarriers.0.remove(&offset);
+            block.mbarriers.live.remove(&offset);
             block.shared.end_barrier(offset);
             return Ok(0);
         }
@@ -213,9 +246,10 @@ fn init(
 ) -> Result<(), FaultKind> {
     let block = &mut context.blocks[rank as usize];
     if block.mbarriers.live(offset).is_ok() {
-        return Err(broken(offset, MbarrierRule::Reinitialised));
+        return Err(block.mbarriers.broken(offset, MbarrierRule::Reinitialised));
     }
-    let state = Mbarrier::new(count).map_err(|rule| broken(offset, rule))?;
+    let state = Mbarrier::new(count);
+    let state = state.map_err(|rule| block.mbarriers.broken(offset, rule))?;
     block.shared.begin_barrier(offset)?;
     let live = Live {
         state,
@@ -223,7 +257,7 @@ fn init(
         is_fenced: false,
         seen: BTreeMap::new(),
     };
-    block.mbarriers.0.insert(offset, live);
+    block.mbarriers.live.insert(offset, live);
     Ok(())
 }
 

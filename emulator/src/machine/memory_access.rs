@@ -1,7 +1,7 @@
 //! `ld` and `st` in every space (PTX ISA, "Data Movement and Conversion Instructions: ld, st").
 
 use crate::fault::{FaultKind, Outcome, lane_fault, space_name};
-use crate::ir::{Address, MemoryType, Space};
+use crate::ir::{Address, MemoryType, SharedModel, Space};
 
 use super::address::{
     GlobalView, Region, check_alignment, check_bounds, effective, fill, out_of_bounds, passes,
@@ -11,6 +11,7 @@ use super::data_movement::{space_of, window_base};
 use super::elements::{load_elements, store_elements};
 use super::registers::{LANES, Lanes, Mask, Registers, ballot, each_lane};
 use super::shared::SharedMemory;
+use super::shared_access::{self, each_rank, generic_space};
 use super::storage::Words;
 use super::warp::Warp;
 
@@ -36,20 +37,25 @@ pub(crate) fn load(warp: &mut Warp, context: &mut Context, mask: Mask, t: Transf
     let addresses = effective(&warp.regs, mask, t.address);
     match t.space {
         Space::Global => return load_global(&mut warp.regs, context, mask, &t, &addresses),
-        Space::Shared => return load_shared(&mut warp.regs, context, mask, &t, &addresses),
+        Space::Shared => {
+            let rank = context.rank;
+            return load_shared(&mut warp.regs, context, rank, mask, &t, &addresses);
+        }
         _ => {}
     }
     check_alignment(mask.lanes, &addresses, t.bytes(), t.space)?;
     if t.space != Space::Generic {
         return load_from(warp, context, mask, &t, &addresses);
     }
-    each_space(mask, &addresses, |mask, space, addresses| {
+    let model = context.kernel.shared.model;
+    each_space(model, mask, &addresses, |mask, space, addresses| {
         load_from(warp, context, mask, &Transfer { space, ..t }, addresses)
     })
 }
 
 /// Splits generic addresses by space and hands out addresses inside each.
 fn each_space(
+    model: SharedModel,
     mask: Mask,
     addresses: &Lanes<u64>,
     mut access: impl FnMut(Mask, Space, &Lanes<u64>) -> Outcome,
@@ -64,9 +70,14 @@ fn each_space(
     for space in spaces {
         let lanes = ballot(|i| space_of(addresses[i]) == space) & mask.lanes;
         if lanes != 0 {
-            let mut inside = each_lane(|i| addresses[i].wrapping_sub(window_base(space)));
+            let base = window_base(model, space);
+            let mut inside = each_lane(|i| addresses[i].wrapping_sub(base));
             fill(&mut inside, lanes);
             let whole = mask.whole && lanes == mask.lanes;
+            let space = match space {
+                Space::Shared => generic_space(model),
+                space => space,
+            };
             access(Mask { lanes, whole }, space, &inside)?;
         }
     }
@@ -85,7 +96,13 @@ fn load_from(
     let regs = &mut warp.regs;
     match t.space {
         Space::Global | Space::Generic => load_global(regs, context, mask, t, addresses),
-        Space::Shared => load_shared(regs, context, mask, t, addresses),
+        Space::Shared => load_shared(regs, context, context.rank, mask, t, addresses),
+        Space::SharedCluster => each_rank(
+            context,
+            mask,
+            addresses,
+            |context, rank, mask, addresses| load_shared(regs, context, rank, mask, t, addresses),
+        ),
         Space::Local => {
             let offsets = local_offsets(context, mask, t, addresses)?;
             load_elements(regs, mask, t, warp.local.as_slice(), &offsets);
@@ -201,47 +218,43 @@ fn each_allocation(
     Ok(())
 }
 
+/// A load from the shared memory of the block of a rank.
 #[inline(always)]
 fn load_shared(
     regs: &mut Registers,
-    context: &mut Context,
+    context: &Context,
+    rank: u32,
     mask: Mask,
     t: &Transfer,
     addresses: &Lanes<u64>,
 ) -> Outcome {
-    let shared = &context.block().shared;
-    let len = shared.bytes().len() as u64;
-    if shared.is_guarded() || !passes(addresses, t.bytes(), 0, len) {
+    let shared = &context.blocks[rank as usize].shared;
+    let (base, len) = (shared.base(), shared.bytes().len() as u64);
+    if shared.is_guarded() || !passes(addresses, t.bytes(), base, len) {
         check_alignment(mask.lanes, addresses, t.bytes(), t.space)?;
-        check_shared(context, mask, t, addresses, SharedMemory::check_landed)?;
+        let (place, check) = ((rank, t.space), SharedMemory::check_landed);
+        shared_access::check(context, place, mask.lanes, addresses, t.bytes(), check)?;
     }
-    let offsets = each_lane(|i| addresses[i] as usize);
-    load_elements(regs, mask, t, context.block().shared.bytes(), &offsets);
+    let offsets = each_lane(|i| (addresses[i] - base) as usize);
+    load_elements(regs, mask, t, shared.bytes(), &offsets);
     Ok(())
 }
 
-#[inline(always)]
-fn check_shared(
-    context: &Context,
+/// A store to the shared memory of the block of a rank.
+fn store_shared(
+    regs: &Registers,
+    context: &mut Context,
+    rank: u32,
     mask: Mask,
     t: &Transfer,
     addresses: &Lanes<u64>,
-    check: impl Fn(&SharedMemory, usize, usize) -> Result<(), FaultKind>,
 ) -> Outcome {
-    let shared = &context.block().shared;
-    let region = Region {
-        space: Space::Shared,
-        base: 0,
-        len: shared.bytes().len() as u64,
-    };
-    check_bounds(mask.lanes, addresses, t.bytes(), region)?;
-    if shared.is_guarded() {
-        for lane in mask.iter() {
-            if let Err(kind) = check(shared, addresses[lane] as usize, t.bytes() as usize) {
-                return lane_fault(lane as u32, kind);
-            }
-        }
-    }
+    let (place, check) = ((rank, t.space), SharedMemory::check_writable);
+    shared_access::check(context, place, mask.lanes, addresses, t.bytes(), check)?;
+    let shared = &mut context.blocks[rank as usize].shared;
+    let base = shared.base();
+    let offsets = each_lane(|i| (addresses[i] - base) as usize);
+    store_elements(regs, mask, t, shared.bytes_mut(), &offsets);
     Ok(())
 }
 
@@ -268,9 +281,12 @@ pub(crate) fn store(warp: &mut Warp, context: &mut Context, mask: Mask, t: Trans
     let addresses = effective(&warp.regs, mask, t.address);
     check_alignment(mask.lanes, &addresses, t.bytes(), t.space)?;
     match t.space {
-        Space::Generic => each_space(mask, &addresses, |mask, space, addresses| {
-            store_to(warp, context, mask, &Transfer { space, ..t }, addresses)
-        }),
+        Space::Generic => {
+            let model = context.kernel.shared.model;
+            each_space(model, mask, &addresses, |mask, space, addresses| {
+                store_to(warp, context, mask, &Transfer { space, ..t }, addresses)
+            })
+        }
         _ => store_to(warp, context, mask, &t, &addresses),
     }
 }
@@ -286,18 +302,15 @@ fn store_to(
 ) -> Outcome {
     match t.space {
         Space::Global | Space::Generic => store_global(&warp.regs, context, mask, t, addresses),
-        Space::Shared => {
-            check_shared(context, mask, t, addresses, SharedMemory::check_writable)?;
-            let offsets = each_lane(|i| addresses[i] as usize);
-            store_elements(
-                &warp.regs,
-                mask,
-                t,
-                context.block_mut().shared.bytes_mut(),
-                &offsets,
-            );
-            Ok(())
-        }
+        Space::Shared => store_shared(&warp.regs, context, context.rank, mask, t, addresses),
+        Space::SharedCluster => each_rank(
+            context,
+            mask,
+            addresses,
+            |context, rank, mask, addresses| {
+                store_shared(&warp.regs, context, rank, mask, t, addresses)
+            },
+        ),
         Space::Local => {
             let offsets = local_offsets(context, mask, t, addresses)?;
             store_elements(&warp.regs, mask, t, warp.local.as_mut_slice(), &offsets);

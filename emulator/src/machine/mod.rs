@@ -1,15 +1,15 @@
 //! The machine: executes decoded kernels.
 //!
 //! ```text
-//! launch      checks the launch, deals blocks out to threads, builds the fault; explain adds what is known of its address
+//! launch      deals clusters out to threads, builds the fault; rules checks the launch; explain adds what is known of its address
 //! cluster     runs the warps of one cluster in turn, by the open choices of chance, as a plan says
-//! block       what the warps of one block share, peers' warps included; sync has its barriers
+//! block       what the warps of one block share, peers' warps included; sync has its barriers, cluster_barrier that of the cluster
 //! warp        registers and groups of lanes; reconverge brings waiting lanes together
 //! step        the instruction loop; execute dispatches to the families below
-//! integer carry bits compare float approx half convert data_movement        one file per ISA chapter
-//! memory_access address elements storage shared atomics reduce async_copy     memory
+//! integer carry bits compare float approx half convert data_movement address_conversion        one file per ISA chapter
+//! memory_access shared_access address elements storage shared atomics reduce async_copy    memory
 //! mbarrier mbarriers mbarrier_wait   the object, operations on it, waiting for it
-//! bulk tensor_box swizzle shared_place   bulk and tensor copies
+//! bulk tensor_box swizzle   bulk and tensor copies
 //! warp_ops matrix mma fused_dot control_flow                          warp-wide instructions
 //! warpgroup wgmma descriptor register_pool                            warpgroup-wide instructions
 //! ```
@@ -19,6 +19,7 @@
 //! wait until those arrive.
 
 pub(crate) mod address;
+mod address_conversion;
 mod approx;
 pub(crate) mod async_copy;
 mod atomics;
@@ -28,6 +29,7 @@ pub(crate) mod bulk;
 mod carry;
 mod chance;
 mod cluster;
+mod cluster_barrier;
 mod compare;
 pub(crate) mod context;
 mod control_flow;
@@ -51,9 +53,11 @@ mod mma;
 mod plan;
 mod reconverge;
 mod reduce;
+mod register_pool;
 pub(crate) mod registers;
+mod rules;
 mod shared;
-pub(crate) mod shared_place;
+pub(crate) mod shared_access;
 mod step;
 mod storage;
 mod swizzle;

@@ -6,7 +6,7 @@
 use std::fmt::{self, Display};
 
 use super::chance::{Generator, PLAN_STREAM, Schedule};
-use super::launch::MAX_CLUSTER_BLOCKS;
+use super::rules::MAX_CLUSTER_BLOCKS;
 
 /// A way to run a launch; `Display` says it in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

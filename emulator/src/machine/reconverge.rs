@@ -11,6 +11,7 @@ use crate::observe::Exchange;
 use super::context::Context;
 use super::control_flow::needs_whole_warp;
 use super::mbarrier_wait::sleeps;
+use super::register_pool;
 use super::registers::{Mask, lanes_of};
 use super::warp::{Group, Warp};
 use super::warp_ops::{Inputs, Meeting, exchange, meeting, scatter};
@@ -31,6 +32,8 @@ pub(crate) enum Resolution {
     Barrier,
     /// Lanes sleep at an mbarrier, and no others can go on.
     Asleep,
+    /// All live lanes stand at a `setmaxnreg` that there are not enough registers for.
+    Starved,
     /// No lane is left.
     Exited,
 }
@@ -139,10 +142,14 @@ fn op_at<'k>(kernel: &'k Kernel, group: &Group) -> &'k Op {
     &kernel.program[group.pc as usize].op
 }
 
-fn is_barrier(op: &Op) -> bool {
+pub(crate) fn is_barrier(op: &Op) -> bool {
     matches!(
         op,
-        Op::Barrier { .. } | Op::BarrierPopc { .. } | Op::BarrierLogic { .. }
+        Op::Barrier { .. }
+            | Op::BarrierPopc { .. }
+            | Op::BarrierLogic { .. }
+            | Op::ClusterArrive { .. }
+            | Op::ClusterWait { .. }
     )
 }
 
@@ -151,7 +158,9 @@ pub(crate) fn is_aligned(op: &Op) -> bool {
     match op {
         Op::Barrier { aligned, .. }
         | Op::BarrierPopc { aligned, .. }
-        | Op::BarrierLogic { aligned, .. } => *aligned,
+        | Op::BarrierLogic { aligned, .. }
+        | Op::ClusterArrive { aligned, .. }
+        | Op::ClusterWait { aligned } => *aligned,
         _ => needs_whole_warp(op),
     }
 }
@@ -172,6 +181,9 @@ pub(crate) fn resolve(warp: &mut Warp, context: &mut Context) -> Outcome<Resolut
     if let Some((key, members, lanes)) = find_meeting(warp, kernel) {
         perform(warp, context, key, members, lanes)?;
         return Ok(Resolution::Ready);
+    }
+    if alone && register_pool::must_wait(warp, context, at(&warp.groups[0])) {
+        return Ok(Resolution::Starved);
     }
     if alone && warp.groups[0].lanes == warp.live && is_aligned(at(&warp.groups[0])) {
         // The lanes it waited for have exited.

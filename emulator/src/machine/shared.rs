@@ -1,4 +1,4 @@
-//! Shared memory of one block.
+//! Shared memory of one block of a cluster.
 //!
 //! Bytes plus one mark per 4-byte word (the smallest asynchronous copy) that says whether a copy into it is still to be
 //! waited for, or an mbarrier lies there; how many copies may still read each 16 bytes; and the operands of products
@@ -18,6 +18,8 @@ const BARRIER: u8 = 2;
 const BARRIER_BYTES: u32 = 8;
 
 pub(crate) struct SharedMemory {
+    /// Shared address of the first byte.
+    base: u64,
     bytes: Vec<u8>,
     marks: Vec<u8>,
     marked_words: usize,
@@ -43,8 +45,9 @@ struct Reading {
 }
 
 impl SharedMemory {
-    pub fn new(bytes: usize) -> Self {
+    pub fn new(base: u32, bytes: usize) -> Self {
         Self {
+            base: base.into(),
             bytes: vec![0; bytes],
             marks: vec![FREE; bytes.div_ceil(4)],
             marked_words: 0,
@@ -66,10 +69,18 @@ impl SharedMemory {
         self.version += 1;
     }
 
+    /// Shared address of the first byte, a multiple of every size of access.
+    #[inline(always)]
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    #[inline(always)]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
+    #[inline(always)]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         self.version += 1;
         &mut self.bytes
@@ -113,7 +124,7 @@ impl SharedMemory {
             let overlaps = |at: &u32| start < at + CHUNK && *at < end;
             if let Some(at) = reading.operand.addresses().find(overlaps) {
                 return Err(FaultKind::OperandOverwritten {
-                    address: at.max(start).into(),
+                    address: self.base + u64::from(at.max(start)),
                     warp: reading.product.0,
                     line: reading.line,
                 });
@@ -146,7 +157,7 @@ impl SharedMemory {
 
     #[cold]
     fn refuse(&self, offset: usize, word: usize) -> FaultKind {
-        let address = offset.max(4 * word) as u64;
+        let address = self.base + offset.max(4 * word) as u64;
         if self.marks[word] == BARRIER {
             return FaultKind::Mbarrier {
                 address: address / 8 * 8,
@@ -175,7 +186,7 @@ impl SharedMemory {
             Some(chunk) => {
                 let chunk = u64::from(CHUNK) * (u64::from(first) + chunk as u64);
                 Err(FaultKind::Bulk(BulkRule::SourceOverwritten {
-                    address: chunk.max(offset as u64),
+                    address: self.base + chunk.max(offset as u64),
                     copy: None,
                 }))
             }

@@ -23,6 +23,8 @@ pub(crate) enum Stop {
     Barrier,
     /// All its lanes wait, some of them for an mbarrier.
     Asleep,
+    /// It stands at a `setmaxnreg` that there are not enough registers for.
+    Starved,
     /// All its lanes have exited.
     Exited,
     /// Its turn is over.
@@ -96,6 +98,7 @@ fn run_warp<const FUSED: bool>(warp: &mut Warp, context: &mut Context) -> Outcom
                 Resolution::Ready => {}
                 Resolution::Barrier => return Ok(Stop::Barrier),
                 Resolution::Asleep => return Ok(Stop::Asleep),
+                Resolution::Starved => return Ok(Stop::Starved),
                 Resolution::Exited => return Ok(Stop::Exited),
             },
         }

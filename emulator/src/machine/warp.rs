@@ -3,10 +3,10 @@
 use super::async_copy::AsyncCopies;
 use super::bulk::BulkGroups;
 use super::plan::{LaneOrder, Plan};
-use super::registers::{LANES, Lanes, Mask, Registers, each_lane};
+use super::registers::{LANES, Lanes, Mask, Registers, ballot, each_lane};
 use super::wgmma::Products;
 use crate::fault::LanesAt;
-use crate::ir::{Axis, Kernel, Preload, Special};
+use crate::ir::{Axis, Kernel, Preload, SharedPlace, Special};
 
 /// Lanes that stand at one program counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +27,34 @@ pub(crate) struct Place {
     pub block_index: [u32; 3],
     pub warp: u32,
     pub num_warps: u32,
+    /// Blocks along x, y, z of the cluster, and the block's place among them.
+    pub cluster: [u32; 3],
+    pub rank: u32,
+    /// Whether the launch or the entry has asked for clusters.
+    pub is_explicit_cluster: bool,
+    /// Address of offset 0 of shared memory.
+    pub shared_base: u32,
     /// Where the dynamic array of shared memory lies, and its size.
     pub dynamic_shared_offset: u32,
     pub dynamic_shared_bytes: u32,
     pub total_shared_bytes: u32,
+}
+
+impl Place {
+    /// The block's place in its cluster along x, y, z.
+    fn block_in_cluster(&self) -> [u32; 3] {
+        let [nx, ny, _] = self.cluster;
+        [self.rank % nx, self.rank / nx % ny, self.rank / nx / ny]
+    }
+
+    /// Address of a byte of the block's shared memory.
+    fn shared_address(&self, from: SharedPlace, offset: i64) -> u64 {
+        let start = match from {
+            SharedPlace::Start => self.shared_base,
+            SharedPlace::Dynamic => self.shared_base + self.dynamic_shared_offset,
+        };
+        i64::from(start).wrapping_add(offset) as u64
+    }
 }
 
 pub(crate) struct Warp {
@@ -115,13 +139,20 @@ impl Warp {
             Preload::Special64(d, special) => {
                 *self.regs.get64_mut(d) = special_value(special, place).map(u64::from);
             }
-            Preload::DynamicShared32(d, offset) => {
-                let address = i64::from(place.dynamic_shared_offset).wrapping_add(offset);
-                *self.regs.get32_mut(d) = [address as u32; LANES];
+            Preload::SpecialPred(d, special) => {
+                let everyone = Mask {
+                    lanes: u32::MAX,
+                    whole: true,
+                };
+                let values = special_value(special, place);
+                let bits = ballot(|lane| values[lane] != 0);
+                self.regs.set_pred(everyone, d, bits);
             }
-            Preload::DynamicShared64(d, offset) => {
-                let address = i64::from(place.dynamic_shared_offset).wrapping_add(offset);
-                *self.regs.get64_mut(d) = [address as u64; LANES];
+            Preload::Shared32(d, from, offset) => {
+                *self.regs.get32_mut(d) = [place.shared_address(from, offset) as u32; LANES];
+            }
+            Preload::Shared64(d, from, offset) => {
+                *self.regs.get64_mut(d) = [place.shared_address(from, offset); LANES];
             }
             Preload::Global(d, variable, offset) => {
                 let address = globals[variable as usize].wrapping_add_signed(offset);
@@ -217,6 +248,13 @@ fn special_value(special: Special, place: &Place) -> Lanes<u32> {
         Special::Ntid(of) => every(axis(place.block, of)),
         Special::Ctaid(of) => every(axis(place.block_index, of)),
         Special::Nctaid(of) => every(axis(place.grid, of)),
+        Special::ClusterId(of) => every(axis(place.block_index, of) / axis(place.cluster, of)),
+        Special::NumClusters(of) => every(axis(place.grid, of) / axis(place.cluster, of)),
+        Special::BlockInCluster(of) => every(axis(place.block_in_cluster(), of)),
+        Special::ClusterShape(of) => every(axis(place.cluster, of)),
+        Special::ClusterRank => every(place.rank),
+        Special::ClusterBlocks => every(place.cluster.iter().product()),
+        Special::IsExplicitCluster => every(u32::from(place.is_explicit_cluster)),
         Special::LaneId => per_lane(|lane| lane),
         Special::WarpId => every(place.warp),
         Special::NumWarps => every(place.num_warps),

@@ -4,11 +4,13 @@
 //! The warps need not wait for each other to compute their own rows. Instead, every warp compares its
 //! sequence of such instructions, and their descriptors, with what the first one to get there did.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use crate::fault::FaultKind;
 use crate::ir::Kernel;
 
+use super::descriptor::Operand;
 use super::wgmma::Tiles;
 
 /// Warps of a warpgroup.
@@ -45,7 +47,12 @@ impl Event {
 pub(crate) struct Warpgroups {
     num_warps: u32,
     groups: Vec<Warpgroup>,
+    /// The bytes of operands that observers have asked for: kernels use few descriptors again and again.
+    runs: HashMap<Operand, Arc<[(u32, u32)]>>,
 }
+
+/// Operands whose bytes are kept at most.
+const RUNS_KEPT: usize = 1 << 12;
 
 #[derive(Default)]
 struct Warpgroup {
@@ -65,6 +72,7 @@ impl Warpgroups {
         Self {
             num_warps,
             groups: (0..count).map(|_| Warpgroup::default()).collect(),
+            runs: HashMap::new(),
         }
     }
 
@@ -81,6 +89,15 @@ impl Warpgroups {
     /// The tiles of B of a warp's warpgroup.
     pub fn tiles(&mut self, warp: u32) -> &mut Tiles {
         &mut self.groups[(warp / WARPS) as usize].tiles
+    }
+
+    /// The bytes of an operand, see [`Operand::runs`].
+    pub fn runs(&mut self, operand: &Operand) -> Arc<[(u32, u32)]> {
+        if self.runs.len() >= RUNS_KEPT {
+            self.runs.clear();
+        }
+        let runs = self.runs.entry(*operand);
+        runs.or_insert_with(|| operand.runs().into()).clone()
     }
 
     /// True when a warp is so far ahead of the others that what it has read for them will be forgotten.

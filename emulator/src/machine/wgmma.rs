@@ -18,10 +18,11 @@ mod tiles;
 
 use crate::fault::{FaultKind, Outcome, Trouble, warp_fault};
 use crate::ir::{Op, Pred, R64, Space, Wgmma, WgmmaA};
+use crate::observe::{AsyncRead, Observers};
 
 use super::address::out_of_bounds;
 use super::context::Context;
-use super::descriptor::{CHUNK, Descriptor, Operand};
+use super::descriptor::{ADDRESS_BITS, CHUNK, Descriptor, Operand};
 use super::registers::LANES;
 use super::warp::Warp;
 use super::warpgroup::Event;
@@ -43,7 +44,7 @@ struct Operands {
 /// `wgmma.mma_async` by all lanes of a warp, up to its arithmetic.
 #[inline(never)]
 pub(crate) fn issue(warp: &mut Warp, context: &mut Context, pc: u32, op: &Wgmma) -> Outcome {
-    let operands = read_operands(warp, op)?;
+    let operands = read_operands(warp, context, op)?;
     let event = Event {
         pc,
         a: operands.a.map_or(0, |(bits, _)| bits),
@@ -66,11 +67,36 @@ pub(crate) fn issue(warp: &mut Warp, context: &mut Context, pc: u32, op: &Wgmma)
     }
     let accumulate = operands.accumulate;
     let product = Product::new(pc, sequence, (a, b), accumulate);
+    tell_of(&product, context, |observers, context, read| {
+        observers.async_read(warp, context, read)
+    })?;
     warp.products.issue(product, op);
     Ok(())
 }
 
-fn read_operands(warp: &Warp, op: &Wgmma) -> Outcome<Operands> {
+/// Tells the observers something about each operand that a product reads from shared memory.
+fn tell_of(
+    product: &Product,
+    context: &mut Context,
+    mut tell: impl FnMut(&mut Observers, &mut Context, &AsyncRead) -> Outcome,
+) -> Outcome {
+    if context.observers.is_none() {
+        return Ok(());
+    }
+    for operand in product.a.iter().chain([&product.b]) {
+        let runs = context.block_mut().warpgroups.runs(operand);
+        let read = AsyncRead {
+            pc: product.pc,
+            lanes: u32::MAX,
+            rank: context.rank,
+            ranges: &runs,
+        };
+        context.observe(|observers, context| tell(observers, context, &read))?;
+    }
+    Ok(())
+}
+
+fn read_operands(warp: &Warp, context: &Context, op: &Wgmma) -> Outcome<Operands> {
     let operand = |register: R64, major, first, count| {
         let bits = uniform(warp, register)?;
         let descriptor = Descriptor::new(bits).or_else(|rule| {
@@ -79,6 +105,11 @@ fn read_operands(warp: &Warp, op: &Wgmma) -> Outcome<Operands> {
                 rule,
             })
         })?;
+        // The fields of a descriptor have no room for a rank.
+        let begin = context.block().shared.base() as u32 & ADDRESS_BITS;
+        let Some(descriptor) = descriptor.counted_from(begin) else {
+            return warp_fault(out_of_bounds(0, CHUNK, Space::Shared));
+        };
         let operand = Operand {
             descriptor,
             major,
@@ -125,7 +156,8 @@ fn check_operand(context: &Context, operand: &Operand) -> Outcome {
     if end > len {
         let outside = |at: &u32| *at > len || len - *at < CHUNK;
         if let Some(at) = operand.addresses().find(outside) {
-            return warp_fault(out_of_bounds(at.into(), CHUNK, Space::Shared));
+            let address = shared.base() + u64::from(at);
+            return warp_fault(out_of_bounds(address, CHUNK, Space::Shared));
         }
     }
     if !shared.has_landed(start as usize, end.min(len) as usize) {
@@ -173,29 +205,35 @@ pub(crate) fn commit(warp: &mut Warp, context: &mut Context, pc: u32) -> Outcome
 
 /// `wgmma.wait_group pending`.
 #[inline(always)]
-pub(crate) fn wait<const FUSED: bool>(warp: &mut Warp, context: &mut Context, pending: u32) {
+pub(crate) fn wait<const FUSED: bool>(
+    warp: &mut Warp,
+    context: &mut Context,
+    pending: u32,
+) -> Outcome {
     context.synchronised();
     if context.block().warpgroups.is_far_ahead(warp.index) {
         context.gives_way();
     }
     let due = warp.products.due(pending);
     compute::<FUSED>(warp, context, due);
-    complete(warp, context, due);
+    complete(warp, context, due)
 }
 
 /// The `due` oldest products have been waited for.
 #[inline(never)]
-fn complete(warp: &mut Warp, context: &mut Context, due: usize) {
+fn complete(warp: &mut Warp, context: &mut Context, due: usize) -> Outcome {
     let kernel = context.kernel;
     for product in warp.products.complete(kernel, due) {
         context
             .block_mut()
             .shared
             .end_operands((warp.index, product.sequence));
-        if let Some(observers) = &mut context.observers {
-            observers.product_done(warp.index, &product);
-        }
+        tell_of(&product, context, |observers, _, read| {
+            observers.async_read_done(warp, read);
+            Ok(())
+        })?;
     }
+    Ok(())
 }
 
 /// All lanes of a warp have exited, which waits for nothing.
@@ -207,7 +245,7 @@ pub(crate) fn exit(warp: &mut Warp, context: &mut Context) -> Outcome {
         return warp_fault(FaultKind::ProductsPending { products, line });
     }
     let all = warp.products.len();
-    complete(warp, context, all);
+    complete(warp, context, all)?;
     context
         .block_mut()
         .warpgroups

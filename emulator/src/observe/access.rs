@@ -4,14 +4,13 @@
 //! the memory they name are left out: the machine reports those by itself.
 
 use crate::fault::Outcome;
-use crate::ir::{
-    Address, AtomicType, Consistency, CpAsync, MbarrierAction, Op, Scope, SharedWindow, Space,
-};
+use crate::ir::{Address, AtomicType, Consistency, CpAsync, MbarrierAction, Op, Scope, Space};
 use crate::machine::address::effective;
 use crate::machine::async_copy::source_bytes;
 use crate::machine::context::Context;
 use crate::machine::data_movement::{space_of, window_base};
 use crate::machine::registers::{LANES, Lanes, Mask, ballot, each_lane};
+use crate::machine::shared_access::generic_space;
 use crate::machine::warp::Warp;
 
 /// Memory that an access falls into.
@@ -33,6 +32,10 @@ pub(crate) enum Action {
     Load(Consistency),
     /// `ldmatrix`: the row that a lane names is read by the whole warp.
     LoadMatrixRow,
+    /// `stmatrix`: the row that a lane names is written by the lanes that hold it.
+    StoreMatrixRow {
+        transpose: bool,
+    },
     Store(Consistency),
     /// `atom` and `red`: read and write in one step.
     Atomic(Scope),
@@ -46,7 +49,10 @@ impl Action {
     pub fn writes(self) -> bool {
         matches!(
             self,
-            Action::Store(_) | Action::Atomic(_) | Action::CopyDestination
+            Action::Store(_)
+                | Action::StoreMatrixRow { .. }
+                | Action::Atomic(_)
+                | Action::CopyDestination
         )
     }
 }
@@ -139,19 +145,30 @@ pub(crate) fn accesses(
             lanes: u32::MAX >> (32 - 8 * u32::from(count)),
             ..request(Action::LoadMatrixRow, space, address, 16)
         },
+        &Op::StMatrix {
+            count,
+            transpose,
+            space,
+            address,
+            ..
+        } => Request {
+            lanes: u32::MAX >> (32 - 8 * u32::from(count)),
+            ..request(Action::StoreMatrixRow { transpose }, space, address, 16)
+        },
+        Op::AtomicVector(atomic) => {
+            let bytes = atomic_bytes(atomic.ty) * atomic.b.len() as u32;
+            let action = Action::Atomic(atomic.scope);
+            request(action, Space::Global, atomic.address, bytes)
+        }
         // What is at the address is nobody's data; but its initialisation has to be ordered with its use.
         Op::Mbarrier(op) => {
-            let space = match op.place.window {
-                SharedWindow::Generic => Space::Generic,
-                SharedWindow::Block | SharedWindow::Cluster => Space::Shared,
-            };
             let action = match op.action {
                 MbarrierAction::Init { .. } | MbarrierAction::Invalidate => {
                     Action::Store(Consistency::Weak)
                 }
                 _ => Action::Atomic(Scope::Cluster),
             };
-            request(action, space, op.place.address, 8)
+            request(action, op.place.space, op.place.address, 8)
         }
         Op::CpAsync(copy) => return copy_accesses(warp, context, lanes, copy, visit),
         _ => return Ok(()),
@@ -225,9 +242,15 @@ impl Request {
         while rest != 0 {
             let space = space_of(addresses[rest.trailing_zeros() as usize & (LANES - 1)]);
             let lanes = ballot(|lane| space_of(addresses[lane]) == space) & rest;
-            let inside = each_lane(|lane| addresses[lane].wrapping_sub(window_base(space)));
-            self.in_space(context, space, lanes, &inside, visit)?;
             rest &= !lanes;
+            let model = context.kernel.shared.model;
+            let base = window_base(model, space);
+            let inside = each_lane(|lane| addresses[lane].wrapping_sub(base));
+            let space = match space {
+                Space::Shared => generic_space(model),
+                space => space,
+            };
+            self.in_space(context, space, lanes, &inside, visit)?;
         }
         Ok(())
     }
@@ -244,16 +267,61 @@ impl Request {
             Space::Global | Space::Generic => {
                 return self.in_allocations(context, lanes, addresses, visit);
             }
-            Space::Shared => (
-                Region::Shared(context.rank),
-                context.block().shared.bytes().len() as u64,
-            ),
+            Space::Shared => {
+                return self.in_block(context, (context.rank, space), lanes, addresses, visit);
+            }
+            Space::SharedCluster => return self.in_cluster(context, lanes, addresses, visit),
             Space::Local => (Region::Local, u64::from(context.kernel.local_bytes)),
             Space::Const => (Region::ReadOnly, context.kernel.constants.len() as u64),
             Space::Param => (Region::ReadOnly, context.params.len() as u64),
         };
         let lanes = self.inside(lanes, addresses, 0, len);
         self.visit(context, (region, space), lanes, addresses, visit)
+    }
+
+    /// `.shared::cluster`: one access for each block that is there.
+    fn in_cluster(
+        &self,
+        context: &mut Context,
+        lanes: u32,
+        addresses: &Lanes<u64>,
+        visit: &mut Visit,
+    ) -> Outcome {
+        let model = context.kernel.shared.model;
+        let mut rest = lanes;
+        while rest != 0 {
+            let names = model.rank(addresses[rest.trailing_zeros() as usize & (LANES - 1)]);
+            let here = ballot(|lane| model.rank(addresses[lane]) == names) & rest;
+            rest &= !here;
+            let own = u64::from(context.rank);
+            if let Ok(rank) = context.reach(names.unwrap_or(own)) {
+                let place = (rank, Space::SharedCluster);
+                self.in_block(context, place, here, addresses, visit)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shared memory of the block of a rank.
+    fn in_block(
+        &self,
+        context: &mut Context,
+        (rank, space): (u32, Space),
+        lanes: u32,
+        addresses: &Lanes<u64>,
+        visit: &mut Visit,
+    ) -> Outcome {
+        let shared = &context.blocks[rank as usize].shared;
+        let (base, len) = (shared.base(), shared.bytes().len() as u64);
+        let lanes = self.inside(lanes, addresses, base, len);
+        let offsets = each_lane(|lane| addresses[lane].wrapping_sub(base));
+        self.visit(
+            context,
+            (Region::Shared(rank), space),
+            lanes,
+            &offsets,
+            visit,
+        )
     }
 
     fn in_allocations(

@@ -34,7 +34,7 @@ use crate::machine::address::GlobalView;
 use crate::machine::registers::lanes_of;
 use crate::machine::warp::Warp;
 use banks::{SameWord, wavefronts};
-use class::{class_of, operations_of};
+use class::{class_of, operand_bytes_of, operations_of};
 use device_memory::DeviceMemory;
 use l2::Purpose;
 use lines::{Place, places};
@@ -50,7 +50,8 @@ pub use options::{CounterOptions, L2Cache, L2CacheError};
 /// What all blocks of a launch share: the program to count, and the sum.
 pub(crate) struct SharedCounters {
     places: Vec<Place>,
-    operations: Vec<(InstructionClass, Operations)>,
+    /// Class, arithmetic of a lane, bytes that a warp reads as operands of products.
+    operations: Vec<(InstructionClass, Operations, u64)>,
     /// Addresses and sizes.
     allocations: Vec<(u64, u64)>,
     l2: L2Cache,
@@ -59,7 +60,7 @@ pub(crate) struct SharedCounters {
 
 impl SharedCounters {
     pub fn new(kernel: &Kernel, memory: &GlobalView, options: CounterOptions) -> Self {
-        let of_op = |op: &Op| (class_of(op), operations_of(op));
+        let of_op = |op: &Op| (class_of(op), operations_of(op), operand_bytes_of(op));
         Self {
             places: places(kernel),
             operations: kernel.program.iter().map(|i| of_op(&i.op)).collect(),
@@ -152,11 +153,16 @@ impl CounterSink {
         self.execute(exchange.pc, exchange.part);
     }
 
-    /// A warp executes the barriers that its groups stand at.
-    pub fn arrive(&mut self, warp: &Warp) {
+    /// A warp executes the instructions that its groups stand at.
+    pub fn stand(&mut self, warp: &Warp) {
         for group in &warp.groups {
             self.execute(group.pc, group.lanes);
         }
+    }
+
+    /// A warp arrives at the barrier that its groups stand at.
+    pub fn arrive(&mut self, warp: &Warp) {
+        self.stand(warp);
         if let Some(group) = warp.groups.first() {
             self.counts[group.pc as usize].barrier_arrivals += 1;
         }
@@ -189,7 +195,9 @@ impl CounterSink {
         let global = &mut self.counts[pc as usize].global;
         let (counts, purpose) = match access.action {
             Action::Load(_) | Action::LoadMatrixRow => (&mut global.loads, Purpose::Read),
-            Action::Store(_) => (&mut global.stores, Purpose::Write),
+            Action::Store(_) | Action::StoreMatrixRow { .. } => {
+                (&mut global.stores, Purpose::Write)
+            }
             Action::Atomic(_) => (&mut global.atomics, Purpose::Update),
             Action::CopySource | Action::CopyDestination => (&mut global.copies, Purpose::Read),
         };
@@ -213,7 +221,9 @@ impl CounterSink {
         let (counts, same) = match access.action {
             Action::Load(_) | Action::CopySource => (&mut shared.loads, SameWord::Shared),
             Action::LoadMatrixRow => (&mut shared.matrix_loads, SameWord::Shared),
-            Action::Store(_) => (&mut shared.stores, SameWord::Shared),
+            Action::Store(_) | Action::StoreMatrixRow { .. } => {
+                (&mut shared.stores, SameWord::Shared)
+            }
             Action::Atomic(_) => (&mut shared.atomics, SameWord::InTurn),
             Action::CopyDestination => (&mut shared.copies, SameWord::Shared),
         };
@@ -236,9 +246,10 @@ impl CounterSink {
             if executed.warp == 0 {
                 continue;
             }
-            let (class, operations) = shared.operations[pc];
+            let (class, operations, operand_bytes) = shared.operations[pc];
             counts.instructions.insert(class, executed);
             counts.operations = operations.times(executed.thread);
+            counts.shared.operand_bytes = executed.warp * operand_bytes;
             total += counts;
             let place = &shared.places[pc];
             let line = lines.entry(place.line).or_insert_with(|| LineCounters {

@@ -175,7 +175,9 @@ impl Definedness {
 /// Lanes whose operands `op` looks at, of those that execute it.
 fn naming_lanes(op: &Op) -> u32 {
     match op {
-        Op::LdMatrix { count, .. } => u32::MAX >> (32 - 8 * u32::from(*count)),
+        Op::LdMatrix { count, .. } | Op::StMatrix { count, .. } => {
+            u32::MAX >> (32 - 8 * u32::from(*count))
+        }
         _ => u32::MAX,
     }
 }
@@ -186,6 +188,10 @@ fn compute(registers: &mut RegisterShadow, warp: &Warp, effects: &Effects, step:
     let line = effects.line(step.pc);
     match &step.instruction.op {
         Op::Mma(mma) => matrix::mma(registers, mma, line),
+        Op::Wgmma(wgmma) => {
+            let accumulates = wgmma.accumulate.is_some_and(|p| warp.regs.get_pred(p) != 0);
+            matrix::wgmma(registers, accumulates, wgmma, line);
+        }
         &Op::MovMatrix { d, a } => matrix::movmatrix(registers, d, a, line),
         op => {
             let values = (effects.values(effect), step.lanes);

@@ -53,7 +53,6 @@ use crate::machine::async_copy::source_bytes;
 use crate::machine::context::Context;
 use crate::machine::registers::{Mask, lanes_of};
 use crate::machine::warp::Warp;
-use crate::machine::wgmma::Product;
 
 use actor::Actor;
 use clocks::Clocks;
@@ -109,6 +108,9 @@ impl RaceGrid {
 }
 
 fn is_strong_and_global(op: &Op) -> bool {
+    if let Op::AtomicVector(_) = op {
+        return true;
+    }
     let (Op::Load { space, .. }
     | Op::Store { space, .. }
     | Op::Atom { space, .. }
@@ -199,7 +201,8 @@ impl Races {
         let (hit, base) = match access.region {
             Region::Shared(rank) => {
                 let shadow = &mut self.shadows[rank as usize];
-                (shadow.visit(&mut actor, access, visit), 0)
+                let base = context.blocks[rank as usize].shared.base();
+                (shadow.visit(&mut actor, access, visit), base)
             }
             Region::Global(index) => {
                 let shadow = &self.grid.shadow;
@@ -275,9 +278,12 @@ impl Races {
         let strong = match (access.action, &step.instruction.op) {
             (Action::Load(Consistency::Strong(_)), _) => Some(Strong::Load),
             (Action::Store(Consistency::Strong(_)), _) => Some(Strong::Store),
+            (Action::Atomic(_), Op::AtomicVector(atomic)) if atomic.d.is_empty() => {
+                Some(Strong::Red)
+            }
             (Action::Atomic(_), Op::Red { .. }) => Some(Strong::Red),
             (Action::Atomic(_), _) => Some(Strong::Atom),
-            (Action::Store(_), _) => None,
+            (Action::Store(_) | Action::StoreMatrixRow { .. }, _) => None,
             _ => return,
         };
         let grid = &self.grid;
@@ -331,8 +337,23 @@ impl Races {
         self.clocks.complete(rank, id, lanes_of(waiting));
     }
 
-    /// A product's warp has waited: its reads have lasted until now.
-    pub fn product_done(&mut self, _warp: u32, _product: &Product) {}
+    /// A warp arrives at the barrier of the cluster. A relaxed arrival hands on what its fences have made
+    /// ready.
+    pub fn cluster_arrive(&mut self, warp: u32, release: bool) {
+        if release {
+            self.clocks.arrive_at_cluster(warp);
+        } else {
+            self.patterns.hand_to_cluster(&mut self.clocks, warp);
+        }
+    }
+
+    pub fn cluster_complete(&mut self) {
+        self.clocks.complete_cluster();
+    }
+
+    pub fn cluster_pass(&mut self, warp: u32) {
+        self.clocks.pass_cluster(warp);
+    }
 
     /// A copy's thread has waited: for others, its write happens now, and its read has lasted until
     /// now.

@@ -54,6 +54,7 @@ fn results(body: &str, result: &str, rows: &[[u64; 4]]) -> Vec<u64> {
     let shape = Launch {
         grid: [blocks, 1, 1],
         block: [THREADS, 1, 1],
+        cluster: None,
         dynamic_shared_bytes: 0,
         params: &params,
     };

@@ -74,6 +74,7 @@ pub fn run(text: &str, input: &[u8], map: impl Fn(u64) -> TensorMap, options: &O
     let shape = Launch {
         grid: [1; 3],
         block: [64, 1, 1],
+        cluster: None,
         dynamic_shared_bytes: 0,
         params: &params,
     };

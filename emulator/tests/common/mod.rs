@@ -48,6 +48,7 @@ pub fn run_with(text: &str, blocks: u32, threads: u32, options: &Options) -> Run
         &Launch {
             grid: [blocks, 1, 1],
             block: [threads, 1, 1],
+            cluster: None,
             dynamic_shared_bytes: 0,
             params: &out.to_le_bytes(),
         },

@@ -4,6 +4,7 @@
 /// The texts to start from and to splice from.
 pub const CORPUS: &[&str] = &[
     include_str!("../corpus/async_copy.ptx"),
+    include_str!("../corpus/asynchronous.ptx"),
     include_str!("../corpus/atomics.ptx"),
     include_str!("../corpus/barriers.ptx"),
     include_str!("../corpus/bits.ptx"),

@@ -62,9 +62,14 @@ pub fn register(line: u32) -> Origin {
     Origin::Register { line: BODY + line }
 }
 
-/// Bytes that a line of the body read and nobody wrote.
+/// First shared address that a program may use on sm_90.
+const FIRST_SHARED: u64 = 0x400;
+
+/// Bytes that a line of the body read and nobody wrote; in shared memory, an offset in what the body declares.
 pub fn unwritten(space: &'static str, address: u64, line: u32) -> Origin {
     let line = BODY + line;
+    let first = if space == "shared" { FIRST_SHARED } else { 0 };
+    let address = first + address;
     Origin::Memory {
         space,
         address,

@@ -20,7 +20,7 @@ fn unwritten_memory_is_reported_when_its_value_matters() {
         ("st.global.b32 [%rd0], %r1;", Use::Store),
         ("setp.eq.u32 %p1, %r1, 0; @%p1 exit;", Use::Branch),
         (
-            "and.b32 %r1, %r1, 4; ld.shared.b32 %r2, [%r1];",
+            "and.b32 %r1, %r1, 4; ld.shared.b32 %r2, [%r1+1024];",
             Use::Address,
         ),
     ];
@@ -135,6 +135,7 @@ fn launch_on(memory: &GlobalMemory, body: &str, out: u64, options: &Options) -> 
     let grid = Launch {
         grid: [64, 1, 1],
         block: [1, 1, 1],
+        cluster: None,
         dynamic_shared_bytes: 0,
         params: &out.to_le_bytes(),
     };

@@ -25,8 +25,8 @@ fn an_unwritten_register_is_reported_at_every_sink() {
             "setp.eq.u32 %p1, %r1, 0; bar.red.popc.u32 %r2, 0, %p1;",
             Use::Branch,
         ),
-        ("ld.shared.b32 %r2, [%r1];", Use::Address),
-        ("st.shared.b32 [%r1], 1;", Use::Address),
+        ("ld.shared.b32 %r2, [%r1+1024];", Use::Address),
+        ("st.shared.b32 [%r1+1024], 1;", Use::Address),
         (
             "shfl.sync.idx.b32 %r2, %r0, %r1, 31, 0xffffffff;",
             Use::Address,

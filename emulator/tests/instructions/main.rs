@@ -5,5 +5,7 @@ mod check;
 mod common;
 mod float;
 mod integer;
+mod matrix;
 mod memory;
+mod vector_atomics;
 mod warp;

@@ -1,6 +1,9 @@
 //! What the lanes of a warp do together.
 
+use ptx_emulator::{Options, Schedule};
+
 use crate::check::per_lane;
+use crate::common::{kernel, run_with};
 
 #[test]
 fn shuffles_read_the_lane_that_the_isa_formula_names() {
@@ -111,4 +114,39 @@ fn divergent_lanes_reconverge_after_a_loop() {
          @%p2 mov.b32 %r1, 0xdead;",
     );
     assert_eq!(got, (0..32).map(|n| n * (n + 1) / 2).collect::<Vec<u32>>());
+}
+
+#[test]
+fn one_lane_of_a_mask_is_elected_and_all_agree_on_it() {
+    let got = per_lane(
+        "elect.sync %r2|%p1, 0xffffffff; selp.b32 %r3, 256, 0, %p1; or.b32 %r1, %r2, %r3;",
+    );
+    let leader = got[0] & 31;
+    let expected = |lane| leader | if lane == leader { 256 } else { 0 };
+    assert_eq!(got, (0..32).map(expected).collect::<Vec<u32>>());
+    // The upper half of a warp elects one of its own.
+    let halves = per_lane(
+        "setp.lt.u32 %p1, %r0, 16; selp.b32 %r2, 0xffff, 0xffff0000, %p1;
+         elect.sync %r1|%p2, %r2;",
+    );
+    assert!(halves[3] < 16 && halves[20] >= 16, "{halves:?}");
+}
+
+#[test]
+fn which_lane_is_elected_is_up_to_the_schedule() {
+    let text = kernel("", "elect.sync _|%p1, -1; @%p1 st.global.u32 [%rd0], %r0;");
+    let mut leaders: Vec<u32> = (0..16)
+        .map(|seed| {
+            let options = Options {
+                schedule: Schedule::Seeded(seed),
+                ..Options::default()
+            };
+            let run = run_with(&text, 1, 32, &options);
+            run.result.clone().unwrap_or_else(|fault| panic!("{fault}"));
+            run.word(0)
+        })
+        .collect();
+    leaders.sort_unstable();
+    leaders.dedup();
+    assert!(leaders.len() > 1, "always lane {leaders:?}");
 }

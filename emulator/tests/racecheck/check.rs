@@ -69,6 +69,7 @@ fn judge_with(shape: Shape, body: &str, options: &Options) -> Result<(), Box<Fau
     let grid = Launch {
         grid: [shape.0, 1, 1],
         block: [shape.1, 1, 1],
+        cluster: None,
         dynamic_shared_bytes: 0,
         params: &out.to_le_bytes(),
     };

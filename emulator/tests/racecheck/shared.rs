@@ -4,6 +4,8 @@ use ptx_emulator::AccessKind::{Read, Write};
 
 use crate::check::{ONE_WARP, Shape, TWO_WARPS, clean, race, seen};
 
+/// First shared address that a program may use on sm_90.
+const FIRST_SHARED: u64 = 0x400;
 const IN_A_WARP: &str = "lanes of one warp need bar.warp.sync between them";
 const ACROSS_WARPS: &str = "no barrier between them";
 
@@ -15,7 +17,7 @@ fn lanes_of_a_warp_are_ordered_by_bar_warp_sync_and_by_no_exchange() {
     let found = race(ONE_WARP, &body(""));
     assert_eq!(seen(&found.first), (Write, 0, 0, 1, 0));
     assert_eq!(seen(&found.second), (Read, 0, 0, 0, 2));
-    assert_eq!((found.space, found.address), ("shared", 4));
+    assert_eq!((found.space, found.address), ("shared", FIRST_SHARED + 4));
     assert_eq!(found.missing, IN_A_WARP);
     clean(ONE_WARP, &body("bar.warp.sync -1;"));
     clean(ONE_WARP, &body("bar.sync 0;"));
@@ -237,7 +239,7 @@ fn neighbouring_bytes_and_halves_do_not_race() {
          and.b64 %rd6, %rd5, -4; ld.shared.u32 %r4, [%rd6];",
     );
     let lanes = (found.first.lane, found.second.lane);
-    assert_eq!((found.address, lanes), (0, (0, 1)));
+    assert_eq!((found.address, lanes), (FIRST_SHARED, (0, 1)));
 }
 
 #[test]
@@ -251,7 +253,8 @@ fn accesses_of_all_sizes_to_one_place_are_compared_byte_by_byte() {
         )
     };
     for offset in [0, 6, 14] {
-        assert_eq!(race(TWO_WARPS, &body(offset)).address, u64::from(offset));
+        let address = race(TWO_WARPS, &body(offset)).address;
+        assert_eq!(address, FIRST_SHARED + u64::from(offset));
     }
     clean(TWO_WARPS, &body(16));
 }

@@ -203,6 +203,7 @@ impl Form {
     mov.u32 %r0, %tid.x;
     {copy_a}
     {copy_b}
+    fence.proxy.async;
     bar.sync 0;
     mul.wide.u32 %rd5, %r0, 16; add.u64 %rd4, %rd4, %rd5;
     ld.global.v4.b32 {{%r20, %r21, %r22, %r23}}, [%rd4];
@@ -269,6 +270,7 @@ pub fn multiply(
         &Launch {
             grid: [1, 1, 1],
             block: [128, 1, 1],
+            cluster: None,
             dynamic_shared_bytes: 0,
             params: &params,
         },

@@ -2,11 +2,11 @@
 
 use flash_attention::reference::{self, Spec};
 use flash_attention::{
-    Attention, AttentionElement, Bias, Device, Dropout, Dtype, Mask, Options, Tensor, Window, bf16,
-    f16,
+    Arch, Attention, AttentionElement, Bias, Device, Dropout, Dtype, Mask, Options, Tensor, Window,
+    bf16, f16,
 };
 
-use super::randn;
+use super::{Devices, randn};
 
 /// One attention problem with random contiguous inputs. `Case::new(..)` and the methods below keep it on one line.
 #[derive(Clone, Copy, Debug)]
@@ -207,6 +207,20 @@ impl Case {
             dropout: self.dropout,
             is_deterministic: self.is_deterministic,
         }
+    }
+
+    /// The architectures on which the case meets kernels of its own: none for Hopper knows ALiBi, bias or dropout.
+    pub fn archs(&self) -> &'static [Arch] {
+        match self.alibi.is_some() || self.bias.is_some() || self.dropout.is_some() {
+            true => &[Arch::Sm80],
+            false => Arch::ALL,
+        }
+    }
+
+    /// One device for each of those architectures.
+    pub fn devices<'a>(&self, devices: &'a impl Devices) -> &'a [Device] {
+        let all = devices.all();
+        &all[..all.len().min(self.archs().len())]
     }
 
     /// The options of the case, with its slopes and bias on `device`.

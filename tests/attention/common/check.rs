@@ -1,12 +1,12 @@
 //! Running a case, and the rule that it must hold.
 
-use flash_attention::reference::{Gradients, Spec};
+use flash_attention::reference::{Gradients, Reference, Spec};
 use flash_attention::rule::{
     self, BiasGradient, GradientReport, GradientSlices, Tolerance, compare_gradients,
 };
 use flash_attention::{AttentionElement, Bias, Device, Tensor, reference};
 
-use super::{BiasKind, Case, in_dtype};
+use super::{BiasKind, Case, Devices, in_dtype};
 
 /// Results of a forward and a backward pass, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,42 +126,73 @@ impl Case {
         }
     }
 
-    /// Runs the case forward and panics unless it holds FlashAttention's rule.
-    pub fn assert_exact(&self, device: &Device) {
-        in_dtype!(self.dtype, self.assert_exact_in(device));
+    /// Runs the case forward on each device and panics unless it holds FlashAttention's rule.
+    pub fn assert_exact(&self, devices: &impl Devices) {
+        in_dtype!(self.dtype, self.assert_exact_in(self.devices(devices)));
     }
 
-    fn assert_exact_in<T: AttentionElement>(&self, device: &Device) {
-        let (out, lse, entry) = self.run::<T>(device);
-        self.assert_rule(entry, &out, &lse);
+    fn assert_exact_in<T: AttentionElement>(&self, devices: &[Device]) {
+        let references = self.references::<T>();
+        for device in devices {
+            let (out, lse, entry) = self.run::<T>(device);
+            self.assert_near(entry, &out, &lse, &references);
+        }
     }
 
     /// Panics unless `out` and `lse` hold the rule for this case's inputs.
     pub fn assert_rule<T: AttentionElement>(&self, entry: &str, out: &[T], lse: &[f32]) {
-        let [q, k, v] = self.inputs::<T>();
-        let report = rule::check(&self.spec(), [&q, &k, &v], out, lse).unwrap();
+        self.assert_near(entry, out, lse, &self.references::<T>());
+    }
+
+    fn assert_near<T: AttentionElement>(
+        &self,
+        entry: &str,
+        out: &[T],
+        lse: &[f32],
+        [exact, low]: &[Reference; 2],
+    ) {
+        let report = rule::compare(&self.spec(), out, lse, exact, low).unwrap();
         assert!(report.passed(), "{entry} {self:?}: {report}");
     }
 
-    /// Runs the case forward and backward and panics unless output, log-sum-exp and all gradients hold the rule.
-    pub fn assert_gradients_exact(&self, device: &Device) {
-        self.assert_gradients_within(device, Tolerance::GRADIENTS);
+    /// The reference, and the plain method in low precision.
+    fn references<T: AttentionElement>(&self) -> [Reference; 2] {
+        let ([q, k, v], spec) = (self.inputs::<T>(), self.spec());
+        [
+            reference::forward(&spec, &q, &k, &v).unwrap(),
+            reference::forward_low_precision(&spec, &q, &k, &v).unwrap(),
+        ]
+    }
+
+    /// Runs the case forward and backward on each device and panics unless output, log-sum-exp and all gradients hold
+    /// the rule.
+    pub fn assert_gradients_exact(&self, devices: &impl Devices) {
+        self.assert_gradients_within(devices, Tolerance::GRADIENTS);
     }
 
     /// As [`assert_gradients_exact`](Case::assert_gradients_exact), with another tolerance for the gradients.
-    pub fn assert_gradients_within(&self, device: &Device, tolerance: Tolerance) {
+    pub fn assert_gradients_within(&self, devices: &impl Devices, tolerance: Tolerance) {
+        let devices = self.devices(devices);
         in_dtype!(
             self.dtype,
-            self.assert_gradients_within_in(device, tolerance)
+            self.assert_gradients_within_in(devices, tolerance)
         );
     }
 
     fn assert_gradients_within_in<T: AttentionElement>(
         &self,
-        device: &Device,
+        devices: &[Device],
         tolerance: Tolerance,
     ) {
-        self.assert_training_rule(&self.train::<T>(device), tolerance);
+        let forward = self.references::<T>();
+        let backward = self.gradient_references(&self.d_out::<T>());
+        for device in devices {
+            let got = self.train::<T>(device);
+            let entries = got.entries.join(", ");
+            self.assert_near(&entries, &got.out, &got.lse, &forward);
+            let report = self.judge(&got.gradients, &backward).within(tolerance);
+            assert!(report.passed(), "{entries} {self:?}: {report}");
+        }
     }
 
     /// Panics unless output, log-sum-exp and gradients hold the rule for this case's inputs.
@@ -187,10 +218,23 @@ impl Case {
         got: &GradientsOnHost<T>,
         d_out: &[T],
     ) -> GradientReport {
+        self.judge(got, &self.gradient_references(d_out))
+    }
+
+    fn judge<T: AttentionElement>(
+        &self,
+        got: &GradientsOnHost<T>,
+        [exact, low]: &[Gradients; 2],
+    ) -> GradientReport {
+        got.judge(&self.spec(), self.bias, [exact, low])
+    }
+
+    fn gradient_references<T: AttentionElement>(&self, d_out: &[T]) -> [Gradients; 2] {
         let ([q, k, v], d_lse) = (self.inputs::<T>(), self.d_lse_values());
         let (spec, d_lse) = (self.spec(), d_lse.as_deref());
-        let exact = reference::backward(&spec, &q, &k, &v, d_out, d_lse).unwrap();
-        let low = reference::backward_low_precision(&spec, &q, &k, &v, d_out, d_lse).unwrap();
-        got.judge(&spec, self.bias, [&exact, &low])
+        [
+            reference::backward(&spec, &q, &k, &v, d_out, d_lse).unwrap(),
+            reference::backward_low_precision(&spec, &q, &k, &v, d_out, d_lse).unwrap(),
+        ]
     }
 }

@@ -4,7 +4,7 @@ use flash_attention::reference::{self, Gradients, Reference, Spec};
 use flash_attention::rule;
 use flash_attention::{AttentionElement, CuSeqlens, Device, ForwardVarlen, Tensor};
 
-use super::{Case, GradientsOnHost, Training, in_dtype};
+use super::{Case, Devices, GradientsOnHost, Training, in_dtype};
 
 /// Sequences packed one after the other. `case` says everything but how long each one is.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct Packed {
     q: Side,
     k: Side,
     has_seqused: bool,
+    /// What rows of no sequence hold instead of numbers like the others.
+    garbage: Option<f64>,
 }
 
 /// Rows of the queries, or of the keys.
@@ -86,6 +88,15 @@ impl Packed {
             q,
             k,
             has_seqused: gap > 0,
+            garbage: None,
+        }
+    }
+
+    /// Puts `garbage` into every row of q, k, v and d_out that belongs to no sequence.
+    pub fn with_garbage(self, garbage: f64) -> Packed {
+        Packed {
+            garbage: Some(garbage),
+            ..self
         }
     }
 
@@ -111,8 +122,34 @@ impl Packed {
 
     /// q, k and v of all sequences on `device`.
     pub fn upload<T: AttentionElement>(&self, device: &Device) -> [Tensor<T, 3>; 3] {
-        let tensors = self.rows().upload::<T>(device);
-        tensors.map(|tensor| tensor.select(0, 0).unwrap())
+        let rows = self.rows();
+        let [q, k, v] = rows.inputs::<T>();
+        let q = self.place(device, &self.q, rows.num_heads, q);
+        let [k, v] = [k, v].map(|x| self.place(device, &self.k, rows.num_heads_k, x));
+        [q, k, v]
+    }
+
+    /// Row-major rows of `side` on `device`, with what the unused ones hold.
+    fn place<T: AttentionElement>(
+        &self,
+        device: &Device,
+        side: &Side,
+        heads: usize,
+        mut data: Vec<T>,
+    ) -> Tensor<T, 3> {
+        let head_dim = self.case.head_dim;
+        if let Some(garbage) = self.garbage {
+            let is_used = |row: usize| {
+                let mut sequences = side.sequences.iter();
+                sequences.any(|&(first, used)| (first..first + used).contains(&row))
+            };
+            for (row, elements) in data.chunks_mut(heads * head_dim).enumerate() {
+                if !is_used(row) {
+                    elements.fill(T::from_f64(garbage));
+                }
+            }
+        }
+        Tensor::from_slice(device, [side.total, heads, head_dim], &data).unwrap()
     }
 
     /// Runs the sequences forward.
@@ -127,7 +164,7 @@ impl Packed {
     /// Runs the sequences forward and backward.
     pub fn train<T: AttentionElement>(&self, device: &Device) -> Training<T> {
         let (rows, inputs) = (self.rows(), self.upload::<T>(device));
-        let d_out = Tensor::from_slice(device, inputs[0].shape(), &rows.d_out::<T>()).unwrap();
+        let d_out = self.place(device, &self.q, rows.num_heads, rows.d_out::<T>());
         let shape = [rows.num_heads, rows.seqlen_q];
         let d_lse = rows
             .d_lse_values()
@@ -147,6 +184,7 @@ impl Packed {
         let d = [&gradients.d_q, &gradients.d_k, &gradients.d_v];
         let [d_q, d_k, d_v] = d.map(|tensor| tensor.to_vec().unwrap());
         let d_bias = gradients.d_bias.map(|d_bias| d_bias.to_f64().unwrap());
+        let kernels = forward.variant.iter().chain(&gradients.variants);
         Training {
             out: forward.out.to_vec().unwrap(),
             lse: forward.lse.to_vec().unwrap(),
@@ -156,34 +194,43 @@ impl Packed {
                 d_v,
                 d_bias,
             },
-            entries: forward.variant.iter().map(|v| v.entry()).collect(),
+            entries: kernels.map(|kernel| kernel.entry()).collect(),
         }
     }
 
-    /// Runs the sequences forward and panics unless output and log-sum-exp hold the rule.
-    pub fn assert_exact(&self, device: &Device) {
-        in_dtype!(self.case.dtype, self.assert_exact_in(device));
+    /// Runs the sequences forward on each device and panics unless output and log-sum-exp hold the rule.
+    pub fn assert_exact(&self, devices: &impl Devices) {
+        in_dtype!(
+            self.case.dtype,
+            self.assert_exact_in(self.case.devices(devices))
+        );
     }
 
-    fn assert_exact_in<T: AttentionElement>(&self, device: &Device) {
-        let result = self.run::<T>(device);
-        let (out, lse) = (result.out.to_vec().unwrap(), result.lse.to_vec().unwrap());
+    fn assert_exact_in<T: AttentionElement>(&self, devices: &[Device]) {
         let [exact, low] = self.references::<T>();
-        self.assert_rule(&out, &lse, [&exact, &low]);
+        for device in devices {
+            let result = self.run::<T>(device);
+            let (out, lse) = (result.out.to_vec().unwrap(), result.lse.to_vec().unwrap());
+            self.assert_rule(&out, &lse, [&exact, &low]);
+        }
     }
 
-    /// Runs the sequences forward and backward and panics unless output, log-sum-exp and all gradients hold the rule.
-    pub fn assert_gradients_exact(&self, device: &Device) {
-        in_dtype!(self.case.dtype, self.assert_gradients_exact_in(device));
+    /// Runs the sequences forward and backward on each device and panics unless output, log-sum-exp and all gradients
+    /// hold the rule.
+    pub fn assert_gradients_exact(&self, devices: &impl Devices) {
+        let devices = self.case.devices(devices);
+        in_dtype!(self.case.dtype, self.assert_gradients_exact_in(devices));
     }
 
-    fn assert_gradients_exact_in<T: AttentionElement>(&self, device: &Device) {
-        let got = self.train::<T>(device);
+    fn assert_gradients_exact_in<T: AttentionElement>(&self, devices: &[Device]) {
         let [exact, low] = self.references::<T>();
-        self.assert_rule(&got.out, &got.lse, [&exact, &low]);
         let both = [&exact.backward, &low.backward];
-        let report = got.gradients.judge(&self.rows_spec(), self.case.bias, both);
-        assert!(report.passed(), "{:?} {self:?}: {report}", got.entries);
+        for device in devices {
+            let got = self.train::<T>(device);
+            self.assert_rule(&got.out, &got.lse, [&exact, &low]);
+            let report = got.gradients.judge(&self.rows_spec(), self.case.bias, both);
+            assert!(report.passed(), "{:?} {self:?}: {report}", got.entries);
+        }
     }
 
     fn assert_rule<T: AttentionElement>(&self, out: &[T], lse: &[f32], [exact, low]: [&Whole; 2]) {

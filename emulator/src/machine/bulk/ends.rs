@@ -2,7 +2,7 @@
 
 use crate::fault::{BulkRule, FaultKind};
 use crate::ir::{
-    Address, AtomicOp, AtomicType, BulkCopy, BulkEnd, SharedPlace, Space, TensorPlace,
+    Address, AtomicOp, AtomicType, BulkCopy, BulkEnd, SharedOperand, Space, TensorPlace,
 };
 use crate::tensor_map::{TensorMap, TensorType};
 
@@ -10,7 +10,7 @@ use super::super::address::{effective, out_of_bounds};
 use super::super::context::Context;
 use super::super::data_movement::{space_of, window_base};
 use super::super::registers::Mask;
-use super::super::shared_place::resolve;
+use super::super::shared_access::locate;
 use super::super::storage::Words;
 use super::super::swizzle::Swizzle;
 use super::super::tensor_box::{Run, TensorBox};
@@ -208,14 +208,14 @@ impl Lane<'_> {
     fn shared(
         &self,
         context: &Context,
-        place: &SharedPlace,
+        place: &SharedOperand,
         (bytes, alignment): (u64, u32),
     ) -> Result<End, FaultKind> {
         let address = self.address(place.address);
         // The bounds need a size that fits; a larger one fails as well at the largest.
         let size = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let (rank, start) = resolve(context, (self.issuer.rank, place.window), address, size)?;
-        check_alignment("shared", start.into(), alignment)?;
+        let (rank, start) = locate(context, place.space, address, size)?;
+        check_alignment("shared", address, alignment)?;
         Ok(End::Shared { rank, start })
     }
 
@@ -269,7 +269,7 @@ fn read_map(context: &mut Context, address: u64) -> Result<[u8; 128], FaultKind>
     let mut bytes = [0; 128];
     let len = bytes.len();
     let space = space_of(address);
-    let offset = address.wrapping_sub(window_base(space));
+    let offset = address.wrapping_sub(window_base(context.kernel.shared.model, space));
     let missing = || out_of_bounds(address, len as u32, Space::Global);
     let from = |memory: &[u8]| memory.get(offset as usize..)?.first_chunk().copied();
     match space {

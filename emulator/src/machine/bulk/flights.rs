@@ -2,6 +2,7 @@
 
 use crate::fault::{AccessKind, BulkRule, FaultKind, MbarrierRule, Outcome, Party, Trouble};
 
+use super::super::block::Block;
 use super::super::chance::{Chance, CopyMoment};
 use super::super::context::Context;
 use super::flight::{End, Flight, Issuer};
@@ -49,15 +50,15 @@ impl Flights {
         }
     }
 
-    /// The copy that writes, or else reads, a byte of the shared memory of a block.
-    pub fn touching(&self, rank: u32, address: u64, reads: bool) -> Option<&Flight> {
+    /// The copy that writes, or else reads, the byte at an offset in the shared memory of a block.
+    pub fn touching(&self, rank: u32, offset: u64, reads: bool) -> Option<&Flight> {
         let covers = |flight: &&Flight| {
             let place = match reads {
                 true => flight.source(),
                 false => flight.destination(),
             };
             place.is_some_and(|(at, start)| {
-                at == rank && address.wrapping_sub(start.into()) < flight.bytes.into()
+                at == rank && offset.wrapping_sub(start.into()) < flight.bytes.into()
             })
         };
         self.list.iter().find(covers)
@@ -210,6 +211,13 @@ fn land(context: &mut Context, flight: &Flight) -> Result<(), Failed> {
     }
     let issuer = flight.issuer;
     let failed = |kind| (issuer, trouble(&issuer, kind));
+    if let End::Shared { rank, .. } = flight.to {
+        let Block { live, index, .. } = context.blocks[rank as usize];
+        if live == 0 && context.sanitizers.synccheck {
+            let rule = BulkRule::DestinationExited { block: index };
+            return Err(failed(FaultKind::Bulk(rule)));
+        }
+    }
     if let Some(observers) = &mut context.observers {
         observers.bulk_landed(flight);
     }
@@ -223,8 +231,9 @@ fn land(context: &mut Context, flight: &Flight) -> Result<(), Failed> {
     }
     let block = &mut context.blocks[signal.rank as usize];
     let live = block.mbarriers.live_mut(signal.barrier).map_err(failed)?;
+    let base = block.shared.base();
     let broken = |rule| FaultKind::Mbarrier {
-        address: signal.barrier.into(),
+        address: base + u64::from(signal.barrier),
         rule,
     };
     if live.state.phase != signal.phase {
@@ -308,7 +317,8 @@ fn trouble(issuer: &Issuer, kind: FaultKind) -> Box<Trouble> {
 /// A fault of an access that an asynchronous operation forbids, with the copy that it is when it is one.
 pub(crate) fn explain(context: &Context, rank: u32, kind: &mut FaultKind) {
     let party = |address: u64, reads: bool| -> Option<Box<Party>> {
-        let flight = context.flights.touching(rank, address, reads)?;
+        let offset = address.wrapping_sub(context.blocks[rank as usize].shared.base());
+        let flight = context.flights.touching(rank, offset, reads)?;
         let block = context.blocks[flight.issuer.rank as usize].index;
         let access = match reads {
             true => AccessKind::BulkRead,

@@ -184,12 +184,16 @@ impl Products {
         self.computed = self.computed.saturating_sub(due);
         self.results.clear();
         self.inputs.clear();
+        let mut last: Option<&Wgmma> = None;
         for op in self
             .products
             .iter()
             .filter_map(|product| product.op(kernel))
         {
-            op.d.iter().for_each(|d| self.results.insert(*d));
+            if last.is_none_or(|last| last.d != op.d) {
+                op.d.iter().for_each(|d| self.results.insert(*d));
+            }
+            last = Some(op);
             if let WgmmaA::Registers(a) = op.a {
                 a.iter().for_each(|a| self.inputs.insert(*a));
             }

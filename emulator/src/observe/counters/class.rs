@@ -1,6 +1,8 @@
 //! Classes of instructions, and the arithmetic that one lane of an instruction performs.
 
-use crate::ir::{BinaryF32, BinaryF64, HalfKind, Mma, Op, Space, UnaryF32, UnaryF64, UnaryHalf};
+use crate::ir::{
+    BinaryF32, BinaryF64, HalfKind, Mma, Op, Space, UnaryF32, UnaryF64, UnaryHalf, WgmmaA,
+};
 
 use super::counts::Operations;
 
@@ -73,7 +75,7 @@ classes! {
     Constant "parameter, constant",
     /// `shfl`, `vote`, `match`, `redux`, `elect`, `activemask`.
     Exchange "shuffle, vote",
-    /// `bar`, `bar.warp.sync`, `fence` of every kind.
+    /// `bar`, `bar.warp.sync`, `barrier.cluster`, `fence` of every kind.
     Barrier "barrier, fence",
     /// Branches and exits.
     Control "branch, exit",
@@ -106,16 +108,17 @@ pub(super) fn class_of(op: &Op) -> InstructionClass {
                 Lop3 Bfi32 Bfi64 Bfe64 Prmt Carry32 Carry64 Setp16 Setp32 Setp64;
             Conversion: Resize Widen Narrow Convert ConvertPair;
             Move: Mov32 Mov64 Pack64 Unpack64 Pack16x2 Unpack16x2 Select32 Select64 PredLogic;
-            Address: Cvta IsSpace;
+            Address: Cvta IsSpace MapAddress32 MapAddress64 RankOfAddress;
             Global: Load Store;
             Matrix: LdMatrix StMatrix MovMatrix;
             AsyncCopy: CpAsync CpAsyncCommit CpAsyncWait CpAsyncWaitAll;
             BulkCopy: BulkCopy BulkCommit BulkWait;
             Mbarrier: Mbarrier MbarrierWait MbarrierPending;
-            Atomic: Atom Red;
+            Atomic: Atom Red AtomicVector;
             Exchange: Shfl Vote Ballot MatchAny32 MatchAny64 MatchAll32 MatchAll64 Redux
                 Elect ActiveMask;
-            Barrier: Fence ProxyFence MbarrierInitFence WarpSync Barrier BarrierPopc BarrierLogic;
+            Barrier: Fence ProxyFence MbarrierInitFence WarpSync Barrier BarrierPopc BarrierLogic
+                ClusterArrive ClusterWait;
             Control: Bra BranchIndexed Exit Trap;
             Other: Clock32 Clock64 Yield Nop;
         },
@@ -125,7 +128,7 @@ pub(super) fn class_of(op: &Op) -> InstructionClass {
 fn class_of_access(space: Space) -> InstructionClass {
     match space {
         Space::Global | Space::Generic => InstructionClass::Global,
-        Space::Shared => InstructionClass::Shared,
+        Space::Shared | Space::SharedCluster => InstructionClass::Shared,
         Space::Local => InstructionClass::Local,
         Space::Const | Space::Param => InstructionClass::Constant,
     }
@@ -194,6 +197,17 @@ pub(super) fn operations_of(op: &Op) -> Operations {
         },
         _ => none,
     }
+}
+
+/// A warp's share of the shared memory that a warpgroup's product reads: its rows of A, unless they are
+/// in registers, and a quarter of B, which all four warps need and one of them reads.
+pub(super) fn operand_bytes_of(op: &Op) -> u64 {
+    let Op::Wgmma(op) = op else { return 0 };
+    let a = match op.a {
+        WgmmaA::Registers(_) => 0,
+        WgmmaA::Shared(..) => 16 * 16 * 2,
+    };
+    a + u64::from(op.n) * 16 * 2 / 4
 }
 
 /// A lane's share of the 2 · 16 · 8 · k FLOPs of a warp.

@@ -59,7 +59,7 @@ pub struct Counts {
     /// Accesses to local memory (stack and spills), which no cache model follows.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub local: LocalCounts,
-    /// Arrivals of a warp at a barrier of its block.
+    /// Arrivals of a warp at a barrier of its block or cluster.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub barrier_arrivals: u64,
     /// Branches that some lane took.
@@ -142,7 +142,7 @@ pub struct SectorCounts {
 pub struct SharedCounts {
     /// `ld`.
     pub loads: BankCounts,
-    /// `st`.
+    /// `st` and `stmatrix`.
     pub stores: BankCounts,
     /// `ldmatrix`.
     pub matrix_loads: BankCounts,
@@ -150,6 +150,10 @@ pub struct SharedCounts {
     pub atomics: BankCounts,
     /// Destinations of `cp.async`.
     pub copies: BankCounts,
+    /// Bytes that `wgmma` read as operands: of A and B, or of B alone, once for each warpgroup. They do
+    /// not go through the banks as accesses of lanes do.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
+    pub operand_bytes: u64,
     /// Sources of bulk and tensor copies.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub bulk_reads: BankCounts,
@@ -335,7 +339,7 @@ sums! {
     Operations { tensor_flops, f32_flops, f64_flops, half_flops, mufu }
     GlobalCounts { loads, stores, atomics, copies, bulk_loads, bulk_stores, bulk_reductions }
     SectorCounts { requests, lane_bytes, bytes, sectors }
-    SharedCounts { loads, stores, matrix_loads, atomics, copies, bulk_reads, bulk_writes }
+    SharedCounts { loads, stores, matrix_loads, atomics, copies, bulk_reads, bulk_writes, operand_bytes }
     BankCounts { requests, lane_bytes, wavefronts, ideal_wavefronts }
     LocalCounts { requests, lane_bytes }
     HbmCounts { read_bytes, write_bytes, min_read_bytes, min_write_bytes }

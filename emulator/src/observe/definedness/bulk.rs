@@ -59,8 +59,9 @@ impl Definedness {
             }
             (End::Shared { rank, start }, End::Global) => {
                 let Some(global) = global else { return Ok(()) };
-                let bytes = &self.shared[rank as usize];
-                refuse(bytes, place(start), len, (flight.issuer.lane, line))?;
+                let base = context.blocks[rank as usize].shared.base();
+                let shared = (&self.shared[rank as usize], base);
+                refuse(shared, place(start), len, (flight.issuer.lane, line))?;
                 if flight.reduction.is_some() {
                     self.refuse_missing(context, global, len, (flight.issuer.lane, line))?;
                 }
@@ -113,17 +114,24 @@ impl Definedness {
     }
 
     /// An operation of the asynchronous proxy reads ranges of the shared memory of the block of a rank.
-    pub fn async_read(&self, (pc, lane): (u32, u32), rank: u32, ranges: &[(u32, u32)]) -> Outcome {
+    pub fn async_read(
+        &self,
+        context: &Context,
+        (pc, lane): (u32, u32),
+        rank: u32,
+        ranges: &[(u32, u32)],
+    ) -> Outcome {
         let bytes = &self.shared[rank as usize];
         if !bytes.any() {
             return Ok(());
         }
         let line = self.effects.line(pc);
+        let shared = (bytes, context.blocks[rank as usize].shared.base());
         for &(start, size) in ranges {
             let mut at = start;
             while at < start + size {
                 let len = (start + size - at).min(64);
-                refuse(bytes, at as usize, len, (lane, line))?;
+                refuse(shared, at as usize, len, (lane, line))?;
                 at += len;
             }
         }
@@ -132,7 +140,12 @@ impl Definedness {
 }
 
 /// Reports the first undefined one of some bytes of shared memory.
-fn refuse(bytes: &UndefinedBytes, start: usize, len: u32, (lane, line): (u32, u32)) -> Outcome {
+fn refuse(
+    (bytes, base): (&UndefinedBytes, u64),
+    start: usize,
+    len: u32,
+    (lane, line): (u32, u32),
+) -> Outcome {
     let undefined = bytes.get(start, len) & ones(len);
     if undefined == 0 {
         return Ok(());
@@ -140,7 +153,7 @@ fn refuse(bytes: &UndefinedBytes, start: usize, len: u32, (lane, line): (u32, u3
     let at = start + undefined.trailing_zeros() as usize;
     let origin = bytes.origin(at).unwrap_or(Origin::Memory {
         space: space_name(Space::Shared),
-        address: at as u64,
+        address: base + at as u64,
         line,
     });
     let used = Use::Store;

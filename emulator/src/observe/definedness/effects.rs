@@ -164,14 +164,14 @@ fn initial(kernel: &Kernel, unwritten: bool) -> Vec<u32> {
     undefined[number(kernel, File::Pred, 0) as usize] = 0;
     for preload in &kernel.preloads {
         let (file, slot) = match *preload {
-            Preload::Const32(d, _) | Preload::Special(d, _) | Preload::DynamicShared32(d, _) => {
+            Preload::Const32(d, _) | Preload::Special(d, _) | Preload::Shared32(d, ..) => {
                 (File::R32, d.0)
             }
             Preload::Const64(d, _)
             | Preload::Special64(d, _)
-            | Preload::DynamicShared64(d, _)
+            | Preload::Shared64(d, ..)
             | Preload::Global(d, ..) => (File::R64, d.0),
-            Preload::ConstPred(d, _) => (File::Pred, d.0),
+            Preload::ConstPred(d, _) | Preload::SpecialPred(d, _) => (File::Pred, d.0),
         };
         undefined[number(kernel, file, slot) as usize] = 0;
     }
@@ -186,6 +186,7 @@ fn sink_rule(op: &Op) -> fn(usize) -> bool {
         | Op::Store { .. }
         | Op::Atom { .. }
         | Op::Red { .. }
+        | Op::AtomicVector(_)
         | Op::LdMatrix { .. }
         | Op::StMatrix { .. } => |read| read == 0,
         // The descriptor of B comes first, then the predicate and the descriptor of A, if there are any.
@@ -206,6 +207,8 @@ fn sink_rule(op: &Op) -> fn(usize) -> bool {
         | Op::MatchAll32 { .. }
         | Op::MatchAll64 { .. }
         | Op::Redux { .. } => |read| read > 0,
+        // Which lanes get a fault depends on the rank that they name.
+        Op::MapAddress32 { .. } | Op::MapAddress64 { .. } => |read| read == 1,
         Op::CpAsync(_)
         | Op::Elect { .. }
         | Op::WarpSync { .. }
@@ -226,6 +229,7 @@ fn kind(op: &Op) -> (Kind, Use) {
         | Op::Store { .. }
         | Op::Atom { .. }
         | Op::Red { .. }
+        | Op::AtomicVector(_)
         | Op::LdMatrix { .. }
         | Op::StMatrix { .. }
         | Op::CpAsync(_)
@@ -233,9 +237,11 @@ fn kind(op: &Op) -> (Kind, Use) {
         | Op::BulkCopy(_) => (Kind::Memory, Use::Address),
         Op::MbarrierWait(wait) if wait.sleeps => (Kind::Barrier, Use::Address),
         Op::MbarrierWait(_) => (Kind::Memory, Use::Address),
-        Op::Barrier { .. } | Op::BarrierPopc { .. } | Op::BarrierLogic { .. } => {
-            (Kind::Barrier, Use::Branch)
-        }
+        Op::Barrier { .. }
+        | Op::BarrierPopc { .. }
+        | Op::BarrierLogic { .. }
+        | Op::ClusterArrive { .. }
+        | Op::ClusterWait { .. } => (Kind::Barrier, Use::Branch),
         Op::Wgmma(_) => (Kind::Compute, Use::Address),
         _ if meeting(op).is_some() => (Kind::Exchange, Use::Address),
         _ => (Kind::Compute, Use::Branch),

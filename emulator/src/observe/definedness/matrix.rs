@@ -1,9 +1,9 @@
 //! How undefined elements spread through matrix instructions (PTX ISA, "Warp Level Matrix
-//! Instructions"). The layout of fragments is told in `machine/matrix.rs`.
+//! Instructions", "Asynchronous Warpgroup Level Matrix Instructions"). The layout of fragments is told in `machine/matrix.rs`.
 
 use super::registers::{RegisterShadow, Taint};
 use crate::fault::Origin;
-use crate::ir::{Mma, R32};
+use crate::ir::{Mma, R32, Wgmma, WgmmaA};
 use crate::machine::registers::LANES;
 
 /// `mma`: an element of D is undefined when one of its row of A, of its column of B, or its element
@@ -35,6 +35,40 @@ pub(super) fn mma(shadow: &mut RegisterShadow, op: &Mma, line: u32) {
     for (d, taint) in op.d[..results].iter().zip(&taints) {
         shadow.write(u32::from(d.0), u32::MAX, taint);
     }
+}
+
+/// `wgmma`: an element of D is undefined when one of its row of A in registers is, or what it is added
+/// to. Operands in shared memory have been looked at.
+pub(super) fn wgmma(shadow: &mut RegisterShadow, accumulates: bool, op: &Wgmma, line: u32) {
+    let per_half = if op.f32_accumulate { 2 } else { 1 };
+    let rows: [Taint; 2] = std::array::from_fn(|half| row_taint(shadow, op, half, line));
+    for (i, d) in op.d.iter().enumerate() {
+        let mut taint = rows[i / per_half % 2];
+        for lane in (0..LANES).filter(|_| accumulates) {
+            if let Some(origin) = first_undefined(shadow, [(*d, lane)], line) {
+                taint.add(lane, origin);
+            }
+        }
+        shadow.write(u32::from(d.0), u32::MAX, &taint);
+    }
+}
+
+/// The undefined rows of one half of A in registers, as the lanes that hold them.
+fn row_taint(shadow: &mut RegisterShadow, op: &Wgmma, half: usize, line: u32) -> Taint {
+    let mut taint = Taint::default();
+    let WgmmaA::Registers(a) = op.a else {
+        return taint;
+    };
+    for lane in 0..LANES {
+        let quad = lane / 4 * 4..lane / 4 * 4 + 4;
+        let row = [a[half], a[half + 2]]
+            .into_iter()
+            .flat_map(|a| quad.clone().map(move |lane| (a, lane)));
+        if let Some(origin) = first_undefined(shadow, row, line) {
+            taint.add(lane, origin);
+        }
+    }
+    taint
 }
 
 /// `movmatrix.trans`: lane (g, t) gets the elements (2t, g) and (2t + 1, g).

@@ -30,7 +30,8 @@ pub(super) struct Copied {
 enum Shadow<'a> {
     /// Nothing there is ever undefined.
     Defined,
-    Shared(&'a mut UndefinedBytes),
+    /// Shared memory of a block, and the address of its first byte.
+    Shared(&'a mut UndefinedBytes, u64),
     /// Local memory, and how much of it a lane has.
     Local(&'a mut UndefinedBytes, usize),
     Global(&'a Allocation),
@@ -41,7 +42,7 @@ impl Shadow<'_> {
     fn is_defined(&self) -> bool {
         match self {
             Shadow::Defined => true,
-            Shadow::Shared(bytes) | Shadow::Local(bytes, _) => !bytes.any(),
+            Shadow::Shared(bytes, _) | Shadow::Local(bytes, _) => !bytes.any(),
             Shadow::Global(allocation) => allocation.written.is_everything(),
         }
     }
@@ -50,7 +51,7 @@ impl Shadow<'_> {
     fn undefined(&self, lane: usize, offset: u64, len: u32) -> u64 {
         match self {
             Shadow::Defined => 0,
-            Shadow::Shared(bytes) => bytes.get(offset as usize, len),
+            Shadow::Shared(bytes, _) => bytes.get(offset as usize, len),
             Shadow::Local(bytes, stride) => bytes.get(lane * stride + offset as usize, len),
             Shadow::Global(allocation) => allocation.written.missing(offset, len),
         }
@@ -60,7 +61,7 @@ impl Shadow<'_> {
     fn define(&mut self, lane: usize, offset: u64, len: u32) {
         match self {
             Shadow::Defined => {}
-            Shadow::Shared(bytes) => bytes.set(offset as usize, len, 0),
+            Shadow::Shared(bytes, _) => bytes.set(offset as usize, len, 0),
             Shadow::Local(bytes, stride) => bytes.set(lane * *stride + offset as usize, len, 0),
             Shadow::Global(allocation) => allocation.written.mark(offset, u64::from(len)),
         }
@@ -76,9 +77,9 @@ impl Shadow<'_> {
         let at = offset as usize;
         match self {
             Shadow::Defined => unwritten(Space::Generic, 0),
-            Shadow::Shared(bytes) => bytes
+            Shadow::Shared(bytes, base) => bytes
                 .origin(at)
-                .unwrap_or_else(|| unwritten(Space::Shared, 0)),
+                .unwrap_or_else(|| unwritten(Space::Shared, *base)),
             Shadow::Local(bytes, stride) => bytes
                 .origin(lane * stride + at)
                 .unwrap_or_else(|| unwritten(Space::Local, 0)),
@@ -98,7 +99,10 @@ impl Definedness {
     ) -> Outcome {
         let warp = &mut self.warps[warp.number as usize];
         let shadow = match access.region {
-            Region::Shared(rank) => Shadow::Shared(&mut self.shared[rank as usize]),
+            Region::Shared(rank) => {
+                let base = context.blocks[rank as usize].shared.base();
+                Shadow::Shared(&mut self.shared[rank as usize], base)
+            }
             Region::Local => Shadow::Local(&mut warp.local, self.effects.local_bytes as usize),
             Region::Global(index) if self.effects.unwritten => {
                 Shadow::Global(context.global.get(index))
@@ -127,6 +131,7 @@ impl Definedness {
                 );
                 seen.load_rows(transpose);
             }
+            Action::StoreMatrixRow { .. } => return seen.store_rows(),
             Action::Store(_) => return seen.store(),
             Action::Atomic(_) => return seen.atomic(&step.instruction.op),
             Action::CopySource => seen.copy_source(&mut self.copied),
@@ -210,14 +215,20 @@ impl Seen<'_> {
             }
             _ => {}
         }
-        self.refuse_undefined_values()?;
+        self.refuse_undefined_values(self.stored & self.access.lanes)?;
         self.define();
         Ok(())
     }
 
-    /// Reports the first lane that stores an undefined value.
-    fn refuse_undefined_values(&mut self) -> Outcome {
-        let lanes = self.stored & self.access.lanes;
+    /// `stmatrix`: every lane stores, also those that name no row.
+    fn store_rows(&mut self) -> Outcome {
+        self.refuse_undefined_values(self.stored)?;
+        self.define();
+        Ok(())
+    }
+
+    /// Reports the first of `lanes` that stores an undefined value.
+    fn refuse_undefined_values(&mut self, lanes: u32) -> Outcome {
         let Some(lane) = lanes_of(lanes).next() else {
             return Ok(());
         };
@@ -263,7 +274,7 @@ impl Seen<'_> {
             // The machine refuses atomics there.
             return Ok(());
         }
-        self.refuse_undefined_values()?;
+        self.refuse_undefined_values(self.stored & self.access.lanes)?;
         if self.shadow.is_defined() {
             return Ok(());
         }
@@ -305,7 +316,7 @@ impl Seen<'_> {
     /// The bytes are what they will be when the copy lands; to read them earlier is another fault.
     fn copy_destination(&mut self, copied: &Copied) {
         self.define();
-        let Shadow::Shared(bytes) = &mut self.shadow else {
+        let Shadow::Shared(bytes, _) = &mut self.shadow else {
             return;
         };
         for lane in lanes_of(self.access.lanes & copied.lanes) {

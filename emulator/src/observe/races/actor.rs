@@ -125,11 +125,14 @@ impl Actor<'_> {
             false => old.cluster,
         };
         let (warp, of) = (self.record.place.warp() as u32, old.place.warp() as u32);
-        let shown = lanes_of(self.record.lanes).fold(0, |shown, lane| {
-            shown | self.clocks.shown(warp, lane, (cluster, of), old.epoch)
-        });
-        let hidden = old.lanes & !shown;
-        (hidden != 0).then(|| (self.record.lanes.trailing_zeros(), hidden.trailing_zeros()))
+        let mut hidden = old.lanes;
+        for lane in lanes_of(self.record.lanes) {
+            hidden &= !self.clocks.shown(warp, lane, (cluster, of), old.epoch);
+            if hidden == 0 {
+                return None;
+            }
+        }
+        Some((self.record.lanes.trailing_zeros(), hidden.trailing_zeros()))
     }
 
     /// True for a weak write: what it does not race with is ordered before it, and whatever races

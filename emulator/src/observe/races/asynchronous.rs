@@ -8,7 +8,7 @@
 //! What a copy does to device memory counts as done by its thread when it is issued.
 
 use crate::fault::{FaultKind, Outcome, lane_fault};
-use crate::ir::Space;
+use crate::ir::{Scope, Space};
 use crate::machine::bulk::{End, Flight, Issuer};
 use crate::machine::context::Context;
 use crate::machine::warp::Warp;
@@ -108,7 +108,8 @@ impl Races {
                 found = lack.map(|(earlier, lack)| (Hit { earlier, offset }, lack));
             }
         });
-        self.judge(context, &actor, found, (Space::Shared, 0))
+        let base = context.blocks[rank as usize].shared.base();
+        self.judge(context, &actor, found, (Space::Shared, base))
     }
 
     /// Checks and remembers what happens to device memory.
@@ -196,11 +197,21 @@ impl Races {
         }
     }
 
-    /// Lanes of a warp arrive at an mbarrier and release.
-    pub fn mbarrier_arrive(&mut self, warp: &Warp, lanes: u32, (rank, offset): (u32, u32)) {
-        let lanes = whole(warp, lanes);
-        self.phases
-            .arrive(&mut self.clocks, warp.number, lanes, agent(rank, offset));
+    /// Lanes of a warp arrive at an mbarrier and release. What a release of block scope hands on, no other block can take
+    /// up.
+    pub fn mbarrier_arrive(
+        &mut self,
+        warp: &Warp,
+        lanes: u32,
+        (rank, offset): (u32, u32),
+        scope: Scope,
+    ) {
+        let is_own = warp.number / self.grid.warps_per_block == rank;
+        if is_own || scope != Scope::Cta {
+            let by = (warp.number, whole(warp, lanes));
+            let barrier = agent(rank, offset);
+            self.phases.arrive(&mut self.clocks, by, barrier, is_own);
+        }
     }
 
     /// An mbarrier has completed a phase.
@@ -210,11 +221,11 @@ impl Races {
 
     /// Lanes of a warp have found a phase complete.
     pub fn waited(&mut self, warp: &Warp, waited: &Waited) {
-        if waited.acquire.is_some() {
+        if let Some(scope) = waited.acquire {
+            let by = (warp.number, whole(warp, waited.lanes));
             let barrier = agent(waited.rank, waited.offset);
-            let lanes = whole(warp, waited.lanes);
-            self.phases
-                .wait(&mut self.clocks, warp.number, lanes, barrier);
+            let is_wide = scope != Scope::Cta;
+            self.phases.wait(&mut self.clocks, by, barrier, is_wide);
         }
     }
 

@@ -53,6 +53,13 @@ impl Gathered {
     }
 }
 
+/// What goes through the barrier of the cluster: a warp may wait for a phase when others have long arrived for
+/// the next one.
+struct ClusterGathered {
+    arriving: Gathered,
+    complete: Gathered,
+}
+
 /// What a lane of a warp knew and had done at a fence.
 pub(super) struct Snapshot {
     warp: WarpId,
@@ -102,6 +109,7 @@ pub(super) struct Clocks {
     warps: Vec<WarpClock>,
     /// Those of each block, by its rank.
     barriers: Vec<[Gathered; BARRIERS]>,
+    cluster_barrier: ClusterGathered,
     /// The row of one who knows of nothing.
     nothing: Row,
     /// Whether somebody reads through the asynchronous proxy.
@@ -135,6 +143,10 @@ impl Clocks {
             barriers: (0..num_blocks)
                 .map(|_| std::array::from_fn(|_| gathered.clone()))
                 .collect(),
+            cluster_barrier: ClusterGathered {
+                arriving: gathered.clone(),
+                complete: gathered,
+            },
             nothing,
             has_proxy,
             landing: 1,
@@ -166,6 +178,7 @@ impl Clocks {
         self.barriers.iter_mut().flatten().for_each(Gathered::clear);
         self.landing = if restart { 1 } else { self.landing + 1 };
         self.first_landing = self.landing;
+        self.cluster_barrier.arriving.clear();
         restart
     }
 
@@ -230,11 +243,56 @@ impl Clocks {
             clock.more.absorb(&gathered.more);
             clock.more.settle(self.cluster, &mut clock.row);
             if self.has_proxy {
-                clock.shown.learn(&gathered.shown, self.cluster, u32::MAX);
+                let within = (self.cluster, self.cluster);
+                clock.shown.learn(&gathered.shown, within, u32::MAX);
             }
             clock.epoch += 1;
         }
         gathered.clear();
+    }
+
+    /// A warp arrives at the barrier of the cluster, and goes on in a new epoch.
+    pub fn arrive_at_cluster(&mut self, warp: u32) {
+        let clock = &mut self.warps[warp as usize];
+        let gathered = &mut self.cluster_barrier.arriving;
+        raise(&mut gathered.row, &clock.row);
+        clock.epoch += 1;
+        gathered.row[warp as usize] = clock.epoch;
+        gathered.more.absorb(&clock.more);
+        if self.has_proxy {
+            let of = (self.cluster, warp);
+            gathered.shown.absorb(&clock.shown, of, u32::MAX);
+        }
+    }
+
+    /// What `lane` knew at `snapshot` is known to all that wait for this phase of the cluster's barrier.
+    pub fn gather(&mut self, snapshot: &Snapshot, lane: u32) {
+        let Gathered { more, shown, .. } = &mut self.cluster_barrier.arriving;
+        snapshot.each(lane, |of, span| more.learn(of, span, u32::MAX));
+        if self.has_proxy {
+            shown.absorb(&snapshot.shown, snapshot.warp, 1 << lane);
+        }
+    }
+
+    /// The phase of the cluster's barrier is over.
+    pub fn complete_cluster(&mut self) {
+        let ClusterGathered { arriving, complete } = &mut self.cluster_barrier;
+        std::mem::swap(arriving, complete);
+        arriving.clear();
+    }
+
+    /// A warp that has waited for the phase knows what all that arrived knew and had done.
+    pub fn pass_cluster(&mut self, warp: u32) {
+        let complete = &self.cluster_barrier.complete;
+        let clock = &mut self.warps[warp as usize];
+        raise(&mut clock.row, &complete.row);
+        clock.more.absorb(&complete.more);
+        clock.more.settle(self.cluster, &mut clock.row);
+        if self.has_proxy {
+            let within = (self.cluster, self.cluster);
+            clock.shown.learn(&complete.shown, within, u32::MAX);
+        }
+        clock.epoch += 1;
     }
 
     /// `bar.warp.sync` among `lanes`, which may be all that are left of the warp.
@@ -279,7 +337,7 @@ impl Clocks {
         if self.has_proxy {
             let mut told = Shown::new(&self.nothing);
             told.absorb(&snapshot.shown, snapshot.warp, 1 << lane);
-            shown.learn(&told, cluster, by);
+            shown.learn(&told, (cluster, snapshot.warp.0), by);
         }
         snapshot.each(lane, |of, span| {
             if of.0 != cluster || span.before > row[of.1 as usize] {
@@ -299,7 +357,7 @@ impl Clocks {
     }
 
     /// Lanes of a warp release: what they know and have done is gathered, and they go on in a new epoch.
-    pub fn gather(&mut self, gathered: &mut Gathered, warp: u32, lanes: u32) {
+    pub fn release(&mut self, gathered: &mut Gathered, warp: u32, lanes: u32) {
         let clock = &mut self.warps[warp as usize];
         clock.epoch += 1;
         let of = (self.cluster, warp);
@@ -333,7 +391,7 @@ impl Clocks {
         clock.more.spread(&gathered.more, by);
         clock.more.settle(cluster, &mut clock.row);
         if self.has_proxy {
-            clock.shown.learn(&gathered.shown, cluster, by);
+            clock.shown.learn(&gathered.shown, (cluster, cluster), by);
         }
     }
 
@@ -350,7 +408,8 @@ impl Clocks {
     /// The lanes of a warp of the cluster whose accesses in `epoch` are visible to what `lane` of `warp` does through
     /// the asynchronous proxy.
     pub fn shown(&self, warp: u32, lane: usize, of: WarpId, epoch: u32) -> u32 {
-        self.warps[warp as usize].shown.lanes(lane, warp, of, epoch)
+        let by = (self.cluster, warp);
+        self.warps[warp as usize].shown.lanes(lane, by, of, epoch)
     }
 
     /// Lanes of a warp have waited for what an agent has read until now.

@@ -26,10 +26,28 @@ pub(super) fn is_agent(cluster: u32) -> bool {
     cluster & AGENT != 0
 }
 
-/// What the running phase of an mbarrier has gathered, and what the phases before have.
+/// What arrivals at an mbarrier hand on: those of its own block, and those of other blocks, which only a wait of cluster
+/// scope takes up. Phases are one release sequence: who finds one complete takes up the ones before as well.
+#[derive(Clone)]
 struct Phases {
+    own: Handed,
+    peers: Option<Handed>,
+}
+
+/// What the running phase has gathered, all phases before it included, and what it had when it began.
+#[derive(Clone)]
+struct Handed {
     running: Gathered,
     complete: Option<Gathered>,
+}
+
+impl Handed {
+    fn new(clocks: &Clocks) -> Self {
+        Self {
+            running: clocks.gathered(),
+            complete: None,
+        }
+    }
 }
 
 /// The mbarriers of a cluster.
@@ -43,18 +61,28 @@ impl AllPhases {
 
     fn of(&mut self, clocks: &Clocks, barrier: u32) -> &mut Phases {
         self.0.entry(barrier).or_insert_with(|| Phases {
-            running: clocks.gathered(),
-            complete: None,
+            own: Handed::new(clocks),
+            peers: None,
         })
     }
 
-    /// Lanes of a warp arrive and release, as one when they are all that are left of it.
-    pub fn arrive(&mut self, clocks: &mut Clocks, warp: u32, lanes: u32, barrier: u32) {
+    /// Lanes of a warp arrive and release, `is_own` when the mbarrier is of their block.
+    pub fn arrive(
+        &mut self,
+        clocks: &mut Clocks,
+        (warp, lanes): (u32, u32),
+        barrier: u32,
+        is_own: bool,
+    ) {
         let phases = self.of(clocks, barrier);
-        clocks.gather(&mut phases.running, warp, lanes);
+        let handed = match is_own {
+            true => &mut phases.own,
+            false => phases.peers.get_or_insert_with(|| Handed::new(clocks)),
+        };
+        clocks.release(&mut handed.running, warp, lanes);
     }
 
-    /// The running phase is complete: it and the ones before are one release sequence.
+    /// The running phase is complete.
     pub fn flip(&mut self, clocks: &mut Clocks, barrier: u32) {
         let before = clocks.next_landing();
         let phases = self.of(clocks, barrier);
@@ -62,18 +90,26 @@ impl AllPhases {
             lanes: u32::MAX,
             before,
         };
-        phases.running.know((barrier, 0), written);
-        phases.complete = Some(phases.running.clone());
+        phases.own.running.know((barrier, 0), written);
+        for handed in [Some(&mut phases.own), phases.peers.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            handed.complete = Some(handed.running.clone());
+        }
     }
 
-    /// Lanes of a warp have found the phase before the running one complete, and acquire.
-    pub fn wait(&mut self, clocks: &mut Clocks, warp: u32, lanes: u32, barrier: u32) {
-        if let Some(complete) = self
-            .0
-            .get(&barrier)
-            .and_then(|phases| phases.complete.as_ref())
-        {
-            clocks.take_up(complete, warp, lanes);
+    /// Lanes of a warp have found the phase before the running one complete, and acquire: from their own block, and from
+    /// others when the scope is `wide`.
+    pub fn wait(&self, clocks: &mut Clocks, (warp, lanes): (u32, u32), barrier: u32, wide: bool) {
+        let Some(phases) = self.0.get(&barrier) else {
+            return;
+        };
+        let peers = phases.peers.as_ref().filter(|_| wide);
+        for handed in [Some(&phases.own), peers].into_iter().flatten() {
+            if let Some(complete) = &handed.complete {
+                clocks.take_up(complete, warp, lanes);
+            }
         }
     }
 }

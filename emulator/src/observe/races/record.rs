@@ -37,6 +37,9 @@ impl Strength {
             Op::Atom { ty, scope, .. } | Op::Red { ty, scope, .. } => {
                 Strength::strong(atomic_bytes(*ty) as u8, *scope)
             }
+            Op::AtomicVector(atomic) => {
+                Strength::strong(atomic_bytes(atomic.ty) as u8, atomic.scope)
+            }
             // Elements of a tensor are taken for words: only its map knows their type.
             Op::BulkCopy(copy) => match copy.reduction {
                 Some(reduction) => {

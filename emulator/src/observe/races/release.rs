@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::ir::Scope;
-use crate::machine::registers::{LANES, ballot};
+use crate::machine::registers::{LANES, ballot, lanes_of};
 
 use super::clocks::{Clocks, Snapshot};
 use super::reach::Reach;
@@ -274,6 +274,15 @@ impl Patterns {
                 snapshot: clocks.snapshot(warp),
             };
             unfinished.release(release, fence.is_half());
+        }
+    }
+
+    /// A warp arrives at the barrier of its cluster without releasing: what its lanes knew at their last fences
+    /// goes with it.
+    pub fn hand_to_cluster(&self, clocks: &mut Clocks, warp: u32) {
+        let fences = self.0[warp as usize].fences.iter();
+        for fence in fences.filter(|fence| fence.reach >= Reach::Cluster) {
+            lanes_of(fence.lanes).for_each(|lane| clocks.gather(&fence.snapshot, lane as u32));
         }
     }
 

@@ -94,8 +94,8 @@ impl Reporter<'_> {
                 consistency: Consistency::NonCoherent,
                 ..
             } => AccessKind::NonCoherentRead,
-            Op::Store { .. } => AccessKind::Write,
-            Op::Atom { .. } | Op::Red { .. } => AccessKind::Atomic,
+            Op::Store { .. } | Op::StMatrix { .. } => AccessKind::Write,
+            Op::Atom { .. } | Op::Red { .. } | Op::AtomicVector(_) => AccessKind::Atomic,
             Op::CpAsync(_) if self.space == Space::Shared => AccessKind::CopyWrite,
             Op::CpAsync(_) => AccessKind::CopyRead,
             Op::BulkCopy(_) if writes => AccessKind::BulkWrite,

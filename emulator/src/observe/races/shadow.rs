@@ -246,6 +246,15 @@ impl GlobalShadow {
     }
 }
 
+/// The lanes that hold parts of row `row` of a matrix.
+fn lanes_of_row(row: usize, transpose: bool) -> u32 {
+    if transpose {
+        0x1111_1111 << (row / 2)
+    } else {
+        0xf << (4 * row)
+    }
+}
+
 /// Calls `each` with number of a page, offset and size for the parts of some bytes that lie in one page each.
 fn each_part(start: u64, bytes: u64, mut each: impl FnMut(usize, u64, u32)) {
     let (mut at, end) = (start, start + bytes);
@@ -273,6 +282,7 @@ fn each_run(
         match access.action {
             // The lane names the row, the whole warp reads it.
             Action::LoadMatrixRow => lanes = u32::MAX,
+            Action::StoreMatrixRow { transpose } => lanes = lanes_of_row(first % 8, transpose),
             Action::Load(_) => {
                 while access.offsets[rest.trailing_zeros() as usize % LANES] == offset && rest != 0
                 {

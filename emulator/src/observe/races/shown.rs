@@ -83,18 +83,18 @@ impl Shown {
         self.more.settle(of.0, &mut self.row);
     }
 
-    /// Lanes `by` of a warp can show what those who met at `other` can.
-    pub fn learn(&mut self, other: &Shown, cluster: u32, by: u32) {
+    /// Lanes `by` of a warp of one cluster can show what those of another, or of the same, who met at `other` can.
+    pub fn learn(&mut self, other: &Shown, (cluster, from): (u32, u32), by: u32) {
         for (warp, &before) in other.row.iter().enumerate() {
-            if before > self.row[warp] {
-                if by == u32::MAX {
+            if before > self.row[warp] || from != cluster && before > 0 {
+                if by == u32::MAX && from == cluster {
                     self.row[warp] = before;
                 } else {
                     let span = Span {
                         lanes: u32::MAX,
                         before,
                     };
-                    self.more.learn((cluster, warp as u32), span, by);
+                    self.more.learn((from, warp as u32), span, by);
                 }
             }
         }
@@ -132,15 +132,11 @@ impl Shown {
     }
 
     /// The lanes of warp `of` whose accesses in `epoch` can be shown by `lane` of warp `by`, which this is.
-    pub fn lanes(&self, lane: usize, by: u32, of: WarpId, epoch: u32) -> u32 {
-        if self
-            .row
-            .get(of.1 as usize)
-            .is_some_and(|before| epoch < *before)
-        {
+    pub fn lanes(&self, lane: usize, by: WarpId, of: WarpId, epoch: u32) -> u32 {
+        if of.0 == by.0 && epoch < self.row[of.1 as usize] {
             return u32::MAX;
         }
-        let own = by == of.1 && epoch < self.own[lane];
+        let own = by == of && epoch < self.own[lane];
         self.more.lanes(lane, of, epoch) | u32::from(own) << lane
     }
 }

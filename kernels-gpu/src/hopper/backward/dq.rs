@@ -18,6 +18,12 @@ const FRAGMENT_BYTES: u32 = 4 * STRIP_ROWS * CHUNK_COLS;
 /// Rows of an accumulator of a warpgroup.
 const ROWS: u32 = 64;
 
+/// Columns of a warpgroup's part.
+pub const fn columns<T: Tiling>() -> u32 {
+    let groups = T::THREADS / WARPGROUP - 1;
+    T::HEAD_DIM * T::BLOCK_M / (ROWS * groups)
+}
+
 /// Where a warpgroup's part begins: its first row and its first column.
 #[inline(always)]
 pub const fn corner<T: Tiling>(group: u32, col_tiles: usize) -> (u32, u32) {

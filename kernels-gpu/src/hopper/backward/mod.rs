@@ -56,6 +56,8 @@ const COMPUTING_BARRIER: u32 = 4;
 pub trait Variant: Tiling + Sized {
     /// Type of all matrices.
     type Element: WarpgroupElement;
+    /// Whether scores are softmax_scale · Q·Kᵀ; otherwise they are capped.
+    const IS_PLAIN: bool;
 
     /// Threads that compute.
     const COMPUTING: u32 = Self::THREADS - WARPGROUP;

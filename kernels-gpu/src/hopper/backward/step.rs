@@ -12,6 +12,7 @@ use crate::hopper::product::{
 };
 use crate::mask::hide_outside;
 use crate::ptx::{self, Accumulators};
+use crate::scores;
 use crate::tile::{KeysByQueries, Queries, Shape};
 use core::f32::consts::LOG2_E;
 
@@ -82,9 +83,15 @@ where
             // Line 11.
             ptx::wait_products::<1>();
             s.settle();
+            let forward = &tile.params.forward;
+            let (mut scale, softcap) = (forward.softmax_scale, forward.scores.softcap);
+            if !V::IS_PLAIN {
+                scores::cap(&mut s, scale, softcap);
+                scale = 1.0;
+            }
+            let capped = s;
             let neg_lse_log2 = neg_lse_log2::<M>(statistics, lane);
-            let scale_log2 = tile.params.forward.softmax_scale * LOG2_E;
-            combine(&mut s, &neg_lse_log2, |s, l| ptx::fma(s, scale_log2, l));
+            combine(&mut s, &neg_lse_log2, |s, l| ptx::fma(s, scale * LOG2_E, l));
             if MASK {
                 self.hide(tile, m_block, &mut s);
             }
@@ -93,6 +100,13 @@ where
             // Line 12.
             let mut p = operand::<V::Element, M, STEPS>(&s);
             settle_operands(&mut p);
+            if !V::IS_PLAIN {
+                // What is left of P for dS: times the derivative of the cap.
+                combine(&mut s, &capped, |p, x| {
+                    p * scores::cap_derivative(x, softcap)
+                });
+                s.settle();
+            }
             ptx::begin_products();
             add_product::<V::Element, Queries<V>, _, STEPS>(
                 &mut self.d_v,

@@ -1,23 +1,28 @@
 //! What is where in the shared memory of a block.
 
-use crate::hopper::backward::{SLOTS, Variant};
+use crate::hopper::backward::{SLOTS, Variant, dq};
 use crate::hopper::pipeline::Ring;
 use crate::ptx;
 use crate::tile::{KeysByQueries, Queries, Shape, SharedTile};
 use core::marker::PhantomData;
 
-/// Shape of the tiles of K and V: BLOCK_N keys. The columns of K are shared out between warpgroups by whole pages, so pages
-/// are narrower where those of [`crate::tile::Keys`] cannot be.
+/// Shape of the tiles of K and V: BLOCK_N keys. A warpgroup takes whole pages of K for its columns of dQ, so pages are
+/// narrower where those of [`crate::tile::Keys`] cannot be shared.
 pub struct Keys<V>(PhantomData<V>);
 
 impl<V: Variant> Shape for Keys<V> {
     const ROWS: u32 = V::BLOCK_N;
     const COLS: u32 = V::HEAD_DIM;
     const THREADS: u32 = V::THREADS;
-    const PAGE_COLS: u32 = if V::HEAD_DIM.is_multiple_of(64) {
-        64
-    } else {
-        16
+    const PAGE_COLS: u32 = {
+        let share = dq::columns::<V>();
+        if share.is_multiple_of(64) {
+            64
+        } else if share.is_multiple_of(32) {
+            32
+        } else {
+            16
+        }
     };
 }
 
