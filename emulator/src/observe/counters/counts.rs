@@ -344,7 +344,9 @@ sums! {
     Operations { tensor_flops, f32_flops, f64_flops, half_flops, mufu }
     GlobalCounts { loads, stores, atomics, copies, bulk_loads, bulk_stores, bulk_reductions }
     SectorCounts { requests, lane_bytes, bytes, sectors }
-    SharedCounts { loads, stores, matrix_loads, atomics, copies, bulk_reads, bulk_writes, operand_bytes, peers }
+    SharedCounts {
+        loads, stores, matrix_loads, atomics, copies, bulk_reads, bulk_writes, operand_bytes, peers
+    }
     BankCounts { requests, lane_bytes, wavefronts, ideal_wavefronts }
     LocalCounts { requests, lane_bytes }
     HbmCounts { read_bytes, write_bytes, min_read_bytes, min_write_bytes }
