@@ -267,6 +267,7 @@ pub fn shared_parts(total: &Counts) -> impl Iterator<Item = (&'static str, BankC
         ("ldmatrix", shared.matrix_loads),
         ("atomics", shared.atomics),
         ("cp.async", shared.copies),
+        ("peers", shared.peers),
     ];
     parts.into_iter().filter(|(_, counts)| counts.requests > 0)
 }

@@ -12,7 +12,7 @@ use crate::ir::Major;
 use crate::ir::R32;
 use crate::machine::descriptor::{CHUNK_ELEMENTS, DEPTH, Operand};
 use crate::machine::half::{Format, to_f32};
-use crate::machine::registers::{LANES, Lanes, Registers};
+use crate::machine::registers::{Lanes, Registers};
 
 /// The rows of A of one warp.
 pub(super) type ATile = [[Lanes<f32>; 2]; DEPTH];
