@@ -280,6 +280,49 @@ fn every_listed_instruction_of_sm_80_is_decoded_and_refused_for_sm_75() {
 }
 
 #[test]
+fn warpgroup_instructions_are_decoded_for_sm_90a_alone() {
+    let bodies = [
+        "setmaxnreg.inc.sync.aligned.u32 240;",
+        "setmaxnreg.dec.sync.aligned.u32 24;",
+        "wgmma.fence.sync.aligned;",
+        "wgmma.commit_group.sync.aligned;",
+        "wgmma.wait_group.sync.aligned 7;",
+        "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f0,%f1,%f2,%f3},%rd1,%rd2,%p1,1,1,0,0;",
+        "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f0,%f1,%f2,%f3},%rd1,%rd2,1,1,-1,0,1;",
+        "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%f0,%f1,%f2,%f3},{%r1,%r2,%r3,%r4},%rd2,%p1,1,1,1;",
+        "wgmma.mma_async.sync.aligned.m64n8k16.f16.f16.f16 {%r10,%r11},%rd1,%rd2,0,1,1,0,0;",
+    ];
+    for body in bodies {
+        if let Err(error) = parse("sm_90a", "8.0", body) {
+            panic!("{body}: {error}");
+        }
+        for (target, version) in [("sm_90", "8.0"), ("sm_100a", "8.6"), ("sm_90a", "7.8")] {
+            let error = parse(target, version, body).expect_err(body);
+            let is_target = matches!(error.kind, PtxErrorKind::Target { .. });
+            assert!(is_target, "{target} {version} {body}: {error}");
+        }
+    }
+}
+
+#[test]
+fn warpgroup_instructions_that_the_assembler_rejects_are_rejected() {
+    for body in [
+        "setmaxnreg.dec.sync.aligned.u32 20;",
+        "setmaxnreg.inc.sync.aligned.u32 260;",
+        "wgmma.wait_group.sync.aligned %r1;",
+        "wgmma.mma_async.sync.aligned.m64n12k16.f32.bf16.bf16 {%f0,%f1,%f2,%f3},%rd1,%rd2,0,1,1,0,0;",
+        "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%f0,%f1,%f2,%f3},%rd1,%rd2,0,1,1,0,0;",
+        "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f0,%f1,%f2,%f2},%rd1,%rd2,0,1,1,0,0;",
+        "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f0,%f1,%f2,%f3},%rd1,%rd2,0,2,1,0,0;",
+        "wgmma.mma_async.sync.aligned.m64n8k16.f16.bf16.bf16 {%r10,%r11},%rd1,%rd2,0,1,1,0,0;",
+        "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f0,%f1,%f2,%f3},{%r1,%r2,%r3,%r4},%rd2,0,1,1,0,0;",
+    ] {
+        let error = parse("sm_90a", "8.0", body).expect_err(body);
+        assert_eq!(error.line, BODY_LINE, "{body}: {error}");
+    }
+}
+
+#[test]
 fn instructions_newer_than_the_version_are_refused() {
     let error = parse("sm_80", "6.5", "redux.sync.add.u32 %r1, %r2, -1;").unwrap_err();
     assert!(matches!(error.kind, PtxErrorKind::Target { .. }), "{error}");
