@@ -188,7 +188,7 @@ pub struct HopperBwdVariant {
 impl HopperBwdVariant {
     /// Warpgroups that compute; one more copies.
     pub const fn consumers(&self) -> u32 {
-        self.block_n / 64
+        2
     }
 
     /// Threads of one block (`.reqntid`).
@@ -198,17 +198,19 @@ impl HopperBwdVariant {
 
     /// Columns of a page of Q and dO in shared memory.
     pub const fn page_cols(&self) -> u32 {
-        if self.head_dim.is_multiple_of(64) {
-            64
-        } else {
-            32
-        }
+        let share = self.head_dim / if self.is_wide() { 2 } else { 1 };
+        if share.is_multiple_of(64) { 64 } else { 32 }
+    }
+
+    /// Whether warpgroups share the columns of dK and dV instead of the keys.
+    pub const fn is_wide(&self) -> bool {
+        self.head_dim > 128
     }
 
     /// Columns of a page of K and V in shared memory. Each warpgroup computes as much of dQ as the others, with whole pages
     /// of K.
     pub const fn key_page_cols(&self) -> u32 {
-        let share = self.head_dim * self.block_m / self.block_n;
+        let share = self.head_dim * self.block_m / (64 * self.consumers());
         if share.is_multiple_of(64) {
             64
         } else if share.is_multiple_of(32) {
@@ -237,11 +239,11 @@ impl HopperBwdVariant {
     }
 
     /// Dynamic shared memory of one block in bytes: K, V, the stages of Q and dO with their row statistics, two tiles of
-    /// dS; barriers.
+    /// dS, and of P in wide variants; barriers.
     pub const fn shared_bytes(&self) -> u32 {
         2 * self.head_dim * (2 * self.block_n + 2 * self.stages * self.block_m)
             + 12 * self.stages * self.block_m
-            + 2 * 2 * self.block_m * self.block_n
+            + 2 * self.block_m * self.block_n * if self.is_wide() { 4 } else { 2 }
             + 1024
     }
 
@@ -266,15 +268,23 @@ macro_rules! for_each_hopper_bwd_variant {
             flash_bwd_sm90_f16_hdim64: F16, Plain, 64, 128 x 128, 2;
             flash_bwd_sm90_f16_hdim96: F16, Plain, 96, 64 x 128, 2;
             flash_bwd_sm90_f16_hdim128: F16, Plain, 128, 64 x 128, 2;
+            flash_bwd_sm90_f16_hdim192: F16, Plain, 192, 64 x 64, 2;
+            flash_bwd_sm90_f16_hdim256: F16, Plain, 256, 64 x 64, 2;
             flash_bwd_sm90_f16_hdim64_softcap: F16, Softcap, 64, 64 x 128, 2;
             flash_bwd_sm90_f16_hdim96_softcap: F16, Softcap, 96, 64 x 128, 2;
             flash_bwd_sm90_f16_hdim128_softcap: F16, Softcap, 128, 64 x 128, 2;
+            flash_bwd_sm90_f16_hdim192_softcap: F16, Softcap, 192, 64 x 64, 2;
+            flash_bwd_sm90_f16_hdim256_softcap: F16, Softcap, 256, 64 x 64, 2;
             flash_bwd_sm90_bf16_hdim64: Bf16, Plain, 64, 128 x 128, 2;
             flash_bwd_sm90_bf16_hdim96: Bf16, Plain, 96, 64 x 128, 2;
             flash_bwd_sm90_bf16_hdim128: Bf16, Plain, 128, 64 x 128, 2;
+            flash_bwd_sm90_bf16_hdim192: Bf16, Plain, 192, 64 x 64, 2;
+            flash_bwd_sm90_bf16_hdim256: Bf16, Plain, 256, 64 x 64, 2;
             flash_bwd_sm90_bf16_hdim64_softcap: Bf16, Softcap, 64, 64 x 128, 2;
             flash_bwd_sm90_bf16_hdim96_softcap: Bf16, Softcap, 96, 64 x 128, 2;
             flash_bwd_sm90_bf16_hdim128_softcap: Bf16, Softcap, 128, 64 x 128, 2;
+            flash_bwd_sm90_bf16_hdim192_softcap: Bf16, Softcap, 192, 64 x 64, 2;
+            flash_bwd_sm90_bf16_hdim256_softcap: Bf16, Softcap, 256, 64 x 64, 2;
         }
     };
 }

@@ -270,7 +270,7 @@ mod hopper_entries {
                     const HEAD_DIM: u32 = $head_dim;
                     const BLOCK_M: u32 = $block_m;
                     const BLOCK_N: u32 = $block_n;
-                    const WARPS: u32 = 4 + $block_n / 16;
+                    const WARPS: u32 = 12;
                 }
                 impl backward::Variant for Row {
                     type Element = mma::$dtype;
@@ -282,11 +282,11 @@ mod hopper_entries {
                 unsafe {
                     backward::flash_bwd::<
                         Row,
-                        { $block_m / 8 },
-                        { $block_m / 16 },
-                        { $head_dim / 8 },
-                        { $head_dim / 16 },
-                        { $head_dim * $block_m / 8 / $block_n },
+                        { $block_m / if $head_dim > 128 { 16 } else { 8 } },
+                        { $block_m / if $head_dim > 128 { 32 } else { 16 } },
+                        { $head_dim / if $head_dim > 128 { 16 } else { 8 } },
+                        { $head_dim / if $head_dim > 128 { 32 } else { 16 } },
+                        { $head_dim * $block_m / 8 / 128 },
                     >(&params.backward, maps)
                 }
             }

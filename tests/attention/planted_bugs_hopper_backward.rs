@@ -11,10 +11,11 @@ use ptx_emulator::{
     TensorL2Promotion, TensorMap, TensorSwizzle, TensorTile, TensorType, for_each_seed, launch,
 };
 
-const VICTIMS: [&str; 3] = [
+const VICTIMS: [&str; 4] = [
     "flash_bwd_sm90_f16_hdim64",
     "flash_bwd_sm90_f16_hdim96",
     "flash_bwd_sm90_f16_hdim128",
+    "flash_bwd_sm90_f16_hdim192",
 ];
 
 /// A case, what the forward pass left of it, and its gradients.
@@ -202,6 +203,7 @@ impl Victim {
             let launch_of = Launch {
                 grid: [blocks, 1, 1],
                 block: [kernel.spec.threads, 1, 1],
+                cluster: None,
                 dynamic_shared_bytes: kernel.spec.shared_bytes,
                 params: bytes,
             };

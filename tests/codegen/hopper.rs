@@ -20,6 +20,9 @@ const REGISTERS: u32 = 65536;
 pub(crate) fn tile(variant: &KernelVariant) -> Option<Tile> {
     match variant {
         KernelVariant::HopperForward(v) => Some(Tile::forward(v.head_dim, v.block_m, v.block_n)),
+        KernelVariant::HopperBackward(v) if v.is_wide() => {
+            Some(Tile::backward_wide(v.head_dim, v.block_m, v.block_n))
+        }
         KernelVariant::HopperBackward(v) => Some(Tile::backward(v.head_dim, v.block_m, v.block_n)),
         _ => None,
     }
@@ -147,8 +150,8 @@ struct Compiled {
     pages: u32,
     /// Places at which a barrier is told to expect copies; the compiler may unroll the loop that starts them.
     least_fills: u32,
-    /// Tiles that are loaded at these places, beyond one each.
-    more_tiles: u32,
+    /// Boxes that are loaded at these places, beyond those of one tile each.
+    more_boxes: u32,
 }
 
 impl Compiled {
@@ -165,7 +168,7 @@ impl Compiled {
                 // Q; the first K, the last V, and those of the loop.
                 least_fills: 1 + 2 * 2,
                 // Q has one for each warpgroup.
-                more_tiles: v.consumers() - 1,
+                more_boxes: (v.consumers() - 1) * v.head_dim / v.page_cols(),
             },
             KernelVariant::HopperBackward(v) => Compiled {
                 // The step with and without a mask.
@@ -176,7 +179,7 @@ impl Compiled {
                 pages: v.head_dim / v.page_cols(),
                 // K with V; Q; dO.
                 least_fills: 3,
-                more_tiles: 1,
+                more_boxes: 2 * v.head_dim / v.key_page_cols() - v.head_dim / v.page_cols(),
             },
             _ => return None,
         })
@@ -192,7 +195,7 @@ fn products_copies_and_their_barriers_are_compiled_as_often_as_written() {
         let entry = kernel.spec.entry;
         let fills = count(&kernel, "mbarrier.arrive.expect_tx") as u32;
         assert!(fills >= expected.least_fills, "{entry}: {fills} fills");
-        let loads = (fills + expected.more_tiles) * expected.pages;
+        let loads = fills * expected.pages + expected.more_boxes;
         for (opcode, expected) in [
             ("wgmma.mma_async", expected.products),
             ("cp.async.bulk.tensor.4d.shared::cluster", loads),

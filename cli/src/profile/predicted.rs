@@ -67,7 +67,7 @@ predicted, not measured, for one step of the main loop without a mask on one mul
   L2                 bytes per cycle that L2 must give and take for the best of these to hold";
 
 fn is_backward(tile: &Tile) -> bool {
-    matches!(tile.pass, Pass::Backward { .. })
+    !matches!(tile.pass, Pass::Forward { .. })
 }
 
 /// The tile of a kernel for Hopper and bf16; `None` for others.
@@ -77,7 +77,12 @@ fn tile(variant: &KernelVariant) -> Option<Tile> {
             Some(Tile::forward(v.head_dim, v.block_m, v.block_n))
         }
         KernelVariant::HopperBackward(v) if v.dtype == Dtype::Bf16 => {
-            Some(Tile::backward(v.head_dim, v.block_m, v.block_n))
+            let tile = if v.is_wide() {
+                Tile::backward_wide
+            } else {
+                Tile::backward
+            };
+            Some(tile(v.head_dim, v.block_m, v.block_n))
         }
         _ => None,
     }

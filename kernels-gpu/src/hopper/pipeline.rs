@@ -30,6 +30,15 @@ impl<const SLOTS: u32> Turn<SLOTS> {
     /// The first one.
     pub const FIRST: Self = Turn { slot: 0, parity: 0 };
 
+    /// Number `n`, from 0.
+    #[inline(always)]
+    pub const fn nth(n: u32) -> Self {
+        Turn {
+            slot: n % SLOTS,
+            parity: n / SLOTS % 2,
+        }
+    }
+
     /// The one after it.
     #[inline(always)]
     pub const fn next(self) -> Self {

@@ -62,7 +62,7 @@ macro_rules! warpgroup_element {
 warpgroup_element!(F16, add_f16, product_f16, add_rs_f16);
 warpgroup_element!(Bf16, add_bf16, product_bf16, add_rs_bf16);
 
-/// Starts A·Bᵀ for 64 rows `a` of a tile of shape `A` and all rows `b` of one of shape `B`, summed over their columns.
+/// Starts A·Bᵀ for 64 rows `a` of a tile of shape `A` and rows `b` of one of shape `B`, summed over their columns.
 ///
 /// # Safety
 /// As [`Accumulators::add_f16`].
@@ -72,7 +72,7 @@ pub unsafe fn multiply_transposed<E: WarpgroupElement, A: Shape, B: Shape, C: Ac
     b: Descriptor,
 ) -> C {
     const {
-        assert!(A::COLS == B::COLS && B::ROWS == C::N);
+        assert!(A::COLS == B::COLS && C::N <= B::ROWS);
     }
     // SAFETY: the caller's promise.
     let mut product = unsafe { E::product::<C, KMajor, KMajor>(a, b) };
@@ -98,7 +98,7 @@ pub unsafe fn add_transposed<E: WarpgroupElement, A: Shape, B: Shape, C: Accumul
     b: Descriptor,
 ) {
     const {
-        assert!(A::COLS == B::COLS && B::ROWS == C::N);
+        assert!(A::COLS == B::COLS && C::N <= B::ROWS);
     }
     let mut step = 0;
     while step < A::COLS / STEP {
@@ -106,6 +106,29 @@ pub unsafe fn add_transposed<E: WarpgroupElement, A: Shape, B: Shape, C: Accumul
         let b = b.after(k_major_step::<B>(step));
         // SAFETY: the caller's promise.
         unsafe { E::add::<C, KMajor, KMajor>(acc, a, b) };
+        step += 1;
+    }
+}
+
+/// Starts `acc += A·B` for 64 rows `a` of a tile of shape `A` and whole pages `b` of one of shape `B`.
+///
+/// # Safety
+/// As [`Accumulators::add_f16`].
+#[inline(always)]
+pub unsafe fn add_tile_product<E: WarpgroupElement, A: Shape, B: Shape, C: Accumulators>(
+    acc: &mut C,
+    a: Descriptor,
+    b: Descriptor,
+) {
+    const {
+        assert!(A::COLS == B::ROWS && C::N.is_multiple_of(B::PAGE_COLS));
+    }
+    let mut step = 0;
+    while step < A::COLS / STEP {
+        let a = a.after(k_major_step::<A>(step));
+        let b = b.after(mn_major_step::<B>(step));
+        // SAFETY: the caller's promise.
+        unsafe { E::add::<C, KMajor, MnMajor>(acc, a, b) };
         step += 1;
     }
 }
@@ -136,7 +159,7 @@ pub unsafe fn multiply_columns<E: WarpgroupElement, A: Shape, B: Shape, C: Accum
     product
 }
 
-/// Starts `acc += A·B` for A in registers, 64 rows of STEPS steps, and all rows and columns of the tile `b`.
+/// Starts `acc += A·B` for A in registers, 64 rows of STEPS steps, and the first rows and columns of the tile `b`.
 ///
 /// # Safety
 /// As [`Accumulators::add_rs_f16`].
@@ -147,7 +170,7 @@ pub unsafe fn add_product<E: WarpgroupElement, B: Shape, C: Accumulators, const 
     b: Descriptor,
 ) {
     const {
-        assert!(B::ROWS == STEPS as u32 * STEP && B::COLS == C::N);
+        assert!(STEPS as u32 * STEP <= B::ROWS && C::N <= B::COLS);
     }
     let mut step = 0;
     while step < STEPS {

@@ -26,6 +26,9 @@ pub enum Pass {
         /// Whether it is.
         dq_in_shared: bool,
     },
+    /// The same with dQ from registers; warpgroups share the columns of dK, dV and dQ instead of the keys, and the queries
+    /// of S and dP. P and dS go through shared memory.
+    BackwardWide,
 }
 
 /// What one step of a block works on.
@@ -39,7 +42,7 @@ pub struct Tile {
     pub block_m: u32,
     /// Keys.
     pub block_n: u32,
-    /// Warpgroups that compute, each 64 query rows forward and 64 keys backward.
+    /// Warpgroups that compute, each 64 query rows forward and 64 keys backward (all keys of a wide tile).
     pub warpgroups: u32,
 }
 
@@ -79,6 +82,17 @@ impl Tile {
         }
     }
 
+    /// A backward tile of 64 keys whose columns two warpgroups share.
+    pub const fn backward_wide(head_dim: u32, block_m: u32, block_n: u32) -> Tile {
+        Tile {
+            pass: Pass::BackwardWide,
+            head_dim,
+            block_m,
+            block_n,
+            warpgroups: 2,
+        }
+    }
+
     /// The products of one warpgroup in one step.
     pub fn products(&self) -> Vec<Product> {
         let product = |cols, depth: u32, has_first_operand_in_shared| Product {
@@ -104,6 +118,13 @@ impl Tile {
                 product(head_dim, block_m, false),
                 product(self.dq_cols(), block_n, true),
             ],
+            Pass::BackwardWide => vec![
+                product(block_m / self.warpgroups, head_dim, true),
+                product(block_m / self.warpgroups, head_dim, true),
+                product(head_dim / self.warpgroups, block_m, true),
+                product(head_dim / self.warpgroups, block_m, true),
+                product(head_dim / self.warpgroups, block_n, true),
+            ],
         }
     }
 
@@ -128,7 +149,7 @@ impl Tile {
     pub fn copied_bytes(&self) -> u32 {
         let rows = match self.pass {
             Pass::Forward { .. } => self.block_n,
-            Pass::Backward { .. } => self.block_m,
+            Pass::Backward { .. } | Pass::BackwardWide => self.block_m,
         };
         2 * rows * self.head_dim * ELEMENT
     }
@@ -137,7 +158,7 @@ impl Tile {
     pub fn l2_bytes(&self) -> u32 {
         let added = match self.pass {
             Pass::Forward { .. } => 0,
-            Pass::Backward { .. } => self.dq_bytes(),
+            Pass::Backward { .. } | Pass::BackwardWide => self.dq_bytes(),
         };
         self.copied_bytes() + added
     }
@@ -155,6 +176,7 @@ impl Tile {
             Pass::Backward { dq_in_shared } => {
                 scores + u32::from(dq_in_shared) * 2 * self.dq_bytes()
             }
+            Pass::BackwardWide => 2 * scores,
         }
     }
 
@@ -169,7 +191,7 @@ impl Tile {
         let scores = self.scores_of_thread();
         let (fma_cycles, alu_instructions) = match self.pass {
             Pass::Forward { .. } => (2 * scores + self.head_dim / 2, scores + scores / 2),
-            Pass::Backward { .. } => (2 * scores, scores),
+            Pass::Backward { .. } | Pass::BackwardWide => (2 * scores, scores),
         };
         let mut demand = Demand {
             mufu_cycles: 8 * scores,
@@ -241,6 +263,16 @@ mod tests {
                 assert_eq!(busy(tile), expected, "{head_dim}: {block_m} x {block_n}");
             }
         }
+    }
+
+    #[test]
+    fn a_wide_backward_step_reads_first_operands_from_shared_memory() {
+        // Per warpgroup: 2·16 products of 32 columns, 4·4 of 128 and half as many for dQ. Both write P and dS once, and Q
+        // and dO land.
+        let tile = Tile::backward_wide(256, 64, 64);
+        let products = 2 * (32 * (2048 + 1024) + 12 * (2048 + 4096));
+        let shared = f64::from(products + 2 * 64 * 64 * 2 + 2 * 64 * 256 * 2) / 128.0;
+        assert_eq!(busy(tile), [2560.0, 256.0, shared]);
     }
 
     #[test]

@@ -134,7 +134,7 @@ mod tests {
             } = reference.tile;
             let pass = match pass {
                 Pass::Forward { .. } => "forward",
-                Pass::Backward { .. } => "backward",
+                Pass::Backward { .. } | Pass::BackwardWide => "backward",
             };
             let name = format!("{pass} d{head_dim} {block_m}x{block_n}");
             assert_eq!(reference.name, name);

@@ -1,13 +1,13 @@
 //! The thread that starts all copies of a block: lines 6 and 9 of the algorithm.
 
-use crate::backward::block::{KeyHead, QueryTiles};
+use crate::backward::block::QueryTiles;
 use crate::backward::rows::{row_statistics, scratch_row};
-use crate::hopper::backward::storage::{Keys, Storage};
-use crate::hopper::backward::{KeyTile, Maps, SLOTS, Variant, n_blocks};
+use crate::hopper::backward::storage::{Keys, Queries, Storage};
+use crate::hopper::backward::{KeyTile, Maps, SLOTS, Variant};
 use crate::hopper::pipeline::Turn;
 use crate::hopper::tile;
 use crate::ptx::{self, CachePolicy};
-use crate::tile::{Queries, Shape};
+use crate::tile::Shape;
 use abi::BwdParams;
 
 /// Everything that the block computes with, in that order.
@@ -19,29 +19,26 @@ pub unsafe fn copy<V: Variant>(params: &BwdParams, maps: Maps, storage: Storage<
     let mut copies = Copies {
         maps,
         storage,
-        keys: Turn::FIRST,
         queries: Turn::FIRST,
     };
-    // Line 5.
-    let mut n_block = KeyHead::current(params).first_tile;
-    while n_block < n_blocks::<V>(&KeyHead::current(params)) {
+    let mut nth = 0;
+    while KeyTile::anew(params, nth).exists::<V>() {
         // SAFETY: the caller's promise.
         unsafe {
-            copies.keys(&KeyTile::anew(params, n_block));
+            copies.keys(&KeyTile::anew(params, nth), Turn::nth(nth));
             let mut member = 0;
             while member < params.forward.heads_per_group {
-                copies.queries(&KeyTile::anew(params, n_block), member);
+                copies.queries(&KeyTile::anew(params, nth), member);
                 member += 1;
             }
         }
-        n_block += params.n_stride;
+        nth += 1;
     }
 }
 
 struct Copies<V> {
     maps: Maps,
     storage: Storage<V>,
-    keys: Turn<1>,
     queries: Turn<SLOTS>,
 }
 
@@ -51,17 +48,16 @@ impl<V: Variant> Copies<V> {
     /// # Safety
     /// As [`copy`].
     #[inline(always)]
-    unsafe fn keys(&mut self, tile: &KeyTile) {
+    unsafe fn keys(&self, tile: &KeyTile, turn: Turn<1>) {
         let (storage, ring, maps) = (self.storage, self.storage.keys_ring(), self.maps);
         let row = tile.block.sequence.first_k + tile.first_key::<V>();
         let at = [row, tile.block.head_k, map_batch(tile)];
         // SAFETY: the boxes are pages of the tiles, whose slot is free.
         unsafe {
-            let full = ring.begin_fill(self.keys, 2 * Keys::<V>::BYTES);
+            let full = ring.begin_fill(turn, 2 * Keys::<V>::BYTES);
             tile::load(storage.k(), maps.k, at, full, CachePolicy::EvictFirst);
             tile::load(storage.v(), maps.v, at, full, CachePolicy::EvictFirst);
         }
-        self.keys = self.keys.next();
     }
 
     /// Line 9: Q, dO and row statistics of the query tiles of a head that see the key tile, from last to first.

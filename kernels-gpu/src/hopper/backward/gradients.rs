@@ -9,26 +9,38 @@ use crate::ptx;
 use crate::tile::{CHUNK_COLS, SharedTile};
 use abi::Strided;
 
-/// Stores the warp's rows of a gradient of K or V.
+/// Where a warpgroup stages its part of a gradient: 64 rows from `row` and `col` on.
+pub struct SharedCorner<V: Variant> {
+    /// The staging tile.
+    pub tile: SharedTile<Keys<V>>,
+    /// First row, in the tile.
+    pub row: u32,
+    /// First column.
+    pub col: u32,
+}
+
+/// Stores a warpgroup's part of a gradient of K or V.
 ///
 /// # Safety
-/// The launch is truthful, `to` is its gradient, no product reads the warp's rows of `staging`, and this warp alone
-/// writes these rows. Called by whole warps.
+/// The launch is truthful, `to` is its gradient, no product reads the part of the staging tile, and this warpgroup alone
+/// has it. Called by whole warps.
 #[inline(always)]
 pub unsafe fn store<V: Variant, const D: usize, const STEPS: usize>(
     tile: &KeyTile,
     to: &Strided,
-    staging: SharedTile<Keys<V>>,
+    staging: &SharedCorner<V>,
     acc: &Acc<D>,
 ) {
-    let thread = ptx::opaque(ptx::thread_index()) - crate::hopper::roles::WARPGROUP;
-    let (first_row, lane) = (thread / 32 * STRIP_ROWS, thread % 32);
+    let thread = ptx::opaque(ptx::thread_index());
+    let (warp, lane) = (thread / 32 % 4, thread % 32);
+    let (first_row, first_chunk) = (staging.row + warp * STRIP_ROWS, staging.col / CHUNK_COLS);
     let words = operand::<V::Element, D, STEPS>(acc);
-    let at = staging.lane(first_row, rows_first(lane));
+    let at = staging.tile.lane(first_row, rows_first(lane));
     let mut step = 0;
     while step < STEPS {
+        let piece = at.piece(0, first_chunk / 2 + step as u32);
         // SAFETY: inside the warp's rows.
-        unsafe { ptx::store_matrix(at.piece(0, step as u32), words[step]) };
+        unsafe { ptx::store_matrix(piece, words[step]) };
         step += 1;
     }
     ptx::warp_barrier();
@@ -36,13 +48,12 @@ pub unsafe fn store<V: Variant, const D: usize, const STEPS: usize>(
     let to = tile.block.keys_of(to).tile_below(tile.n_block, V::BLOCK_N);
     let chunks = tile.params.forward.head_dim / CHUNK_COLS;
     let mut i = lane;
-    while i < STRIP_ROWS * (V::HEAD_DIM / CHUNK_COLS) {
-        let row = first_row + i / (V::HEAD_DIM / CHUNK_COLS);
-        let chunk = i % (V::HEAD_DIM / CHUNK_COLS);
+    while i < STRIP_ROWS * D as u32 {
+        let (row, chunk) = (first_row + i / D as u32, first_chunk + i % D as u32);
         if row < keys && chunk < chunks {
             // SAFETY: the chunk is staged, it exists, and this lane alone writes it.
             unsafe {
-                let words = ptx::load_shared(staging.chunk(row, chunk));
+                let words = ptx::load_shared(staging.tile.chunk(row, chunk));
                 ptx::store_global(to.chunk(row, chunk), words);
             }
         }

@@ -1,11 +1,12 @@
 //! A warpgroup that computes: lines 5 to 19 of the algorithm for its 64 keys of each key tile of the block.
 
-use crate::backward::block::{KeyHead, QueryTiles};
+use crate::backward::block::QueryTiles;
 use crate::backward::rows::scratch_row;
 use crate::fragment::Acc;
 use crate::hopper::backward::dq::DqCursor;
+use crate::hopper::backward::gradients::{self, SharedCorner};
 use crate::hopper::backward::storage::Storage;
-use crate::hopper::backward::{KeyTile, SLOTS, Variant, ends, gradients, n_blocks};
+use crate::hopper::backward::{KeyTile, SLOTS, Variant, ends, sync_computing};
 use crate::hopper::pipeline::Turn;
 use crate::hopper::roles;
 use crate::ptx::{self, Accumulators};
@@ -25,8 +26,6 @@ pub struct Warpgroup<
     pub storage: Storage<V>,
     /// Which of the warpgroups that compute.
     pub group: u32,
-    /// The turn of the current key tile.
-    pub keys: Turn<1>,
     /// The slot of the current step.
     pub turn: Turn<SLOTS>,
     /// dK / softmax_scale.
@@ -59,18 +58,22 @@ pub unsafe fn compute<
     let mut warpgroup = Warpgroup::<V, M, STEPS, D, D_STEPS, C> {
         storage,
         group,
-        keys: Turn::FIRST,
         turn: Turn::FIRST,
         d_k: Acc::zero(),
         d_v: Acc::zero(),
     };
-    // Line 5.
-    let mut n_block = KeyHead::current(params).first_tile;
-    while n_block < ptx::of_first_lane(n_blocks::<V>(&KeyHead::current(params))) {
+    let mut nth = 0;
+    while is_uniform(KeyTile::anew(params, nth).exists::<V>()) {
         // SAFETY: the caller's promise.
-        unsafe { warpgroup.key_tile(params, n_block) };
-        n_block += params.n_stride;
+        unsafe { warpgroup.key_tile(params, nth) };
+        nth += 1;
     }
+}
+
+/// `condition`, known to the assembler to be the same for the whole warp.
+#[inline(always)]
+fn is_uniform(condition: bool) -> bool {
+    ptx::of_first_lane(condition as u32) != 0
 }
 
 impl QueryTiles {
@@ -105,26 +108,26 @@ where
     /// # Safety
     /// As [`compute`].
     #[inline(always)]
-    unsafe fn key_tile(&mut self, params: &BwdParams, n_block: u32) {
+    unsafe fn key_tile(&mut self, params: &BwdParams, nth: u32) {
         let (storage, ring) = (self.storage, self.storage.keys_ring());
+        let turn = Turn::nth(nth);
         // Line 7.
         (self.d_k, self.d_v) = (Acc::zero(), Acc::zero());
         // SAFETY: the caller's promise; both roles take the same turns.
         unsafe {
-            ring.wait_full(self.keys);
-            let left = KeyTile::anew(params, n_block).keys_left::<V>();
+            ring.wait_full(turn);
+            let left = KeyTile::anew(params, nth).keys_left::<V>();
             if left < V::BLOCK_N {
                 ends::clear::<V, _>([storage.k(), storage.v()], left);
             }
             let mut member = 0;
             while member < params.forward.heads_per_group {
-                self.walk(&KeyTile::anew(params, n_block), member);
+                self.walk(&KeyTile::anew(params, nth), member);
                 member += 1;
             }
-            self.store(&KeyTile::anew(params, n_block));
-            ring.give_back(self.keys);
+            self.store(&KeyTile::anew(params, nth));
+            ring.give_back(turn);
         }
-        self.keys = self.keys.next();
     }
 
     /// Lines 8 to 17: the query tiles of one head that see the key tile, from last to first.
@@ -149,15 +152,31 @@ where
                 m_block -= 1;
                 d_q.step_up::<V>();
                 // SAFETY: the caller's promise; both roles walk through the same tiles.
-                unsafe { self.step::<MASKED>(tile, m_block, &d_q) };
+                unsafe { self.visit::<MASKED>(tile, m_block, &d_q) };
             }
             while m_block > tiles.full_begin {
                 m_block -= 1;
                 d_q.step_up::<V>();
                 // SAFETY: the caller's promise; both roles walk through the same tiles.
-                unsafe { self.step::<UNMASKED>(tile, m_block, &d_q) };
+                unsafe { self.visit::<UNMASKED>(tile, m_block, &d_q) };
             }
             masked_end = tiles.begin;
+        }
+    }
+
+    /// One query tile.
+    ///
+    /// # Safety
+    /// As [`step`](Self::step).
+    #[inline(always)]
+    unsafe fn visit<const MASK: bool>(&mut self, tile: &KeyTile, m_block: u32, d_q: &DqCursor) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if V::IS_WIDE {
+                self.step_wide::<MASK>(tile, m_block, d_q);
+            } else {
+                self.step::<MASK>(tile, m_block, d_q);
+            }
         }
     }
 
@@ -170,13 +189,23 @@ where
         let params = tile.params;
         let scale = params.forward.softmax_scale;
         self.d_k.map(|x, _, _| x * scale);
-        // The warpgroup alone reads its rows of V.
-        roles::sync_warpgroup(self.group + 1);
-        let staging = self.storage.v();
-        // SAFETY: the caller's promise; a warp stages its own rows.
+        let (mut row, mut col) = (self.group * 64, 0);
+        if V::IS_WIDE {
+            (row, col) = (0, self.group * 8 * D as u32);
+            sync_computing::<V>();
+        } else {
+            // The warpgroup alone reads its rows of V.
+            roles::sync_warpgroup(self.group + 1);
+        }
+        let corner = SharedCorner {
+            tile: self.storage.v(),
+            row,
+            col,
+        };
+        // SAFETY: the caller's promise; the warpgroup stages its own part.
         unsafe {
-            gradients::store::<V, D, D_STEPS>(tile, &params.d_v, staging, &self.d_v);
-            gradients::store::<V, D, D_STEPS>(tile, &params.d_k, staging, &self.d_k);
+            gradients::store::<V, D, D_STEPS>(tile, &params.d_v, &corner, &self.d_v);
+            gradients::store::<V, D, D_STEPS>(tile, &params.d_k, &corner, &self.d_k);
         }
         // The next V is copied to where the gradients have been.
         ptx::fence_proxy_async();

@@ -19,6 +19,7 @@
 //! | `copies` | the warpgroup that copies |
 //! | `keys` | the warpgroups that compute: one key tile, from loading it to storing its gradients |
 //! | `step` | one query tile against the key tile: lines 10 to 16 |
+//! | `wide` | the same for head dimensions above 128, where warpgroups share columns and not keys |
 //! | `dq` | where a warpgroup adds to dQ |
 //! | `ends` | zeros beyond the end of a sequence |
 //! | `gradients` | dK and dV to global memory |
@@ -30,6 +31,7 @@ pub mod gradients;
 pub mod keys;
 pub mod step;
 pub mod storage;
+pub mod wide;
 
 use crate::backward::block::KeyHead;
 use crate::fragment::Acc;
@@ -59,6 +61,9 @@ pub trait Variant: Tiling + Sized {
     /// Whether scores are softmax_scale · Q·Kᵀ; otherwise they are capped.
     const IS_PLAIN: bool;
 
+    /// Whether warpgroups share the columns of gradients instead of the keys: see [`wide`].
+    const IS_WIDE: bool = Self::HEAD_DIM > 128;
+
     /// Threads that compute.
     const COMPUTING: u32 = Self::THREADS - WARPGROUP;
 }
@@ -85,7 +90,7 @@ impl Maps {
     }
 }
 
-/// The kernel of variant `V`: `8 * M` queries in `STEPS` steps of 16, `8 * D` columns in
+/// The kernel of variant `V`; for each warpgroup: `8 * M` queries in `STEPS` steps of 16, `8 * D` columns in
 /// `D_STEPS` steps, and `8 * C` columns of dQ for each
 /// warpgroup.
 ///
@@ -110,9 +115,13 @@ pub unsafe fn flash_bwd<
     Acc<C>: Accumulators,
 {
     const {
-        assert!(V::BLOCK_N == 64 * (V::THREADS / WARPGROUP - 1));
-        assert!(M as u32 * 8 == V::BLOCK_M && D as u32 * 8 == V::HEAD_DIM);
-        assert!(STEPS * 2 == M);
+        let (m, d) = (M as u32 * 8, D as u32 * 8);
+        if V::IS_WIDE {
+            assert!(V::BLOCK_N == 64 && V::BLOCK_M == 2 * m && V::HEAD_DIM == 2 * d);
+        } else {
+            assert!(V::BLOCK_N == 128 && V::BLOCK_M == m && V::HEAD_DIM == d);
+        }
+        assert!(V::COMPUTING == 2 * WARPGROUP && STEPS * 2 == M && D_STEPS * 2 == D);
         assert!(dq::is_shared_evenly::<V>(C));
     }
     let storage = Storage::<V>::current();
@@ -153,21 +162,24 @@ pub struct KeyTile<'a> {
     pub n_block: u32,
 }
 
-/// Number of key tiles of the head.
-#[inline(always)]
-pub const fn n_blocks<V: Variant>(block: &KeyHead) -> u32 {
-    block.sequence.keys.seqlen_k.div_ceil(V::BLOCK_N)
-}
-
 impl<'a> KeyTile<'a> {
-    /// Tile `n_block` of the calling block. What is found out anew wherever it is needed takes no registers between.
+    /// Tile number `nth` of the calling block, line 5. What is found out anew wherever it is needed takes no registers
+    /// between.
     #[inline(always)]
-    pub fn anew(params: &'a BwdParams, n_block: u32) -> Self {
+    pub fn anew(params: &'a BwdParams, nth: u32) -> Self {
+        let block = KeyHead::current(params);
+        let n_block = block.first_tile + nth * params.n_stride;
         KeyTile {
             params,
-            block: KeyHead::current(params),
+            block,
             n_block,
         }
+    }
+
+    /// Whether the head has so many.
+    #[inline(always)]
+    pub const fn exists<V: Variant>(&self) -> bool {
+        self.n_block < self.block.sequence.keys.seqlen_k.div_ceil(V::BLOCK_N)
     }
 
     /// Its first key.

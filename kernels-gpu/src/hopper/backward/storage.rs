@@ -3,7 +3,7 @@
 use crate::hopper::backward::{SLOTS, Variant, dq};
 use crate::hopper::pipeline::Ring;
 use crate::ptx;
-use crate::tile::{KeysByQueries, Queries, Shape, SharedTile};
+use crate::tile::{KeysByQueries, Shape, SharedTile};
 use core::marker::PhantomData;
 
 /// Shape of the tiles of K and V: BLOCK_N keys. A warpgroup takes whole pages of K for its columns of dQ, so pages are
@@ -26,10 +26,23 @@ impl<V: Variant> Shape for Keys<V> {
     };
 }
 
+/// Shape of the tiles of Q and dO: BLOCK_M queries. Wide variants share their columns out as well.
+pub struct Queries<V>(PhantomData<V>);
+
+impl<V: Variant> Shape for Queries<V> {
+    const ROWS: u32 = V::BLOCK_M;
+    const COLS: u32 = V::HEAD_DIM;
+    const THREADS: u32 = V::THREADS;
+    const PAGE_COLS: u32 = {
+        let share = V::HEAD_DIM / if V::IS_WIDE { 2 } else { 1 };
+        if share.is_multiple_of(64) { 64 } else { 32 }
+    };
+}
+
 /// Places in shared memory; `HopperBwdVariant::shared_bytes` in `abi` counts the same.
 ///
 /// ```text
-/// K | V | Q, two slots | dO, two slots | dSᵀ, two | row statistics, two slots | barriers
+/// K | V | Q, two slots | dO, two slots | dSᵀ, two | wide variants: Pᵀ, two | row statistics, two slots | barriers
 /// ```
 ///
 /// Tiles begin at multiples of 1024 bytes, the period of the widest swizzle.
@@ -53,7 +66,9 @@ impl<V: Variant> Storage<V> {
     const Q_AT: u32 = Self::V_AT + Keys::<V>::BYTES;
     const D_OUT_AT: u32 = Self::Q_AT + SLOTS * Queries::<V>::BYTES;
     const D_S_AT: u32 = Self::D_OUT_AT + SLOTS * Queries::<V>::BYTES;
-    const STATISTICS_AT: u32 = Self::D_S_AT + 2 * KeysByQueries::<V>::BYTES;
+    const P_AT: u32 = Self::D_S_AT + 2 * KeysByQueries::<V>::BYTES;
+    const STATISTICS_AT: u32 =
+        Self::P_AT + if V::IS_WIDE { 2 } else { 0 } * KeysByQueries::<V>::BYTES;
     const BARRIERS_AT: u32 = Self::STATISTICS_AT + SLOTS * Self::STATISTICS_BYTES;
 
     /// Of the calling block.
@@ -102,6 +117,12 @@ impl<V: Variant> Storage<V> {
     #[inline(always)]
     pub const fn d_s(self, slot: u32) -> SharedTile<KeysByQueries<V>> {
         SharedTile::at(self.base + Self::D_S_AT + slot * KeysByQueries::<V>::BYTES)
+    }
+
+    /// Pᵀ of a step of a wide variant.
+    #[inline(always)]
+    pub const fn p(self, slot: u32) -> SharedTile<KeysByQueries<V>> {
+        SharedTile::at(self.base + Self::P_AT + slot * KeysByQueries::<V>::BYTES)
     }
 
     /// Address of the row statistics of a step.
