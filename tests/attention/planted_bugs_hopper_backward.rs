@@ -203,6 +203,7 @@ impl Victim {
                 grid: [blocks, 1, 1],
                 block: [kernel.spec.threads, 1, 1],
                 dynamic_shared_bytes: kernel.spec.shared_bytes,
+                cluster: None,
                 params: bytes,
             };
             let kernel = module.kernel(kernel.spec.entry).unwrap();
