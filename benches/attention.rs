@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Ok(name) => Device::from_name(&name)?,
         Err(_) => Device::emulated(),
     };
-    let shapes = if device.name() == "emulated" {
+    let shapes = if device.name().starts_with("emulated") {
         EMULATED
     } else {
         GPU

@@ -212,6 +212,9 @@ pub fn global_parts(total: &Counts) -> impl Iterator<Item = (&'static str, Secto
         ("stores", global.stores),
         ("atomics", global.atomics),
         ("cp.async", global.copies),
+        ("bulk loads", global.bulk_loads),
+        ("bulk stores", global.bulk_stores),
+        ("bulk reductions", global.bulk_reductions),
     ];
     parts.into_iter().filter(|(_, counts)| counts.requests > 0)
 }
@@ -255,6 +258,13 @@ fn shared(total: &Counts, out: &mut impl Write) -> Result<()> {
             count(counts.conflicts())
         )?;
     }
+    if total.shared.operand_bytes > 0 {
+        let operands = bytes(total.shared.operand_bytes);
+        writeln!(
+            out,
+            "  operands of wgmma    {operands:>15} read beside that"
+        )?;
+    }
     Ok(())
 }
 
@@ -267,6 +277,8 @@ pub fn shared_parts(total: &Counts) -> impl Iterator<Item = (&'static str, BankC
         ("ldmatrix", shared.matrix_loads),
         ("atomics", shared.atomics),
         ("cp.async", shared.copies),
+        ("bulk reads", shared.bulk_reads),
+        ("bulk writes", shared.bulk_writes),
         ("peers", shared.peers),
     ];
     parts.into_iter().filter(|(_, counts)| counts.requests > 0)

@@ -168,6 +168,10 @@ fn bad_arguments_exit_2_with_one_line() {
             &["--device", "tpu"],
             "expected auto, emulated, reference or cuda:N",
         ),
+        (
+            &["--device", "emulated:sm_75"],
+            "may end in :sm_80 or :sm_90a",
+        ),
         (&["--picture", "weights.bmp"], "must end in .svg"),
         (&["--picture", "svg"], "must end in .svg"),
         (&["--picture", "weights.svg/"], "ends in a slash"),
@@ -192,6 +196,36 @@ fn bad_arguments_exit_2_with_one_line() {
         &flash_attention(&[]),
         "error: name a command: attend, grad, profile, growth, kernels or doctor (see --help)",
     );
+}
+
+#[test]
+fn the_architecture_in_the_name_of_a_device_chooses_the_kernels() {
+    for (device, named, kernel) in [
+        ("emulated", "emulated", "flash_fwd_sm80_"),
+        ("emulated:sm_80", "emulated", "flash_fwd_sm80_"),
+        ("emulated:sm_90a", "emulated:sm_90a", "flash_fwd_sm90_"),
+    ] {
+        let arguments = [
+            "attend",
+            PARAGRAPH,
+            "--device",
+            device,
+            "--check",
+            "--sanitize",
+        ];
+        let run = flash_attention(&arguments);
+        assert_code(&run, 0);
+        let stdout = String::from_utf8(run.stdout).unwrap();
+        for line in [
+            &format!("device   {named}\n"),
+            &format!("kernel   {kernel}"),
+        ] {
+            assert!(
+                stdout.contains(line.as_str()),
+                "{line:?} is not in {stdout}"
+            );
+        }
+    }
 }
 
 #[test]

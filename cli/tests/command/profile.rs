@@ -30,6 +30,27 @@ fn total(document: &Value) -> &Value {
 }
 
 #[test]
+fn kernels_for_hopper_are_counted_on_a_device_that_passes_as_one() {
+    let shape = ["--shape", "1,140,90,2,1,128", "--device", "emulated:sm_90a"];
+    let table = profile(&shape);
+    for part in [
+        "flash_fwd_sm90_bf16_",
+        "of 384 threads",
+        "mbarrier",
+        "bulk copy",
+        "bulk loads",
+        "bulk writes",
+        "operands of wgmma",
+    ] {
+        assert!(table.contains(part), "{part:?} is not in\n{table}");
+    }
+    let run = flash_attention(&["profile", "--shape", SMALL, "--device", "reference"]);
+    assert_refused(&run, "use --device emulated");
+    let run = flash_attention(&["profile", "--shape", SMALL, "--device", "cuda:0"]);
+    assert_refused(&run, "profile watches the emulated device, not cuda:0");
+}
+
+#[test]
 fn the_table_says_what_was_counted() {
     let table = profile(&[
         "--shape", SMALL, "--dtype", "f16", "--causal", "--scale", "0.5",
