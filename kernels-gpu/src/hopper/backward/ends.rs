@@ -1,8 +1,8 @@
 //! Zeros beyond the end of a sequence. What lies there in a packed or partly used tensor is not of this sequence and may
 //! be anything, NaN too, and a product would sum over it.
 
-use crate::hopper::backward::{Variant, sync_computing};
-use crate::hopper::roles::WARPGROUP;
+use crate::hopper::backward::Variant;
+use crate::hopper::roles::{self, WARPGROUP};
 use crate::ptx;
 use crate::tile::{CHUNK_BYTES, Shape, SharedTile};
 
@@ -29,5 +29,5 @@ pub unsafe fn clear<V: Variant, S: Shape>(tiles: [SharedTile<S>; 2], rows: u32) 
         page += 1;
     }
     ptx::fence_proxy_async();
-    sync_computing::<V>();
+    roles::sync_consumers(V::CONSUMERS);
 }

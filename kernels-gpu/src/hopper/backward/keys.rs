@@ -6,7 +6,7 @@ use crate::fragment::Acc;
 use crate::hopper::backward::dq::DqCursor;
 use crate::hopper::backward::gradients::{self, SharedCorner};
 use crate::hopper::backward::storage::Storage;
-use crate::hopper::backward::{KeyTile, SLOTS, Variant, ends, sync_computing};
+use crate::hopper::backward::{KeyTile, SLOTS, Variant, ends};
 use crate::hopper::pipeline::Turn;
 use crate::hopper::roles;
 use crate::ptx::{self, Accumulators};
@@ -192,7 +192,7 @@ where
         let (mut row, mut col) = (self.group * 64, 0);
         if V::IS_WIDE {
             (row, col) = (0, self.group * 8 * D as u32);
-            sync_computing::<V>();
+            roles::sync_consumers(V::CONSUMERS);
         } else {
             // The warpgroup alone reads its rows of V.
             roles::sync_warpgroup(self.group + 1);

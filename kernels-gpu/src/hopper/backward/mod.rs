@@ -51,9 +51,6 @@ const COPYING_REGISTERS: u32 = 24;
 /// Registers of a thread that computes: what two warpgroups get of 64 Ki when a third has the least.
 const COMPUTING_REGISTERS: u32 = 240;
 
-/// Number of the barrier of all threads that compute; those below are of single warpgroups.
-const COMPUTING_BARRIER: u32 = 4;
-
 /// One compiled kernel. The entry macro in `lib.rs` implements it once per manifest row.
 pub trait Variant: Tiling + Sized {
     /// Type of all matrices.
@@ -66,6 +63,8 @@ pub trait Variant: Tiling + Sized {
 
     /// Threads that compute.
     const COMPUTING: u32 = Self::THREADS - WARPGROUP;
+    /// Warpgroups that compute.
+    const CONSUMERS: u32 = Self::COMPUTING / WARPGROUP;
 }
 
 /// Addresses of the tensor maps.
@@ -144,12 +143,6 @@ pub unsafe fn flash_bwd<
             keys::compute::<V, M, STEPS, D, D_STEPS, C>(params, storage, warpgroup - 1);
         }
     }
-}
-
-/// All threads that compute wait for each other.
-#[inline(always)]
-fn sync_computing<V: Variant>() {
-    ptx::named_barrier_sync(COMPUTING_BARRIER, V::COMPUTING);
 }
 
 /// One key tile of one key head.

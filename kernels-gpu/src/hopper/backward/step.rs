@@ -5,12 +5,13 @@ use crate::fragment::{Acc, STRIP_ROWS, acc_col, acc_row, rows_first};
 use crate::hopper::backward::dq::{self, DqCursor};
 use crate::hopper::backward::keys::Warpgroup;
 use crate::hopper::backward::storage::{Keys, Queries, Storage};
-use crate::hopper::backward::{KeyTile, SLOTS, Variant, ends, sync_computing};
+use crate::hopper::backward::{KeyTile, SLOTS, Variant, ends};
 use crate::hopper::descriptor::Descriptor;
 use crate::hopper::pipeline::Turn;
 use crate::hopper::product::{
     add_product, add_transposed, multiply_columns, multiply_transposed, operand,
 };
+use crate::hopper::roles;
 use crate::mask::hide_outside;
 use crate::ptx::{self, Accumulators};
 use crate::scores;
@@ -145,7 +146,7 @@ impl<V: Variant> Place<V> {
 #[inline(always)]
 pub fn show<V: Variant>() {
     ptx::fence_proxy_async();
-    sync_computing::<V>();
+    roles::sync_consumers(V::CONSUMERS);
 }
 
 impl<
