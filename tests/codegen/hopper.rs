@@ -146,12 +146,12 @@ struct Compiled {
     stores: u32,
     /// Barriers of copies.
     barriers: u32,
-    /// Boxes of a tile.
+    /// Boxes of a tile of queries, and forward of any tile.
     pages: u32,
     /// Places at which a barrier is told to expect copies; the compiler may unroll the loop that starts them.
     least_fills: u32,
-    /// Boxes that are loaded at these places, beyond those of one tile each.
-    more_boxes: u32,
+    /// Boxes that are loaded at these places, beyond a tile each.
+    more_loads: u32,
 }
 
 impl Compiled {
@@ -167,8 +167,8 @@ impl Compiled {
                 pages: v.head_dim / v.page_cols(),
                 // Q; the first K, the last V, and those of the loop.
                 least_fills: 1 + 2 * 2,
-                // Q has one for each warpgroup.
-                more_boxes: (v.consumers() - 1) * v.head_dim / v.page_cols(),
+                // Q has a tile for each warpgroup.
+                more_loads: (v.consumers() - 1) * (v.head_dim / v.page_cols()),
             },
             KernelVariant::HopperBackward(v) => Compiled {
                 // The step with and without a mask.
@@ -179,7 +179,8 @@ impl Compiled {
                 pages: v.head_dim / v.page_cols(),
                 // K with V; Q; dO.
                 least_fills: 3,
-                more_boxes: 2 * v.head_dim / v.key_page_cols() - v.head_dim / v.page_cols(),
+                // Two tiles of keys instead of one of queries.
+                more_loads: 2 * (v.head_dim / v.key_page_cols()) - v.head_dim / v.page_cols(),
             },
             _ => return None,
         })
@@ -195,7 +196,7 @@ fn products_copies_and_their_barriers_are_compiled_as_often_as_written() {
         let entry = kernel.spec.entry;
         let fills = count(&kernel, "mbarrier.arrive.expect_tx") as u32;
         assert!(fills >= expected.least_fills, "{entry}: {fills} fills");
-        let loads = fills * expected.pages + expected.more_boxes;
+        let loads = fills * expected.pages + expected.more_loads;
         for (opcode, expected) in [
             ("wgmma.mma_async", expected.products),
             ("cp.async.bulk.tensor.4d.shared::cluster", loads),

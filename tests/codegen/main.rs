@@ -46,8 +46,9 @@ fn barriers(variant: &KernelVariant) -> usize {
             let turns = 2 * compiled_hopper_steps() + 2;
             // The sign of the scale has moved into Q, which takes a plain kernel.
             let sign = usize::from(v.scores == HopperScores::Plain);
-            // After the initialisation; V cleared beyond the last key; before and after O is staged.
-            turns + sign + 4
+            // After the initialisation; V cleared beyond the last key; before and after O is staged, and after threads
+            // have stored it.
+            turns + sign + 5
         }
         KernelVariant::HopperBackward(_) => {
             // dS is written in the step. After the initialisation; K and V, Q and dO cleared beyond the last row; before
