@@ -258,7 +258,7 @@ impl Observers {
                 races.access(warp, context, step, access)?;
             }
             if let Some(counters) = self.counters.as_mut().filter(|_| is_data) {
-                counters.access(step, access);
+                counters.access(step, access, context.rank);
             }
             Ok(())
         })
@@ -317,6 +317,14 @@ impl Observers {
     pub fn cluster_wait(&mut self, warp: &Warp) {
         if let Some(counters) = &mut self.counters {
             counters.stand(warp);
+        }
+    }
+
+    /// The last warp of a block that has peers exits, and the shared memory of the block with it.
+    pub fn block_exited(&mut self, warp: &Warp, context: &Context) -> Outcome {
+        match &mut self.races {
+            Some(races) => races.block_exited(warp, context),
+            None => Ok(()),
         }
     }
 

@@ -288,15 +288,14 @@ fn instructions_newer_than_the_version_are_refused() {
 #[test]
 fn legal_instructions_without_an_implementation_are_unsupported_with_their_line() {
     let bodies = [
-        "\n\nelect.sync %r1|%p1, -1;",
+        "\n\ntensormap.replace.tile.global_address.global.b1024.b64 [%rd1], %rd2;",
         "\n\nst.async.shared::cluster.mbarrier::complete_tx::bytes.u32 [%r1], %r2, [%r3];",
-        "\n\nwgmma.fence.sync.aligned;",
         "\n\nfence.proxy.alias;",
         "\n\nfence.proxy.tensormap::generic.acquire.gpu [%rd1], 128;",
         "\n\ncvt.rna.tf32.f32 %r1, %f1;",
         "\n\ncvt.pack.sat.s8.s32.b32 %r1, %r2, %r3, %r4;",
         "\n\nmma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%r10,%r11}, {%r1}, {%r2}, {%r10,%r11};",
-        "\n\nred.global.add.v2.f32 [%rd0], {%f1,%f2};",
+        "\n\nred.async.relaxed.cluster.shared::cluster.mbarrier::complete_tx::bytes.add.u32 [%r1], %r2, [%r3];",
         "\n\nalloca.u64 %rd1, %rd2, 16;",
         "\n\nmov.u64 %rd1, devf;",
         "\n\ncall %rd1, (), PROTO;",

@@ -3,7 +3,9 @@
 
 use flash_attention::{HopperScores, Kernel, KernelVariant, kernels};
 use kernel_builder::sass::model::{Demand, Tile, Trip};
-use kernel_builder::sass::{Class, Function, Instruction, SassError, class_of, hottest_trip};
+use kernel_builder::sass::{
+    Class, Control, Function, Instruction, SassError, class_of, hottest_trip,
+};
 
 use crate::count;
 
@@ -220,6 +222,31 @@ fn products_from_the_wrong_place_and_too_many_exponentials_are_faults() {
     assert_eq!(faults(|demand| demand.mufu_cycles -= 8, true), 1);
     assert_eq!(faults(|demand| demand.mufu_cycles *= 3, false), 0);
     assert_eq!(faults(|demand| demand.product_bytes += 2048, true), 1);
+}
+
+#[test]
+fn only_accesses_of_known_fast_memory_belong_in_the_main_loop() {
+    let instruction = |text: &str| Instruction {
+        address: 0,
+        text: text.to_owned(),
+        control: Control::from_upper_word(0),
+    };
+    let fast = [
+        "LDS.64 R2, [R4]",
+        "@P0 STS.128 [R4], R8",
+        "REDG.E.ADD.F32x4 desc[UR4][R2], R8",
+    ];
+    let slow = [
+        "LD.E.128 R8, desc[UR4][R2]",
+        "@P0 ST.E [R2], R8",
+        "LDL R1, [R2]",
+        "STL.64 [R1], R2",
+    ];
+    for (texts, faults) in [(&fast[..], 0), (&slow[..], slow.len())] {
+        let trip: Vec<Instruction> = texts.iter().map(|text| instruction(text)).collect();
+        let trip: Vec<&Instruction> = trip.iter().collect();
+        assert_eq!(faults_of_instructions(&trip).len(), faults, "{texts:?}");
+    }
 }
 
 #[test]

@@ -7,20 +7,17 @@
 use std::collections::BTreeMap;
 use std::io::{Result, Write};
 
-use flash_attention::kernels;
 use flash_attention::profile::LaunchProfile;
+use flash_attention::{Kernel, kernels};
 use kernel_builder::sass::{Class, LoopFigures, SassError, assemble, hottest_loop, ptxas_version};
 use serde::{Deserialize, Serialize};
-
-/// The GPU that kernels are assembled for: the oldest that runs them.
-pub const MACHINE: &str = "sm_80";
 
 /// What is known of one kernel's machine code.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MachineCode {
     /// PTX symbol of the kernel.
     pub entry: String,
-    /// The GPU it was assembled for.
+    /// The GPU it was assembled for: the oldest that runs it.
     pub machine: String,
     /// The assembler.
     pub ptxas: String,
@@ -72,7 +69,7 @@ pub fn of(launches: &[LaunchProfile]) -> std::result::Result<Vec<MachineCode>, S
         let Some(kernel) = kernel.filter(|_| is_new) else {
             continue;
         };
-        match assembled(kernel.spec.entry, kernel.ptx) {
+        match assembled(&kernel) {
             Err(SassError::MissingTool { .. }) => return Ok(Vec::new()),
             code => codes.push(code?),
         }
@@ -80,8 +77,9 @@ pub fn of(launches: &[LaunchProfile]) -> std::result::Result<Vec<MachineCode>, S
     Ok(codes)
 }
 
-fn assembled(entry: &str, ptx: &str) -> std::result::Result<MachineCode, SassError> {
-    let code = assemble(ptx, MACHINE)?;
+fn assembled(kernel: &Kernel) -> std::result::Result<MachineCode, SassError> {
+    let (entry, machine) = (kernel.spec.entry, kernel.spec.arch.name());
+    let code = assemble(kernel.ptx, machine)?;
     let missing = || SassError::MissingKernel {
         place: "machine code",
         kernel: entry.to_owned(),
@@ -90,7 +88,7 @@ fn assembled(entry: &str, ptx: &str) -> std::result::Result<MachineCode, SassErr
     let usage = kernel.usage;
     Ok(MachineCode {
         entry: entry.to_owned(),
-        machine: MACHINE.to_owned(),
+        machine: machine.to_owned(),
         ptxas: ptxas_version()?,
         registers: usage.registers,
         stack_bytes: usage.stack_bytes,

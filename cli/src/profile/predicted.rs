@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use flash_attention::{Arch, Kernel, KernelVariant, kernels};
+use flash_attention::{Dtype, Kernel, KernelVariant, kernels};
 use kernel_builder::sass::model::{Cycles, Demand, FLASH3, Pass, Schedule, Tile, Trip};
 use kernel_builder::sass::{assemble, hottest_trip, ptxas_version};
 
@@ -36,12 +36,14 @@ pub fn print(out: &mut impl Write) -> Result<()> {
             trip: reference.trip(),
         });
     }
-    for kernel in kernels().filter(|kernel| kernel.spec.arch == Arch::Sm90a) {
-        let trip = assembled(&kernel).with_context(|| kernel.spec.entry)?;
-        rows.extend(trip.map(|trip| Row {
+    for kernel in kernels() {
+        let Some(tile) = tile(&kernel.variant) else {
+            continue;
+        };
+        rows.push(Row {
             name: kernel.spec.entry.to_owned(),
-            trip,
-        }));
+            trip: assembled(&kernel, tile).with_context(|| kernel.spec.entry)?,
+        });
     }
     rows.sort_by_key(Row::rank);
     writeln!(out, "ptxas      {}", ptxas_version()?)?;
@@ -56,7 +58,7 @@ pub fn print(out: &mut impl Write) -> Result<()> {
 }
 
 const ABOUT: &str = "\
-predicted, not measured, for one step of the main loop without a mask on one multiprocessor of sm_90:
+predicted, not measured, for one step of the main loop without a mask on one multiprocessor of sm_90, bf16:
   instr, stall       instructions of one warp, and cycles of issue stall between them
   per MFLOP          instructions outside the tensor cores per million operations on them
   tensor .. shared   cycles for which each part is busy; the largest is a floor, named in the next column
@@ -68,25 +70,26 @@ fn is_backward(tile: &Tile) -> bool {
     matches!(tile.pass, Pass::Backward { .. })
 }
 
-/// The main loop of a kernel for Hopper.
-fn assembled(kernel: &Kernel) -> Result<Option<Trip>> {
-    let tile = match kernel.variant {
-        KernelVariant::HopperForward(v) => Tile::forward(v.head_dim, v.block_m, v.block_n),
-        KernelVariant::HopperBackward(v) => Tile::backward(v.head_dim, v.block_m, v.block_n),
-        _ => return Ok(None),
-    };
+/// The tile of a kernel for Hopper and bf16; `None` for others.
+fn tile(variant: &KernelVariant) -> Option<Tile> {
+    match variant {
+        KernelVariant::HopperForward(v) if v.dtype == Dtype::Bf16 => {
+            Some(Tile::forward(v.head_dim, v.block_m, v.block_n))
+        }
+        KernelVariant::HopperBackward(v) if v.dtype == Dtype::Bf16 => {
+            Some(Tile::backward(v.head_dim, v.block_m, v.block_n))
+        }
+        _ => None,
+    }
+}
+
+/// The main loop of a kernel.
+fn assembled(kernel: &Kernel, tile: Tile) -> Result<Trip> {
     let code = assemble(kernel.ptx, kernel.spec.arch.name())?;
-    let function = &code
-        .kernels
-        .first()
-        .context("the module has no entry")?
-        .function;
-    let instructions = hottest_trip(function)?.context("no loop with products")?;
-    let demand = Demand::of(&instructions)?;
-    let trip = Trip::new(demand, tile);
-    Ok(Some(
-        trip.context("the main loop is no whole number of steps")?,
-    ))
+    let only = code.kernels.first().context("the module has no entry")?;
+    let instructions = hottest_trip(&only.function)?.context("no loop with products")?;
+    let trip = Trip::new(Demand::of(&instructions)?, tile);
+    trip.context("the products of the main loop are not those of whole steps")
 }
 
 /// The ways to share the tensor cores that a pass has, with their names.

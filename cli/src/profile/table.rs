@@ -279,6 +279,7 @@ pub fn shared_parts(total: &Counts) -> impl Iterator<Item = (&'static str, BankC
         ("cp.async", shared.copies),
         ("bulk reads", shared.bulk_reads),
         ("bulk writes", shared.bulk_writes),
+        ("peers", shared.peers),
     ];
     parts.into_iter().filter(|(_, counts)| counts.requests > 0)
 }

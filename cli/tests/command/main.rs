@@ -7,5 +7,6 @@ mod grad;
 mod layouts;
 mod options;
 mod other;
+mod predicted;
 mod profile;
 mod sanitize;

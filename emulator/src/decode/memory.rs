@@ -384,11 +384,12 @@ impl<'a> Inst<'_, '_, 'a> {
 
     /// `fence[.sc|.acq_rel].scope`, `membar.level`
     pub fn fence(&mut self) -> Result<(), PtxError> {
+        if self.take("proxy") {
+            return self.proxy_fence();
+        }
         self.arity(0..=0)?;
         let scope = if self.ins.opcode == "membar" {
             self.require(&[("cta", Scope::Cta), ("gl", Scope::Gpu), ("sys", Scope::Sys)])?
-        } else if self.take("proxy") {
-            return self.proxy_fence();
         } else if self.take("mbarrier_init") {
             self.require(&[("release", ())])?;
             self.require(&[("cluster", ())])?;
@@ -411,6 +412,7 @@ impl<'a> Inst<'_, '_, 'a> {
                 "the proxies of this emulator are generic and async; maps come from the host";
             return Err(self.unsupported(way_out));
         }
+        self.arity(0..=0)?;
         self.choose(&[("global", ()), ("shared::cta", ()), ("shared::cluster", ())]);
         self.emit(Op::ProxyFence)
     }

@@ -88,7 +88,7 @@ impl Inst<'_, '_, '_> {
         };
         let way_out = "the shapes m64nNk16 are known here, N from 8 to 256 in steps of 8";
         let n = self.take_map(columns).unwrap_or(0);
-        if n % 8 == 0 && (8..=256).contains(&n) {
+        if n.is_multiple_of(8) && (8..=256).contains(&n) {
             Ok(n)
         } else {
             Err(self.unsupported(way_out))
@@ -154,7 +154,7 @@ impl Inst<'_, '_, '_> {
         self.only_type(Ty::U32)?;
         self.arity(1..=1)?;
         let registers = self.constant(0)?;
-        if !REGISTERS.contains(&registers) || registers % 8 != 0 {
+        if !REGISTERS.contains(&registers) || !registers.is_multiple_of(8) {
             let rule = format!("{registers} registers: from 24 to 256 in steps of 8 are possible");
             return Err(self.bad(rule));
         }

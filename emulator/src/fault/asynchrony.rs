@@ -165,7 +165,10 @@ pub enum BulkRule {
         line: u32,
     },
     /// A block has ended without a wait for a copy into its shared memory.
-    #[error("block {block:?} has exited and nobody has waited for a copy into its shared memory")]
+    #[error(
+        "block ({}, {}, {}) has exited and nobody has waited for a copy into its shared memory",
+        .block[0], .block[1], .block[2]
+    )]
     DestinationExited {
         /// Block index.
         block: [u32; 3],

@@ -201,8 +201,18 @@ fn uninitialised(origin: &Origin) -> &'static str {
 
 fn race(conflict: &Conflict) -> &'static str {
     let (first, second) = (&conflict.first, &conflict.second);
-    if [first.access, second.access].contains(&AccessKind::CopyWrite) {
+    if first.access == AccessKind::BulkWrite {
+        "wait for the phase of the mbarrier that the copy completes"
+    } else if second.access == AccessKind::BulkWrite {
+        "issue the copy behind a wait for an mbarrier that whoever used the bytes arrives at"
+    } else if matches!(first.access, AccessKind::BulkRead | AccessKind::MatrixRead) {
+        "order the write behind the wait of the thread that issued the operation"
+    } else if [first.access, second.access].contains(&AccessKind::CopyWrite) {
         "cp.async.wait_group in the thread that copies, then bar.sync for the others"
+    } else if second.access == AccessKind::Exit {
+        "put a barrier.cluster behind the last access to a peer, before any exit"
+    } else if first.block != second.block && conflict.space != "global" {
+        "put a barrier.cluster between the two, or release and acquire at .cluster scope"
     } else if first.block != second.block {
         "order the blocks by release and acquire at .gpu scope, or use two launches"
     } else if first.warp != second.warp {

@@ -45,6 +45,8 @@ pub enum AccessKind {
     Write,
     /// A read-modify-write.
     Atomic,
+    /// The exit of a block, with which its shared memory ends.
+    Exit,
     /// The read of a `cp.async`.
     CopyRead,
     /// The write of a `cp.async`.
@@ -103,6 +105,7 @@ impl fmt::Display for AccessKind {
             AccessKind::NonCoherentRead => "non-coherent read",
             AccessKind::Write => "write",
             AccessKind::Atomic => "atomic",
+            AccessKind::Exit => "exit",
             AccessKind::CopyRead => "cp.async read",
             AccessKind::CopyWrite => "cp.async write",
             AccessKind::BulkRead => "bulk copy read",

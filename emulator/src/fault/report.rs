@@ -49,6 +49,9 @@ fn rule(kind: &FaultKind) -> String {
         FaultKind::RegisterDeadlock { .. } => {
             "deadlock in the register pool: no warp of the block can go on".to_string()
         }
+        FaultKind::Deadlock { standing } if standing.blocks.len() > 1 => {
+            "deadlock: no warp of the cluster can go on".to_string()
+        }
         FaultKind::Deadlock { .. } => "deadlock: no warp of the block can go on".to_string(),
         FaultKind::InstructionLimit { limit, .. } => {
             format!("a block has executed {limit} warp instructions without ending")

@@ -179,6 +179,10 @@ impl<'a> Cluster<'a> {
             }
             Stop::Exited => {
                 sync::exited(context, warps, index);
+                if context.block().live == 0 && context.blocks.len() > 1 {
+                    let warp = &self.warps[context.rank as usize][index as usize];
+                    context.observe(|observers, context| observers.block_exited(warp, context))?;
+                }
                 cluster_barrier::complete(context, &mut self.warps);
                 Ok(())
             }
@@ -196,7 +200,7 @@ impl<'a> Cluster<'a> {
                 .copy_to(*address, warps, self.context.kernel)
                 .map(Box::new);
         }
-        bulk::explain(&self.context, rank, &mut trouble.kind);
+        bulk::explain(&self.context, &mut trouble.kind);
         WarpTrouble {
             block: block.index,
             warp,

@@ -139,6 +139,7 @@ pub(crate) fn control(
 }
 
 fn exit(warp: &mut Warp, context: &mut Context, group: &mut Group, mask: Mask) -> Outcome<Flow> {
+    warp.exit_pc = group.pc;
     leave(warp, context, mask)?;
     group.lanes &= !mask.lanes;
     Ok(if group.lanes == 0 {

@@ -21,7 +21,7 @@ pub struct Plan {
     pub turns: Turns,
     /// Which lanes of a divergent warp run first.
     pub lanes: LaneOrder,
-    /// When asynchronous copies move their bytes.
+    /// When asynchronous copies move their bytes, and products read their operands.
     pub copies: CopyTiming,
     /// How many times twice its alignment the `.extern .shared` array lies behind its first possible
     /// place: it is always aligned as declared and never better.

@@ -227,8 +227,8 @@ mod tests {
         let total = (0..5).map(count).product::<u32>();
         let element = |mut linear: u32| {
             let mut address = map.address;
-            for axis in 0..map.rank {
-                let at = i64::from(start[axis]) + i64::from(linear % count(axis) * step(axis));
+            for (axis, &first) in start.iter().enumerate().take(map.rank) {
+                let at = i64::from(first) + i64::from(linear % count(axis) * step(axis));
                 linear /= count(axis);
                 if at < 0 || at as u64 >= map.dims[axis] {
                     return None;

@@ -77,6 +77,8 @@ pub(crate) struct Warp {
     /// True when the highest group is to run next, so that lanes spinning at a lower program counter
     /// cannot starve the ones they wait for.
     pub favour_last: bool,
+    /// Where lanes of it have exited last.
+    pub exit_pc: u32,
 }
 
 impl Warp {
@@ -94,6 +96,7 @@ impl Warp {
             born: 0,
             live: 0,
             favour_last: false,
+            exit_pc: 0,
         }
     }
 

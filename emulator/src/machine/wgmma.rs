@@ -261,12 +261,12 @@ impl Context<'_> {
         self.block_mut()
             .warpgroups
             .execute(kernel, warp, event)
-            .or_else(|kind| {
-                Err(Box::new(Trouble {
+            .map_err(|kind| {
+                Box::new(Trouble {
                     kind,
                     lane: None,
                     pc: event.pc,
-                }))
+                })
             })
     }
 }

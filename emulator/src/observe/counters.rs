@@ -174,13 +174,13 @@ impl CounterSink {
         executed.thread += u64::from(lanes.count_ones());
     }
 
-    /// An access of the instruction that [`Self::before`] was told of last.
-    pub fn access(&mut self, step: &Step, access: &Access) {
+    /// An access of the instruction that [`Self::before`] was told of last, by a warp of the block of rank `own`.
+    pub fn access(&mut self, step: &Step, access: &Access, own: u32) {
         let lane_bytes = lanes_of(access.lanes).map(|lane| u64::from(access.bytes_of(lane)));
         let lane_bytes = lane_bytes.sum();
         match access.region {
             Region::Global(index) => self.global(step.pc, access, lane_bytes, index),
-            Region::Shared(_) => self.shared(step.pc, access, lane_bytes),
+            Region::Shared(rank) => self.shared(step.pc, access, lane_bytes, rank != own),
             Region::Local => {
                 let local = &mut self.counts[step.pc as usize].local;
                 local.requests += 1;
@@ -216,7 +216,7 @@ impl CounterSink {
         }
     }
 
-    fn shared(&mut self, pc: u32, access: &Access, lane_bytes: u64) {
+    fn shared(&mut self, pc: u32, access: &Access, lane_bytes: u64, is_peer: bool) {
         let shared = &mut self.counts[pc as usize].shared;
         let (counts, same) = match access.action {
             Action::Load(_) | Action::CopySource => (&mut shared.loads, SameWord::Shared),
@@ -227,6 +227,7 @@ impl CounterSink {
             Action::Atomic(_) => (&mut shared.atomics, SameWord::InTurn),
             Action::CopyDestination => (&mut shared.copies, SameWord::Shared),
         };
+        let counts = if is_peer { &mut shared.peers } else { counts };
         let (wavefronts, ideal_wavefronts) = wavefronts(access, same);
         *counts += BankCounts {
             requests: u64::from(!std::mem::replace(&mut self.has_asked[1], true)),

@@ -45,7 +45,7 @@ mod shown;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Access, Action, Arrival, ClusterSize, Exchange, Landing, Region, Step};
-use crate::fault::{FaultKind, Outcome, lane_fault};
+use crate::fault::{FaultKind, Outcome, Trouble, lane_fault};
 use crate::ir::{Consistency, Kernel, Op, Space};
 use crate::machine::Launch;
 use crate::machine::address::{GlobalView, effective};
@@ -345,6 +345,34 @@ impl Races {
         } else {
             self.patterns.hand_to_cluster(&mut self.clocks, warp);
         }
+    }
+
+    /// A block exits: whatever its peers have done to its shared memory must have happened before.
+    pub fn block_exited(&mut self, warp: &Warp, context: &Context) -> Outcome {
+        self.clocks.join_block(warp.number);
+        let place = Place::new(warp.exit_pc, warp.number, true);
+        let mut actor = actor(
+            &self.grid,
+            &self.clocks,
+            Region::Shared(context.rank),
+            place,
+        );
+        actor.record.lanes = 1;
+        let Some(hit) = self.shadows[context.rank as usize].unordered(&actor) else {
+            return Ok(());
+        };
+        let reporter = Reporter {
+            kernel: context.kernel,
+            grid: &self.grid,
+            space: Space::Shared,
+            base: context.block().shared.base(),
+        };
+        let (_, kind) = reporter.fault(&actor, &hit, Lack::Order);
+        Err(Box::new(Trouble {
+            kind,
+            lane: None,
+            pc: warp.exit_pc,
+        }))
     }
 
     pub fn cluster_complete(&mut self) {

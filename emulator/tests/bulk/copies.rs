@@ -114,6 +114,9 @@ fn what_is_only_read_at_the_end_is_written_by_the_end_of_the_launch() {
     });
 }
 
+/// Operation, what thread `i` computes into `%r4`, and the word that two of them make of 0.
+type Reduction = (&'static str, &'static str, fn(u32) -> u32);
+
 #[test]
 fn reductions_combine_element_by_element() {
     let reduce = |op: &str| {
@@ -123,7 +126,7 @@ fn reductions_combine_element_by_element() {
             cp.async.bulk.commit_group; cp.async.bulk.wait_group 0;"
         )
     };
-    let cases: [(&str, &str, fn(u32) -> u32); 6] = [
+    let cases: [Reduction; 6] = [
         ("add.u32", "add.u32 %r4, %r0, 5;", |i| 2 * (i + 5)),
         (
             "add.f32",

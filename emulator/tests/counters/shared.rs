@@ -1,7 +1,8 @@
 //! Wavefronts and bank conflicts of shared memory.
 
-use ptx_emulator::BankCounts;
+use ptx_emulator::{BankCounts, CounterOptions, Options};
 
+use crate::common::{kernel, run_with};
 use crate::of_line;
 
 /// `%r1` is the lane's address in shared memory, `stride` bytes from its neighbour's.
@@ -110,4 +111,35 @@ fn the_shared_side_of_copies_is_a_store() {
     };
     assert_eq!(cost_of(16), (4, 4));
     assert_eq!(cost_of(128), (32, 4));
+}
+
+#[test]
+fn accesses_to_other_blocks_of_the_cluster_are_counted_apart() {
+    let body = "barrier.cluster.arrive; barrier.cluster.wait;
+        mad.lo.u32 %r2, %r0, 4, buffer; mov.u32 %r3, %cluster_ctarank; xor.b32 %r4, %r3, 1;
+        st.shared.u32 [%r2], %r0; barrier.cluster.arrive; barrier.cluster.wait;
+        mapa.shared::cluster.u32 %r5, %r2, %r4; ld.shared::cluster.u32 %r6, [%r5];
+        mapa.shared::cluster.u32 %r7, %r2, %r3; ld.shared::cluster.u32 %r8, [%r7];
+        barrier.cluster.arrive; barrier.cluster.wait;";
+    let text = kernel(".shared .align 16 .b8 buffer[128];", body);
+    let text = text.replace(
+        "(.param .u64 out) {",
+        "(.param .u64 out) .reqnctapercluster 2 {",
+    );
+    let options = Options {
+        counters: Some(CounterOptions::default()),
+        ..Options::default()
+    };
+    let report = run_with(&text, 2, 32, &options).result.expect("no fault");
+    let counters = report.counters.expect("counters were asked for");
+    let shared = counters.total.shared;
+    assert_eq!(
+        (shared.loads.requests, shared.loads.lane_bytes),
+        (2, 2 * 128)
+    );
+    assert_eq!(
+        (shared.peers.requests, shared.peers.lane_bytes),
+        (2, 2 * 128)
+    );
+    assert_eq!(counters.total.barrier_arrivals, 6);
 }

@@ -1,7 +1,7 @@
 //! Products against a model in f64.
 
 use proptest::prelude::*;
-use ptx_emulator::{MmaNumerics, Options, Sanitizers, Schedule};
+use ptx_emulator::{CounterOptions, InstructionClass, MmaNumerics, Options, Sanitizers, Schedule};
 
 use crate::program::{Form, Matrices, multiply};
 
@@ -93,9 +93,80 @@ proptest! {
             sanitizers: Sanitizers::ALL,
             ..Options::default()
         };
-        let found = multiply(&form, &matrices, &options).map_err(|fault| {
+        let (found, _) = multiply(&form, &matrices, &options).map_err(|fault| {
             TestCaseError::fail(format!("{form:?}: {}", fault.report()))
         })?;
         prop_assert_eq!(found, expected(&form, &matrices), "{:?}", form);
+    }
+}
+
+#[test]
+fn flops_and_operands_are_counted_once_for_the_warpgroup() {
+    for a_in_registers in [false, true] {
+        let form = Form {
+            n: 64,
+            bf16: true,
+            f32_accumulate: true,
+            swizzles: [128, 64],
+            transposed: [false, true],
+            a_in_registers,
+            negated: [false; 2],
+            accumulate: true,
+            steps: 3,
+        };
+        let options = Options {
+            counters: Some(CounterOptions::default()),
+            ..Options::default()
+        };
+        let run = multiply(&form, &matrices(64, 0), &options);
+        let (_, report) = run.unwrap_or_else(|fault| panic!("{fault}"));
+        let total = report.counters.expect("counters were asked for").total;
+        assert_eq!(total.operations.tensor_flops, 3 * 2 * 64 * 64 * 16);
+        let (a, b) = (64 * 16 * 2, 64 * 16 * 2);
+        let operands = if a_in_registers { b } else { a + b };
+        assert_eq!(total.shared.operand_bytes, 3 * operands);
+        let warps = |class| total.class(class).warp;
+        assert_eq!(warps(InstructionClass::Tensor), 4 * 3);
+        // Fence, commit and wait.
+        assert_eq!(warps(InstructionClass::TensorGroup), 4 * 3);
+    }
+}
+
+/// As on the multiply-adds of a tensor core: of sums that f32 rounds differently by the order of its
+/// additions, the hardware's keeps what 25 fractional bits hold.
+#[test]
+fn the_numerics_of_hopper_keep_one_bit_more_than_those_of_ampere() {
+    let form = Form {
+        n: 8,
+        bf16: false,
+        f32_accumulate: true,
+        swizzles: [0, 0],
+        transposed: [false; 2],
+        a_in_registers: false,
+        negated: [false; 2],
+        accumulate: true,
+        steps: 1,
+    };
+    // Four products of 2^-25 beside 1: each is lost alone, with 24 bits all are, with 25 none.
+    let tiny = |k: usize, exponent: i32| if k < 4 { 2f64.powi(exponent) } else { 0.0 };
+    let matrices = Matrices {
+        a: vec![(0..16).map(|k| tiny(k, -12)).collect(); 64],
+        b: vec![(0..16).map(|k| tiny(k, -13)).collect(); 8],
+        d: vec![vec![1.0; 8]; 64],
+    };
+    let options = |mma| Options {
+        mma,
+        ..Options::default()
+    };
+    for (mma, expected) in [
+        (MmaNumerics::F32, 1.0),
+        (MmaNumerics::Hardware, 1.0 + 2f64.powi(-23)),
+    ] {
+        let (d, _) = multiply(&form, &matrices, &options(mma)).expect("a sum");
+        assert!(
+            d.iter().flatten().all(|x| *x == expected),
+            "{mma:?}: {}",
+            d[0][0]
+        );
     }
 }

@@ -5,7 +5,7 @@
 //! multiplies, and stores D element by element.
 
 use half::{bf16, f16};
-use ptx_emulator::{Fault, GlobalMemory, Launch, Module, Options, launch};
+use ptx_emulator::{Fault, GlobalMemory, Launch, LaunchReport, Module, Options, launch};
 
 /// Where the operands start in shared memory.
 pub const A_START: u32 = 0x400;
@@ -236,12 +236,12 @@ fn place_in_d(thread: usize, i: usize) -> (usize, usize) {
     (16 * warp + g + 8 * (i / 2 % 2), 8 * (i / 4) + 2 * t + i % 2)
 }
 
-/// Runs the form on the matrices; D by row and column.
+/// Runs the form on the matrices; D by row and column, and what the launch did.
 pub fn multiply(
     form: &Form,
     matrices: &Matrices,
     options: &Options,
-) -> Result<Vec<Vec<f64>>, Fault> {
+) -> Result<(Vec<Vec<f64>>, LaunchReport), Fault> {
     let module = Module::parse(&form.text()).unwrap_or_else(|error| panic!("{error}"));
     let memory = GlobalMemory::new();
     let upload = |bytes: &[u8]| {
@@ -264,7 +264,7 @@ pub fn multiply(
         upload(&fragments(&a)),
     ];
     let params: Vec<u8> = params.iter().flat_map(|p| p.to_le_bytes()).collect();
-    launch(
+    let report = launch(
         module.kernel("k").expect("the entry"),
         &memory,
         &Launch {
@@ -285,7 +285,7 @@ pub fn multiply(
             out[row][column] = element_of_d(form, &bytes, thread, i);
         }
     }
-    Ok(out)
+    Ok((out, report))
 }
 
 /// Byte offset of element i of a thread's part of D: register by register, 128 threads each.

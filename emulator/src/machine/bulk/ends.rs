@@ -273,7 +273,7 @@ fn read_map(context: &mut Context, address: u64) -> Result<[u8; 128], FaultKind>
     let missing = || out_of_bounds(address, len as u32, Space::Global);
     let from = |memory: &[u8]| memory.get(offset as usize..)?.first_chunk().copied();
     match space {
-        Space::Param => from(context.params).ok_or_else(|| FaultKind::OutOfBounds {
+        Space::Param => from(context.params).ok_or(FaultKind::OutOfBounds {
             space: "param",
             address: offset,
             bytes: len as u32,

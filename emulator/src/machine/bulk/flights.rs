@@ -2,7 +2,6 @@
 
 use crate::fault::{AccessKind, BulkRule, FaultKind, MbarrierRule, Outcome, Party, Trouble};
 
-use super::super::block::Block;
 use super::super::chance::{Chance, CopyMoment};
 use super::super::context::Context;
 use super::flight::{End, Flight, Issuer};
@@ -211,13 +210,6 @@ fn land(context: &mut Context, flight: &Flight) -> Result<(), Failed> {
     }
     let issuer = flight.issuer;
     let failed = |kind| (issuer, trouble(&issuer, kind));
-    if let End::Shared { rank, .. } = flight.to {
-        let Block { live, index, .. } = context.blocks[rank as usize];
-        if live == 0 && context.sanitizers.synccheck {
-            let rule = BulkRule::DestinationExited { block: index };
-            return Err(failed(FaultKind::Bulk(rule)));
-        }
-    }
     if let Some(observers) = &mut context.observers {
         observers.bulk_landed(flight);
     }
@@ -242,6 +234,11 @@ fn land(context: &mut Context, flight: &Flight) -> Result<(), Failed> {
             running: live.state.phase,
         };
         return Err(failed(broken(rule)));
+    }
+    if block.live == 0 && context.sanitizers.synccheck {
+        let block = block.index;
+        let rule = BulkRule::DestinationExited { block };
+        return Err(failed(FaultKind::Bulk(rule)));
     }
     let complete = live.state.complete(flight.bytes);
     if complete.map_err(|rule| failed(broken(rule)))? {
@@ -315,10 +312,13 @@ fn trouble(issuer: &Issuer, kind: FaultKind) -> Box<Trouble> {
 }
 
 /// A fault of an access that an asynchronous operation forbids, with the copy that it is when it is one.
-pub(crate) fn explain(context: &Context, rank: u32, kind: &mut FaultKind) {
+pub(crate) fn explain(context: &Context, kind: &mut FaultKind) {
     let party = |address: u64, reads: bool| -> Option<Box<Party>> {
-        let offset = address.wrapping_sub(context.blocks[rank as usize].shared.base());
-        let flight = context.flights.touching(rank, offset, reads)?;
+        let mut blocks = (0..).zip(&context.blocks);
+        let flight = blocks.find_map(|(rank, block)| {
+            let offset = address.wrapping_sub(block.shared.base());
+            context.flights.touching(rank, offset, reads)
+        })?;
         let block = context.blocks[flight.issuer.rank as usize].index;
         let access = match reads {
             true => AccessKind::BulkRead,

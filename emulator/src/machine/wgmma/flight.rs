@@ -62,7 +62,7 @@ pub(crate) struct Products {
     /// 32-bit slots of D, and of A, of the products.
     results: SlotSet,
     inputs: SlotSet,
-    /// What has happened to each register that [`Touches::marks`] counts since the last fence; empty
+    /// What has happened to each register that [`Touches::marks`](crate::ir::Touches::marks) counts since the last fence; empty
     /// when the decoder found no path on which a fence is missing.
     marks: Vec<Mark>,
 }

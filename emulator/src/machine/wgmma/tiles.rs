@@ -12,7 +12,7 @@ use crate::ir::Major;
 use crate::ir::R32;
 use crate::machine::descriptor::{CHUNK_ELEMENTS, DEPTH, Operand};
 use crate::machine::half::{Format, to_f32};
-use crate::machine::registers::{LANES, Lanes, Registers};
+use crate::machine::registers::{Lanes, Registers};
 
 /// The rows of A of one warp.
 pub(super) type ATile = [[Lanes<f32>; 2]; DEPTH];
@@ -149,13 +149,13 @@ pub(super) fn read_a(
     let signed = |x: f32| f32::from_bits(x.to_bits() ^ sign);
     for i in 0..operand.chunks() as usize {
         let values = chunk(bytes, operand.chunk(i as u32)).map(|bits| to_f32(format, bits.into()));
-        for e in 0..CHUNK_ELEMENTS {
+        for (e, value) in values.into_iter().enumerate() {
             let (row, k) = match operand.major {
                 Major::K => (i / 2, 8 * (i % 2) + e),
                 Major::Mn => (8 * (i / 16) + e, i % 16),
             };
             let lanes = &mut out[k][row / 8];
-            lanes[4 * (row % 8)..][..4].fill(signed(values[e]));
+            lanes[4 * (row % 8)..][..4].fill(signed(value));
         }
     }
 }
@@ -174,10 +174,10 @@ pub(super) fn spread_a(
     for (register, a) in a.into_iter().enumerate() {
         let (half, j) = (register % 2, register / 2);
         let words = regs.get32(a);
-        for lane in 0..LANES {
+        for (lane, word) in words.iter().enumerate() {
             let (row, t) = (lane / 4, lane % 4);
             for element in 0..2 {
-                let value = to_f32(format, words[lane] >> (16 * element) & 0xffff);
+                let value = to_f32(format, word >> (16 * element) & 0xffff);
                 let value = f32::from_bits(value.to_bits() ^ sign);
                 out[8 * j + 2 * t + element as usize][half][4 * row..][..4].fill(value);
             }

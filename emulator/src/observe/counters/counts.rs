@@ -160,6 +160,10 @@ pub struct SharedCounts {
     /// Destinations of bulk and tensor copies.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub bulk_writes: BankCounts,
+    /// `ld`, `st`, `atom` and `red` to other blocks of the cluster, which are not among those above; the banks are
+    /// those of the other block.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
+    pub peers: BankCounts,
 }
 
 /// Accesses to shared memory.
@@ -290,6 +294,7 @@ impl SharedCounts {
             self.copies,
             self.bulk_reads,
             self.bulk_writes,
+            self.peers,
         ];
         for part in others {
             sum += part;
@@ -339,7 +344,9 @@ sums! {
     Operations { tensor_flops, f32_flops, f64_flops, half_flops, mufu }
     GlobalCounts { loads, stores, atomics, copies, bulk_loads, bulk_stores, bulk_reductions }
     SectorCounts { requests, lane_bytes, bytes, sectors }
-    SharedCounts { loads, stores, matrix_loads, atomics, copies, bulk_reads, bulk_writes, operand_bytes }
+    SharedCounts {
+        loads, stores, matrix_loads, atomics, copies, bulk_reads, bulk_writes, operand_bytes, peers
+    }
     BankCounts { requests, lane_bytes, wavefronts, ideal_wavefronts }
     LocalCounts { requests, lane_bytes }
     HbmCounts { read_bytes, write_bytes, min_read_bytes, min_write_bytes }

@@ -265,6 +265,20 @@ impl Clocks {
         }
     }
 
+    /// A warp, the last of its block to exit, knows all that the warps of the block know and have done.
+    pub fn join_block(&mut self, warp: u32) {
+        let first = (warp / self.warps_per_block * self.warps_per_block) as usize;
+        let own = first..first + self.warps_per_block as usize;
+        let mut last = self.warps[warp as usize].clone();
+        for (number, clock) in self.warps[own.clone()].iter().enumerate() {
+            raise(&mut last.row, &clock.row);
+            last.row[first + number] = clock.epoch + 1;
+            last.more.absorb(&clock.more);
+        }
+        last.more.settle(self.cluster, &mut last.row);
+        self.warps[warp as usize] = last;
+    }
+
     /// What `lane` knew at `snapshot` is known to all that wait for this phase of the cluster's barrier.
     pub fn gather(&mut self, snapshot: &Snapshot, lane: u32) {
         let Gathered { more, shown, .. } = &mut self.cluster_barrier.arriving;

@@ -13,7 +13,7 @@ const READER: u32 = 1 << 30;
 
 /// The agent that is the mbarrier at an offset in the shared memory of the block of a rank.
 pub(super) fn agent(rank: u32, offset: u32) -> u32 {
-    AGENT | rank << 20 | offset / 8
+    AGENT | rank << 20 | (offset / 8)
 }
 
 /// The agent that reads for a warp of the cluster.

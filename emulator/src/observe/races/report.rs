@@ -94,6 +94,7 @@ impl Reporter<'_> {
                 consistency: Consistency::NonCoherent,
                 ..
             } => AccessKind::NonCoherentRead,
+            Op::Exit => AccessKind::Exit,
             Op::Store { .. } | Op::StMatrix { .. } => AccessKind::Write,
             Op::Atom { .. } | Op::Red { .. } | Op::AtomicVector(_) => AccessKind::Atomic,
             Op::CpAsync(_) if self.space == Space::Shared => AccessKind::CopyWrite,

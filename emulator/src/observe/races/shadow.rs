@@ -12,6 +12,7 @@ use crate::observe::{Access, Action};
 
 use super::actor::Actor;
 use super::cell::Cell;
+use super::phases::is_agent;
 use super::record::Record;
 
 /// Bytes of a page. No access that the machine accepts crosses pages: it is aligned to its size.
@@ -122,6 +123,21 @@ impl SharedShadow {
             let page = self.0.get_mut((offset / PAGE) as usize)?;
             page.visit(actor, offset, bytes, visit)
         })
+    }
+
+    /// An access by a thread, wherever, that the actor's would race with. Those of copies are left out: who waits for
+    /// them is a matter of their own.
+    pub fn unordered(&self, actor: &Actor) -> Option<Hit> {
+        let pages = self.0.iter().zip((0..).step_by(PAGE as usize));
+        pages
+            .flat_map(|(page, start)| {
+                let cells = page.cells.iter().zip((start..).step_by(1 << page.grain));
+                cells.map(|(cell, offset): (&Cell, u64)| (cell, offset))
+            })
+            .find_map(|(cell, offset)| {
+                let earlier = cell.conflict(actor).filter(|old| !is_agent(old.cluster))?;
+                Some(Hit { earlier, offset })
+            })
     }
 
     /// Calls `each` for the cells of some bytes, with their offsets.

@@ -1,21 +1,19 @@
 //! A warpgroup that computes 64 rows of a tile of O: FlashAttention-3, Algorithm 2.
 //!
-//! The product S = Q·Kᵀ of a step runs while the one before is exponentiated no more, and P·V of the step before runs
-//! under the softmax of this one. Keys are walked from last to first: the tiles cut by the mask come first, and all
-//! others run without mask code.
+//! S = Q·Kᵀ of a step and P·V of the step before are started together. The softmax of S then runs beside P·V, and
+//! beside the products of the other warpgroups, which take turns to start theirs. Keys are walked from last to first:
+//! the tiles cut by the mask come first, and all others run without mask code.
 
 use crate::block_info::Tiles;
-use crate::copy::for_each_chunk_of;
 use crate::fragment::{Acc, acc_col, acc_row};
 use crate::hopper::descriptor::Descriptor;
-use crate::hopper::forward::epilogue;
 use crate::hopper::forward::kernel::{Block, Rows, Variant};
 use crate::hopper::forward::work::Work;
+use crate::hopper::forward::{amend, epilogue};
 use crate::hopper::pipeline::Turn;
 use crate::hopper::product::{add_product, multiply_transposed, operand};
-use crate::hopper::roles::{self, Pingpong, WARPGROUP};
+use crate::hopper::roles::{Pingpong, WARPGROUP};
 use crate::mask::{hide_before, hide_from};
-use crate::mma::Element;
 use crate::ptx::{self, Accumulators};
 use crate::scores;
 use crate::softmax::{MASKED, OnlineSoftmax, UNMASKED};
@@ -67,8 +65,7 @@ impl<'a, V: Variant, const STAGES: u32> Consumer<'a, V, STAGES> {
         Acc<N>: Accumulators,
         Acc<D>: Accumulators,
     {
-        // The assembler must see that the whole warpgroup takes the same way: products stay asynchronous only then.
-        // SAFETY: the launch says where the lengths of packed sequences are.
+        // SAFETY: the launch says where the lengths of packed sequences are. All lanes read the same, see `uniform`.
         let read = |address| ptx::of_first_lane(unsafe { ptx::load_global_u32(address) });
         let (mut round, mut rank) = (0, Block::<V, STAGES>::rank(0));
         while self.block.has_tile(rank) {
@@ -103,26 +100,30 @@ impl<'a, V: Variant, const STAGES: u32> Consumer<'a, V, STAGES> {
         Acc<D>: Accumulators,
     {
         let full = uniform(work.full_tiles());
-        // SAFETY: the caller's promise, in all of these.
-        let mut state = unsafe { self.first_step::<N, STEPS, D>(work, tiles.end - 1) };
+        // SAFETY: the caller's promise.
+        let mut state = unsafe { self.first_step::<N, STEPS, D>(work, tiles.end - 1, full) };
         // The masked step is compiled once: the first pass takes the tiles that are cut on the right and the full ones,
         // the second one the tiles that are cut on the left only.
         let (mut n_block, mut masked_end) = (tiles.end - 1, full.end);
         while n_block > tiles.begin {
             while n_block > masked_end && n_block > tiles.begin {
                 n_block -= 1;
+                // SAFETY: the caller's promise.
                 unsafe { self.step::<MASKED, N, STEPS, D>(work, n_block, full, &mut state) };
             }
             while n_block > full.begin {
                 n_block -= 1;
+                // SAFETY: the caller's promise.
                 unsafe { self.step::<UNMASKED, N, STEPS, D>(work, n_block, full, &mut state) };
             }
             masked_end = tiles.begin;
         }
+        // SAFETY: the caller's promise.
         unsafe { self.last_product(&mut state) };
-        let mut o = [state.o];
         // Line 20: O = O / l, L = m + ln l.
+        let mut o = [state.o];
         let [lse] = state.softmax.finish(&mut o, 1.0);
+        // SAFETY: the caller's promise; all products are complete.
         unsafe { epilogue::store(self.block, work, self.warpgroup, &o[0], lse) };
         // SAFETY: this warp has read the last Q and O from the tile.
         unsafe { self.block.q_ring().give_back(self.q) };
@@ -138,6 +139,7 @@ impl<'a, V: Variant, const STAGES: u32> Consumer<'a, V, STAGES> {
         &self,
         work: &Work<V>,
         n_block: u32,
+        full: Tiles,
     ) -> State<STEPS, D>
     where
         Acc<N>: Accumulators,
@@ -147,8 +149,9 @@ impl<'a, V: Variant, const STAGES: u32> Consumer<'a, V, STAGES> {
         unsafe { self.block.q_ring().wait_full(self.q) };
         let scale = self.block.params.forward.softmax_scale;
         if V::IS_PLAIN && scale <= 0.0 {
+            let q = self.block.q(self.warpgroup);
             // SAFETY: the tile is loaded and not used yet.
-            unsafe { self.move_sign_into_queries(scale) };
+            unsafe { amend::move_sign_into_queries(q, scale, self.warpgroup) };
         }
         // SAFETY: turns are taken in order.
         let one = unsafe { k.wait_full(self.kv) };
@@ -159,15 +162,16 @@ impl<'a, V: Variant, const STAGES: u32> Consumer<'a, V, STAGES> {
         if work.has_foreign_keys(n_block) {
             // SAFETY: turns are taken in order.
             unsafe { v.wait_full(self.kv) };
+            let v = self.block.v(self.kv.slot());
             // SAFETY: the tile is loaded; all warpgroups have the same work.
-            unsafe { self.clear_values(work.keys_left(n_block)) };
+            unsafe { amend::clear_values(v, work.keys_left(n_block)) };
         }
         ptx::wait_products::<0>();
         s.settle();
         // SAFETY: the product is complete.
         unsafe { k.give_back(self.kv) };
         let mut softmax = OnlineSoftmax::new(softmax_scale::<V>(scale));
-        self.shape_scores::<MASKED, N>(work, n_block, work.full_tiles(), &mut s);
+        self.shape_scores::<MASKED, N>(work, n_block, full, &mut s);
         let raise = softmax.raise::<MASKED, N>(0, &s);
         softmax.exponentiate(0, &mut s, raise, 0, N);
         State {
@@ -195,6 +199,7 @@ impl<'a, V: Variant, const STAGES: u32> Consumer<'a, V, STAGES> {
         let (k, v) = (self.block.k_ring(), self.block.v_ring());
         let (before, this) = (self.kv, self.kv.next());
         state.settle();
+        // Lines 8 and 9: K is loaded, S = Q·Kᵀ starts.
         // SAFETY: turns are taken in order.
         let one = unsafe { k.wait_full(this) };
         self.pingpong.wait();
@@ -202,6 +207,7 @@ impl<'a, V: Variant, const STAGES: u32> Consumer<'a, V, STAGES> {
         // SAFETY: both tiles are loaded.
         let mut s: Acc<N> = unsafe { self.multiply_queries(this.slot(), one) };
         ptx::commit_products();
+        // Lines 10 and 11: V is loaded, O += P·V of the step before starts.
         // SAFETY: turns are taken in order.
         unsafe { v.wait_full(before) };
         ptx::begin_products();
@@ -209,18 +215,23 @@ impl<'a, V: Variant, const STAGES: u32> Consumer<'a, V, STAGES> {
         unsafe { self.add_values(before.slot(), state) };
         ptx::commit_products();
         self.pingpong.pass_on();
+        // Lines 12 and 13: m, P and l follow from S.
         ptx::wait_products::<1>();
         s.settle();
         self.shape_scores::<MASK, N>(work, n_block, full, &mut s);
         let raise = state.softmax.raise::<MASK, N>(0, &s);
-        state.softmax.exponentiate(0, &mut s, raise, 0, N * 3 / 4);
-        // SAFETY: the product is complete.
+        // The product of line 11 is waited for when a quarter of P is left: rounding P and shrinking O then fill the
+        // gaps between its exponentials.
+        let most = N * 3 / 4;
+        state.softmax.exponentiate(0, &mut s, raise, 0, most);
+        // SAFETY: the product with K is complete.
         unsafe { k.give_back_after(this, state.softmax.row_sum(0)) };
-        state.softmax.exponentiate(0, &mut s, raise, N * 3 / 4, N);
+        state.softmax.exponentiate(0, &mut s, raise, most, N);
         s.settle();
+        // Lines 14 to 16: O shrinks to the new m.
         ptx::wait_products::<0>();
         state.settle();
-        // SAFETY: the product is complete.
+        // SAFETY: the product with V is complete.
         unsafe { v.give_back(before) };
         state.p = operand::<V::Element, N, STEPS>(&s);
         state.o.map(|x, half, _| x * raise.shrink[half]);
@@ -320,45 +331,6 @@ impl<'a, V: Variant, const STAGES: u32> Consumer<'a, V, STAGES> {
     fn strip_row(&self) -> u32 {
         self.first_row + ptx::thread_index() % WARPGROUP / 32 * 16
     }
-
-    /// The softmax needs a positive scale. The sign of another one moves into Q, which becomes 0 for 0.
-    ///
-    /// # Safety
-    /// The warpgroup's tile of Q is loaded, and nobody uses it.
-    #[inline(always)]
-    unsafe fn move_sign_into_queries(&self, scale: f32) {
-        let (keep, flip) = if scale < 0.0 {
-            (!0, V::Element::SIGN_BITS)
-        } else {
-            (0, 0)
-        };
-        let q = self.block.q(self.warpgroup);
-        for_each_chunk_of::<Rows<V>>(ptx::thread_index() % WARPGROUP, |row, chunk| {
-            let at = q.chunk(row, chunk);
-            // SAFETY: the chunk belongs to this thread until the barrier.
-            unsafe { ptx::store_shared(at, ptx::load_shared(at).map(|word| word & keep ^ flip)) };
-        });
-        ptx::fence_proxy_async();
-        roles::sync_warpgroup(self.warpgroup);
-    }
-
-    /// Clears V from key `keys` of its tile on. What lies there is another sequence's or not in use: P is 0 there, but
-    /// 0 · NaN is not.
-    ///
-    /// # Safety
-    /// The tile of V of this turn is loaded; all warpgroups call it together.
-    #[inline(always)]
-    unsafe fn clear_values(&self, keys: u32) {
-        let v = self.block.v(self.kv.slot());
-        for_each_chunk_of::<Keys<V>>(ptx::thread_index() - WARPGROUP, |row, chunk| {
-            if row >= keys {
-                // SAFETY: the chunk belongs to this thread until the barrier.
-                unsafe { ptx::store_shared(v.chunk(row, chunk), [0; 4]) };
-            }
-        });
-        ptx::fence_proxy_async();
-        roles::sync_consumers(V::CONSUMERS);
-    }
 }
 
 impl<const STEPS: usize, const D: usize> State<STEPS, D>
@@ -388,6 +360,9 @@ fn softmax_scale<V: Variant>(scale: f32) -> f32 {
     }
 }
 
+/// The same, and the assembler knows that they are those of the whole warp: products stay asynchronous only where all
+/// warps are seen to take the same way.
+#[inline(always)]
 fn uniform(tiles: Tiles) -> Tiles {
     Tiles {
         begin: ptx::of_first_lane(tiles.begin),

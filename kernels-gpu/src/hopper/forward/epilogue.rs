@@ -45,6 +45,8 @@ pub unsafe fn store<V: Variant, const STAGES: u32, const D: usize>(
             // SAFETY: the tile is written; the chunk exists and belongs to this thread.
             unsafe { ptx::store_global(at, ptx::load_shared(staging.chunk(row, chunk))) };
         });
+        // The tile is given back by one lane for all that have read it.
+        roles::sync_warpgroup(warpgroup);
     } else if thread == 0 {
         // SAFETY: the tile is written and shown to copies; what it covers exists or is left out.
         unsafe { tile::store(staging, block.maps.out, work.query_box(first_row)) };

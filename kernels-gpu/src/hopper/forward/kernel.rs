@@ -183,7 +183,7 @@ pub unsafe fn flash_fwd<
     // SAFETY: all threads are here, and nothing came before.
     unsafe { block.init_barriers() };
     let warpgroup = roles::warpgroup();
-    // Line 1. The register file is what the block has when it starts: 168 or 128 registers for each thread.
+    // Line 1. A block starts with 168 or 128 registers for each thread.
     if warpgroup == 0 {
         // SAFETY: the whole warpgroup is here.
         unsafe {

@@ -8,6 +8,7 @@
 //! | `kernel` | the sizes of a kernel, its shared memory, who has which role |
 //! | `producer` | the warpgroup that copies |
 //! | `consumer` | a warpgroup that computes: the algorithm |
+//! | `amend` | what is done to loaded tiles before products read them |
 //! | `epilogue` | O and L to global memory |
 //! | `schedule` | which tiles a block computes |
 //! | `work` | what one tile needs |
@@ -15,6 +16,8 @@
 pub mod schedule;
 pub mod work;
 
+#[cfg(kernel_arch = "sm_90a")]
+pub mod amend;
 #[cfg(kernel_arch = "sm_90a")]
 pub mod consumer;
 #[cfg(kernel_arch = "sm_90a")]

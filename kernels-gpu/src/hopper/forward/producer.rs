@@ -1,4 +1,5 @@
-//! The warpgroup that copies, of which one thread works: FlashAttention-3, Algorithm 1, lines 2 to 8.
+//! The warpgroup that copies, of which one thread works: FlashAttention-3, Algorithm 1, lines 3 to 11. K is loaded one
+//! tile ahead of V, as the algorithm of the others uses them.
 
 use crate::hopper::forward::kernel::{Block, Rows, Variant};
 use crate::hopper::forward::work::Work;
@@ -58,16 +59,20 @@ impl<'a, V: Variant, const STAGES: u32> Producer<'a, V, STAGES> {
             return;
         }
         let mut n_block = tiles.end - 1;
-        // SAFETY: the caller's promise, in all of these.
+        // SAFETY: the caller's promise.
         unsafe { self.load_k(work, n_block) };
+        // SAFETY: the caller's promise.
         unsafe { self.load_q(work) };
         while n_block > tiles.begin {
             let v = self.kv;
             self.kv = v.next();
+            // SAFETY: the caller's promise.
             unsafe { self.load_k(work, n_block - 1) };
+            // SAFETY: the caller's promise.
             unsafe { self.load_v(work, n_block, v) };
             n_block -= 1;
         }
+        // SAFETY: the caller's promise.
         unsafe { self.load_v(work, n_block, self.kv) };
         self.kv = self.kv.next();
     }

@@ -154,3 +154,145 @@ impl<T: Tiling> Work<T> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mask::tests::params as launch;
+    use abi::{FwdParams, TensorMap};
+    use std::collections::HashSet;
+
+    const UNLIMITED: u32 = u32::MAX;
+
+    struct Small;
+    impl Tiling for Small {
+        const HEAD_DIM: u32 = 64;
+        const BLOCK_M: u32 = 128;
+        const BLOCK_N: u32 = 48;
+        const WARPS: u32 = 8;
+    }
+
+    fn params(forward: FwdParams, packed_heads: u32, batch: u32) -> HopperFwdParams {
+        let rows = forward.seqlen_q * packed_heads;
+        let m_blocks = rows.div_ceil(Small::BLOCK_M);
+        HopperFwdParams {
+            q: TensorMap::NONE,
+            k: TensorMap::NONE,
+            v: TensorMap::NONE,
+            out: TensorMap::NONE,
+            tiles: m_blocks * (forward.num_heads / packed_heads) * batch,
+            forward: FwdParams {
+                m_blocks,
+                ..forward
+            },
+            packed_heads,
+            reserved: [0; 2],
+        }
+    }
+
+    fn all(params: &HopperFwdParams) -> Vec<Work<Small>> {
+        let schedule = schedule::<Small>(params);
+        let nothing_packed = |_| unreachable!("nothing is packed");
+        let work = |rank| Work::new(params, schedule.place(rank), nothing_packed);
+        (0..params.tiles).map(work).collect()
+    }
+
+    fn heads(seqlen_q: u32, num_heads: u32, heads_per_group: u32) -> FwdParams {
+        FwdParams {
+            num_heads,
+            heads_per_group,
+            ..launch(seqlen_q, 100, (UNLIMITED, UNLIMITED))
+        }
+    }
+
+    #[test]
+    fn every_query_of_every_head_is_one_row_of_one_tile() {
+        for (seqlen_q, packed_heads) in [(300, 1), (3, 4), (40, 4), (33, 4)] {
+            let params = params(heads(seqlen_q, 8, 4), packed_heads, 2);
+            let mut seen = HashSet::new();
+            for work in all(&params) {
+                for row in (0..Small::BLOCK_M).filter(|&row| work.has_rows(row, 1)) {
+                    let (batch, head) = (work.sequence.batch, work.head(row));
+                    assert_eq!(work.head_k, head / 4);
+                    assert!(seen.insert((batch, head, work.query(row))));
+                }
+            }
+            assert_eq!(seen.len() as u32, 2 * 8 * seqlen_q);
+        }
+    }
+
+    #[test]
+    fn boxes_begin_where_rows_do() {
+        for packed_heads in [1, 4] {
+            let params = params(heads(300, 8, 4), packed_heads, 2);
+            for work in all(&params) {
+                for row in [0, 64] {
+                    let (query, head) = (work.query(row), work.head(row));
+                    let at = match packed_heads {
+                        1 => [query, head, work.sequence.batch],
+                        _ => [head, query, work.sequence.batch],
+                    };
+                    assert_eq!(work.query_box(row), at);
+                }
+                let key = [2 * Small::BLOCK_N, work.head_k, work.sequence.batch];
+                assert_eq!(work.key_box(2), key);
+            }
+        }
+    }
+
+    /// Counts visible keys tile by tile and compares with the two ranges.
+    fn ranges_agree_with_the_mask(params: &HopperFwdParams) {
+        for work in all(params) {
+            let keys = &work.sequence.keys;
+            let (tiles, full) = (work.tiles(), work.full_tiles());
+            let rows = || (0..Small::BLOCK_M).filter(|&row| work.has_rows(row, 1));
+            let sees = |row: u32, key: u32| {
+                let query = work.query(row);
+                (keys.begin(query)..keys.end(query)).contains(&key)
+            };
+            for n_block in 0..keys.seqlen_k.div_ceil(Small::BLOCK_N) + 1 {
+                let pairs = || {
+                    let keys = n_block * Small::BLOCK_N..(n_block + 1) * Small::BLOCK_N;
+                    rows().flat_map(move |row| keys.clone().map(move |key| (row, key)))
+                };
+                let (any, all) = (
+                    pairs().any(|(row, key)| sees(row, key)),
+                    pairs().all(|(row, key)| sees(row, key)),
+                );
+                let what = format!("{:?}, tile {n_block}", params.forward);
+                assert_eq!((tiles.begin..tiles.end).contains(&n_block), any, "{what}");
+                assert_eq!((full.begin..full.end).contains(&n_block), all, "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn visited_tiles_are_those_with_a_visible_key_and_full_ones_need_no_mask() {
+        for (seqlen_q, seqlen_k) in [(1, 1), (70, 200), (200, 70), (150, 150), (5, 0)] {
+            for window in [(UNLIMITED, UNLIMITED), (UNLIMITED, 0), (31, 20), (130, 100)] {
+                for packed_heads in [1, 2] {
+                    let forward = FwdParams {
+                        num_heads: 2,
+                        heads_per_group: 2,
+                        ..launch(seqlen_q, seqlen_k, window)
+                    };
+                    ranges_agree_with_the_mask(&params(forward, packed_heads, 1));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_last_tile_of_a_sequence_that_ends_early_has_foreign_keys() {
+        let foreign = |seqused: Option<u32>| {
+            let mut params = params(heads(64, 1, 1), 1, 1);
+            params.forward.sequences.seqused_k = u64::from(seqused.is_some());
+            let place = schedule::<Small>(&params).place(0);
+            let work = Work::<Small>::new(&params, place, |_| seqused.unwrap());
+            [0, 1].map(|n_block| work.has_foreign_keys(n_block))
+        };
+        assert_eq!(foreign(None), [false, false]);
+        assert_eq!(foreign(Some(90)), [false, true]);
+        assert_eq!(foreign(Some(96)), [false, false]);
+    }
+}
