@@ -86,6 +86,15 @@ pub fn devices() -> Vec<Device> {
     }
 }
 
+/// `devices` if `is_selected` or everything was asked for, else the first: for grids that take turns on the others, where
+/// warpgroups of 128 threads are emulated in several times the time of warps.
+pub fn taking_turns(devices: &[Device], is_selected: bool) -> &[Device] {
+    match is_selected || is_full_run() {
+        true => devices,
+        false => &devices[..1],
+    }
+}
+
 /// One device, or several.
 pub trait Devices {
     fn all(&self) -> &[Device];
@@ -94,6 +103,12 @@ pub trait Devices {
 impl Devices for Device {
     fn all(&self) -> &[Device] {
         std::slice::from_ref(self)
+    }
+}
+
+impl Devices for [Device] {
+    fn all(&self) -> &[Device] {
+        self
     }
 }
 

@@ -218,7 +218,7 @@ impl Case {
     }
 
     /// One device for each of those architectures.
-    pub fn devices<'a>(&self, devices: &'a impl Devices) -> &'a [Device] {
+    pub fn devices<'a>(&self, devices: &'a (impl Devices + ?Sized)) -> &'a [Device] {
         let all = devices.all();
         &all[..all.len().min(self.archs().len())]
     }

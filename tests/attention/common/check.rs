@@ -127,7 +127,7 @@ impl Case {
     }
 
     /// Runs the case forward on each device and panics unless it holds FlashAttention's rule.
-    pub fn assert_exact(&self, devices: &impl Devices) {
+    pub fn assert_exact(&self, devices: &(impl Devices + ?Sized)) {
         in_dtype!(self.dtype, self.assert_exact_in(self.devices(devices)));
     }
 
@@ -166,12 +166,12 @@ impl Case {
 
     /// Runs the case forward and backward on each device and panics unless output, log-sum-exp and all gradients hold
     /// the rule.
-    pub fn assert_gradients_exact(&self, devices: &impl Devices) {
+    pub fn assert_gradients_exact(&self, devices: &(impl Devices + ?Sized)) {
         self.assert_gradients_within(devices, Tolerance::GRADIENTS);
     }
 
     /// As [`assert_gradients_exact`](Case::assert_gradients_exact), with another tolerance for the gradients.
-    pub fn assert_gradients_within(&self, devices: &impl Devices, tolerance: Tolerance) {
+    pub fn assert_gradients_within(&self, devices: &(impl Devices + ?Sized), tolerance: Tolerance) {
         let devices = self.devices(devices);
         in_dtype!(
             self.dtype,

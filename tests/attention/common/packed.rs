@@ -199,7 +199,7 @@ impl Packed {
     }
 
     /// Runs the sequences forward on each device and panics unless output and log-sum-exp hold the rule.
-    pub fn assert_exact(&self, devices: &impl Devices) {
+    pub fn assert_exact(&self, devices: &(impl Devices + ?Sized)) {
         in_dtype!(
             self.case.dtype,
             self.assert_exact_in(self.case.devices(devices))
@@ -217,7 +217,7 @@ impl Packed {
 
     /// Runs the sequences forward and backward on each device and panics unless output, log-sum-exp and all gradients
     /// hold the rule.
-    pub fn assert_gradients_exact(&self, devices: &impl Devices) {
+    pub fn assert_gradients_exact(&self, devices: &(impl Devices + ?Sized)) {
         let devices = self.case.devices(devices);
         in_dtype!(self.case.dtype, self.assert_gradients_exact_in(devices));
     }
