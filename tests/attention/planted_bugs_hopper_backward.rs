@@ -205,7 +205,6 @@ impl Victim {
                 block: [kernel.spec.threads, 1, 1],
                 cluster: None,
                 dynamic_shared_bytes: kernel.spec.shared_bytes,
-                cluster: None,
                 params: bytes,
             };
             let kernel = module.kernel(kernel.spec.entry).unwrap();
