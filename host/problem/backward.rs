@@ -152,23 +152,13 @@ impl BackwardProblem {
         let (forward, query_tiles) = self.problem.launch_params(m_blocks, 1)?;
         let n_blocks = forward.seqlen_k.div_ceil(main.block_n);
         let n_stride = self.n_stride(n_blocks);
-        let scratch_tiles = match self.is_packed {
-            true => u64::from(self.total_q / main.block_m) + u64::from(batch),
-            false => u64::from(m_blocks) * u64::from(batch),
-        };
-        let scratch_tiles = count_blocks(&[u32::try_from(scratch_tiles).unwrap_or(u32::MAX)])?;
-        let slices = if self.is_deterministic {
-            n_stride.max(1)
-        } else {
-            1
+        let scratch_tiles = self.scratch_tiles(main.block_m)?;
+        let slices = match self.is_deterministic {
+            true => n_stride.max(1),
+            false => 1,
         };
         let tiles = u128::from(scratch_tiles) * u128::from(num_heads);
         let workspace = Workspace::new(tiles, &main, slices)?;
-        // What one lane adds lies side by side where it adds four elements at a time.
-        let (dq_lane_stride, dq_element_stride) = match kernels.main {
-            MainKernel::Ampere(_) => (1, 32),
-            MainKernel::Hopper(_) => (4, 1),
-        };
         let mut params = BwdParams {
             forward,
             d_out: self.d_out,
@@ -190,8 +180,8 @@ impl BackwardProblem {
             n_blocks,
             n_stride,
             dq_slices: slices,
-            dq_lane_stride,
-            dq_element_stride,
+            dq_lane_stride: main.dq_strides[0],
+            dq_element_stride: main.dq_strides[1],
             batch,
             bias_n_blocks: 0,
             bias_m_blocks: 0,
@@ -205,20 +195,7 @@ impl BackwardProblem {
             (kernels.main.into(), key_blocks),
             (KernelVariant::Backward(kernels.convert_dq), query_tiles),
         ];
-        if let (Some(variant), Some((_, [bias_batch, bias_heads, rows, keys]))) =
-            (kernels.bias, self.d_bias)
-        {
-            params.bias_m_blocks = rows.div_ceil(variant.block_m);
-            params.bias_n_blocks = keys.div_ceil(variant.block_n);
-            (params.bias_heads, params.bias_batch) = (bias_heads, bias_batch);
-            let grid = [
-                params.bias_m_blocks,
-                params.bias_n_blocks,
-                bias_heads,
-                bias_batch,
-            ];
-            launches.push((KernelVariant::Backward(variant), count_blocks(&grid)?));
-        }
+        launches.extend(self.bias_launch(kernels, &mut params)?);
         launches.retain(|(_, blocks)| *blocks > 0);
         Ok(BackwardPlan {
             params,
@@ -226,6 +203,34 @@ impl BackwardProblem {
             maps: self.maps(kernels.main),
             workspace_bytes: workspace.bytes,
         })
+    }
+
+    /// Tiles of the scratch of one head.
+    fn scratch_tiles(&self, block_m: u32) -> Result<u32, ProblemError> {
+        let batch = u64::from(self.problem.batch);
+        let tiles = match self.is_packed {
+            true => u64::from(self.total_q / block_m) + batch,
+            false => u64::from(self.problem.m_blocks(block_m)) * batch,
+        };
+        count_blocks(&[u32::try_from(tiles).unwrap_or(u32::MAX)])
+    }
+
+    /// The launch of the kernel for the gradient of the bias, if there is one, and its part of the parameters.
+    fn bias_launch(
+        &self,
+        kernels: &BackwardKernels,
+        params: &mut BwdParams,
+    ) -> Result<Option<(KernelVariant, u32)>, ProblemError> {
+        let (Some(variant), Some((_, [batch, heads, rows, keys]))) = (kernels.bias, self.d_bias)
+        else {
+            return Ok(None);
+        };
+        params.bias_m_blocks = rows.div_ceil(variant.block_m);
+        params.bias_n_blocks = keys.div_ceil(variant.block_n);
+        (params.bias_heads, params.bias_batch) = (heads, batch);
+        let grid = [params.bias_m_blocks, params.bias_n_blocks, heads, batch];
+        let blocks = count_blocks(&grid)?;
+        Ok(Some((KernelVariant::Backward(variant), blocks)))
     }
 
     fn maps(&self, main: MainKernel) -> Option<HopperMaps> {
@@ -246,23 +251,31 @@ impl BackwardProblem {
     }
 }
 
-/// Tiles of a main kernel, and its head_dim class.
+/// Tiles of a main kernel, its head_dim class, and how the elements of a fragment of dQ lie in the accumulator.
 struct MainTiles {
     block_m: u32,
     block_n: u32,
     head_dim: u32,
+    /// From lane to lane, and from one element of a lane to the next.
+    dq_strides: [u32; 2],
 }
 
 impl MainTiles {
     fn of(kernel: MainKernel) -> MainTiles {
-        let (block_m, block_n, head_dim) = match kernel {
-            MainKernel::Ampere(v) => (v.block_m, v.block_n, v.head_dim),
-            MainKernel::Hopper(v) => (v.block_m, v.block_n, v.head_dim),
-        };
-        MainTiles {
-            block_m,
-            block_n,
-            head_dim,
+        match kernel {
+            MainKernel::Ampere(v) => MainTiles {
+                block_m: v.block_m,
+                block_n: v.block_n,
+                head_dim: v.head_dim,
+                dq_strides: [1, 32],
+            },
+            // A lane adds its four elements at once.
+            MainKernel::Hopper(v) => MainTiles {
+                block_m: v.block_m,
+                block_n: v.block_n,
+                head_dim: v.head_dim,
+                dq_strides: [4, 1],
+            },
         }
     }
 }
