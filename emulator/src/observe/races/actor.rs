@@ -97,16 +97,18 @@ impl Actor<'_> {
         } else {
             old.cluster
         };
-        lanes_of(self.record.lanes).find_map(|lane| {
+        let from = match is_agent {
+            true => writer_of(cluster),
+            false => (cluster, old.place.warp() as u32),
+        };
+        let (warp, lanes) = (self.record.place.warp(), self.record.lanes);
+        if old.lanes & !self.clocks.known_to_all(warp, lanes, from, old.epoch) == 0 {
+            return None;
+        }
+        lanes_of(lanes).find_map(|lane| {
             // A lane's own accesses are in program order.
             let itself = if is_own_warp { 1 << lane } else { 0 };
-            let from = match is_agent {
-                true => writer_of(cluster),
-                false => (cluster, old.place.warp() as u32),
-            };
-            let known = self
-                .clocks
-                .known(self.record.place.warp(), lane, from, old.epoch);
+            let known = self.clocks.known(warp, lane, from, old.epoch);
             let unknown = old.lanes & !itself & !known;
             (unknown != 0).then(|| (lane as u32, unknown.trailing_zeros()))
         })
@@ -125,14 +127,9 @@ impl Actor<'_> {
             false => old.cluster,
         };
         let (warp, of) = (self.record.place.warp() as u32, old.place.warp() as u32);
-        let mut hidden = old.lanes;
-        for lane in lanes_of(self.record.lanes) {
-            hidden &= !self.clocks.shown(warp, lane, (cluster, of), old.epoch);
-            if hidden == 0 {
-                return None;
-            }
-        }
-        Some((self.record.lanes.trailing_zeros(), hidden.trailing_zeros()))
+        let lanes = self.record.lanes;
+        let hidden = old.lanes & !self.clocks.shown(warp, lanes, (cluster, of), old.epoch);
+        (hidden != 0).then(|| (lanes.trailing_zeros(), hidden.trailing_zeros()))
     }
 
     /// True for a weak write: what it does not race with is ordered before it, and whatever races

@@ -209,6 +209,11 @@ impl Clocks {
         self.warps[warp].more.lanes(lane, of, epoch)
     }
 
+    /// As [`known`](Clocks::known) to each of `lanes`, what can be told of all of them at once.
+    pub fn known_to_all(&self, warp: usize, lanes: u32, of: WarpId, epoch: u32) -> u32 {
+        self.warps[warp].more.known_to_all(lanes, of, epoch)
+    }
+
     /// A warp arrives at a barrier. One that waits goes on in a new epoch when the barrier is
     /// complete, one that does not goes on in it now.
     pub fn arrive(&mut self, warp: u32, barrier: u32, waits: bool) {
@@ -419,11 +424,11 @@ impl Clocks {
         }
     }
 
-    /// The lanes of a warp of the cluster whose accesses in `epoch` are visible to what `lane` of `warp` does through
-    /// the asynchronous proxy.
-    pub fn shown(&self, warp: u32, lane: usize, of: WarpId, epoch: u32) -> u32 {
+    /// The lanes of a warp of the cluster whose accesses in `epoch` are visible to what any of `lanes` of `warp` does
+    /// through the asynchronous proxy.
+    pub fn shown(&self, warp: u32, lanes: u32, of: WarpId, epoch: u32) -> u32 {
         let by = (self.cluster, warp);
-        self.warps[warp as usize].shown.lanes(lane, by, of, epoch)
+        self.warps[warp as usize].shown.lanes(lanes, by, of, epoch)
     }
 
     /// Lanes of a warp have waited for what an agent has read until now.

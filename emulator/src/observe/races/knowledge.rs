@@ -4,6 +4,7 @@
 //! lanes synchronise without the rest of their warp, and with what clusters learn of each other.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// A warp: number of its cluster in the grid, number in the cluster.
 pub(super) type WarpId = (u32, u32);
@@ -30,7 +31,28 @@ struct Known {
 
 /// What each lane of one warp knows, by the warp it is about.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Knowledge(HashMap<WarpId, Vec<Known>>);
+pub(super) struct Knowledge(HashMap<WarpId, Vec<Known>, BuildHasherDefault<WarpHasher>>);
+
+/// Mixes the two numbers of a warp. Every access to what copies have written asks for one: the standard hasher, made for
+/// keys that somebody chooses, takes most of the time of a launch then.
+#[derive(Clone, Debug, Default)]
+struct WarpHasher(u64);
+
+impl Hasher for WarpHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u32(byte.into()));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        let mixed =
+            (self.0.rotate_left(32) ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ mixed >> 29;
+    }
+}
 
 impl Knowledge {
     pub fn clear(&mut self) {
@@ -39,10 +61,26 @@ impl Knowledge {
 
     /// The lanes of `warp` whose accesses in `epoch` are known to `lane`.
     pub fn lanes(&self, lane: usize, warp: WarpId, epoch: u32) -> u32 {
+        self.collect(warp, epoch, |by| by >> lane & 1 != 0)
+    }
+
+    /// The lanes of `warp` whose accesses in `epoch` are known to lanes that `is_asked` accepts.
+    fn collect(&self, warp: WarpId, epoch: u32, is_asked: impl Fn(u32) -> bool) -> u32 {
         let known = self.0.get(&warp).into_iter().flatten();
         known
-            .filter(|known| known.by >> lane & 1 != 0 && epoch < known.span.before)
+            .filter(|known| is_asked(known.by) && epoch < known.span.before)
             .fold(0, |lanes, known| lanes | known.span.lanes)
+    }
+
+    /// The lanes of `warp` whose accesses in `epoch` are known to all of `lanes`, by one account each; more may be by
+    /// several.
+    pub fn known_to_all(&self, lanes: u32, warp: WarpId, epoch: u32) -> u32 {
+        self.collect(warp, epoch, |by| lanes & !by == 0)
+    }
+
+    /// The lanes of `warp` whose accesses in `epoch` are known to any of `lanes`.
+    pub fn known_to_any(&self, lanes: u32, warp: WarpId, epoch: u32) -> u32 {
+        self.collect(warp, epoch, |by| lanes & by != 0)
     }
 
     /// From now on lanes `by` know of `span`.

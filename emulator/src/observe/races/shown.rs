@@ -6,6 +6,8 @@
 //! or, which is less than the manual promises and what this check accepts as well, anywhere on the way to the thread
 //! that issues the operation.
 
+use crate::machine::registers::lanes_of;
+
 use super::clocks::Row;
 use super::knowledge::{Knowledge, Span, WarpId};
 
@@ -131,12 +133,15 @@ impl Shown {
         }
     }
 
-    /// The lanes of warp `of` whose accesses in `epoch` can be shown by `lane` of warp `by`, which this is.
-    pub fn lanes(&self, lane: usize, by: WarpId, of: WarpId, epoch: u32) -> u32 {
+    /// The lanes of warp `of` whose accesses in `epoch` can be shown by any of `lanes` of warp `by`, which this is.
+    pub fn lanes(&self, lanes: u32, by: WarpId, of: WarpId, epoch: u32) -> u32 {
         if of.0 == by.0 && epoch < self.row[of.1 as usize] {
             return u32::MAX;
         }
-        let own = by == of && epoch < self.own[lane];
-        self.more.lanes(lane, of, epoch) | u32::from(own) << lane
+        let is_own = |lane: &usize| by == of && epoch < self.own[*lane];
+        let own = lanes_of(lanes)
+            .filter(is_own)
+            .fold(0, |own, lane| own | 1 << lane);
+        self.more.known_to_any(lanes, of, epoch) | own
     }
 }
