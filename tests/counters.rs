@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use abi::{BWD_VARIANTS, FWD_VARIANTS};
+use abi::{BWD_VARIANTS, FWD_VARIANTS, HOPPER_BWD_VARIANTS, HOPPER_FWD_VARIANTS, HopperScores};
 use flash_attention::baseline::{self, Algorithm};
 use flash_attention::profile::{CounterOptions, Counters, InstructionClass, Recorder};
 use flash_attention::{
-    Attention, AttentionElement, Bias, Buffer, BwdStep, BwdVariant, CopyKind, Device, Dtype,
-    EmulatorOptions, Forward, FwdVariant, Gradients, KERNEL_COMPILER, ScoreKind, Tensor, bf16, f16,
-    kernels,
+    Arch, Attention, AttentionElement, Bias, Buffer, BwdStep, CopyKind, Device, Dtype,
+    EmulatorOptions, Forward, Gradients, KERNEL_COMPILER, ScoreKind, Tensor, bf16, f16, kernels,
 };
 
 /// Counts may move by this part of the blessed ones.
@@ -56,35 +55,25 @@ fn blessed_file() -> PathBuf {
 /// The counts of every kernel.
 fn counted() -> BTreeMap<String, Row> {
     let mut rows = BTreeMap::new();
-    for variant in FWD_VARIANTS {
-        let (device, recorder) = counting_device();
-        match variant.dtype {
-            Dtype::F16 => forward::<f16>(&device, variant),
-            Dtype::Bf16 => forward::<bf16>(&device, variant),
-        }
-        add(&mut rows, &recorder);
-        assert!(
-            rows.contains_key(variant.entry),
-            "{} did not run",
-            variant.entry
-        );
+    for v in FWD_VARIANTS {
+        let problem = Problem::of_ampere(v.dtype, v.head_dim, v.scores, v.copy);
+        problem.count(&mut rows, v.entry, Pass::Forward);
     }
-    for variant in BWD_VARIANTS.iter().filter(|v| v.step == BwdStep::Main) {
-        let (device, recorder) = counting_device();
-        match variant.dtype {
-            Dtype::F16 => backward::<f16>(&device, variant),
-            Dtype::Bf16 => backward::<bf16>(&device, variant),
-        }
-        add(&mut rows, &recorder);
-        assert!(
-            rows.contains_key(variant.entry),
-            "{} did not run",
-            variant.entry
-        );
+    for v in BWD_VARIANTS.iter().filter(|v| v.step == BwdStep::Main) {
+        let problem = Problem::of_ampere(v.dtype, v.head_dim, v.scores, v.copy);
+        problem.count(&mut rows, v.entry, Pass::Backward);
+    }
+    for v in HOPPER_FWD_VARIANTS {
+        let problem = Problem::of_hopper(v.dtype, v.head_dim, v.scores);
+        problem.count(&mut rows, v.entry, Pass::Forward);
+    }
+    for v in HOPPER_BWD_VARIANTS {
+        let problem = Problem::of_hopper(v.dtype, v.head_dim, v.scores);
+        problem.count(&mut rows, v.entry, Pass::Backward);
     }
     for algorithm in [Algorithm::Standard, Algorithm::Flash1] {
         for head_dim in [64, 128] {
-            let (device, recorder) = counting_device();
+            let (device, recorder) = counting_device(Arch::Sm80);
             ancestor::<f16>(&device, algorithm, head_dim);
             ancestor::<bf16>(&device, algorithm, head_dim);
             add(&mut rows, &recorder);
@@ -93,9 +82,117 @@ fn counted() -> BTreeMap<String, Row> {
     rows
 }
 
-fn counting_device() -> (Device, Recorder) {
+#[derive(Clone, Copy)]
+enum Pass {
+    Forward,
+    Backward,
+}
+
+/// What selects a kernel.
+struct Problem {
+    arch: Arch,
+    dtype: Dtype,
+    head_dim: usize,
+    has_softcap: bool,
+    /// With a bias, whose gradient is asked for.
+    has_bias: bool,
+    /// First element of each tensor in its buffer: an odd one is what the element-copy variants are for.
+    offset: usize,
+}
+
+impl Problem {
+    fn of_ampere(dtype: Dtype, head_dim: u32, scores: ScoreKind, copy: CopyKind) -> Problem {
+        Problem {
+            arch: Arch::Sm80,
+            dtype,
+            head_dim: head_dim as usize,
+            // Softcap needs nothing but the scores, and every variant for any scores has it.
+            has_softcap: scores == ScoreKind::Any,
+            has_bias: scores == ScoreKind::Any,
+            offset: usize::from(copy == CopyKind::Element),
+        }
+    }
+
+    fn of_hopper(dtype: Dtype, head_dim: u32, scores: HopperScores) -> Problem {
+        Problem {
+            arch: Arch::Sm90a,
+            dtype,
+            head_dim: head_dim as usize,
+            has_softcap: scores == HopperScores::Softcap,
+            has_bias: false,
+            offset: 0,
+        }
+    }
+
+    /// Counts the kernel `entry`, which this problem must select, and all that goes with it.
+    fn count(&self, rows: &mut BTreeMap<String, Row>, entry: &str, pass: Pass) {
+        let (device, recorder) = counting_device(self.arch);
+        match (self.dtype, pass) {
+            (Dtype::F16, Pass::Forward) => self.forward::<f16>(&device),
+            (Dtype::Bf16, Pass::Forward) => self.forward::<bf16>(&device),
+            (Dtype::F16, Pass::Backward) => self.backward::<f16>(&device),
+            (Dtype::Bf16, Pass::Backward) => self.backward::<bf16>(&device),
+        }
+        add(rows, &recorder);
+        assert!(rows.contains_key(entry), "{entry} did not run");
+    }
+
+    fn attention(&self) -> Attention {
+        let attention = Attention::new().causal();
+        match self.has_softcap {
+            true => attention.softcap(30.0),
+            false => attention,
+        }
+    }
+
+    /// Queries, and keys that are also values.
+    fn inputs<T: AttentionElement>(&self, device: &Device) -> [Tensor<T>; 2] {
+        [
+            [1, SEQLEN_Q, HEADS, self.head_dim],
+            [1, SEQLEN_K, 1, self.head_dim],
+        ]
+        .map(|shape| tensor(device, self.offset, shape))
+    }
+
+    fn forward<T: AttentionElement>(&self, device: &Device) {
+        let [q, k] = self.inputs::<T>(device);
+        self.attention().forward(&q, &k, &k).unwrap();
+    }
+
+    /// Runs the main kernel and all that goes with it.
+    fn backward<T: AttentionElement>(&self, device: &Device) {
+        let [q, k] = self.inputs::<T>(device);
+        let mut attention = self.attention();
+        if self.has_bias {
+            let bias = Tensor::<f32>::zeros(device, [1, 1, SEQLEN_Q, SEQLEN_K]).unwrap();
+            attention = attention.bias(&bias);
+        }
+        let forward = attention.forward(&q, &k, &k).unwrap();
+        let [d_q, d_out] = [(); 2].map(|()| tensor(device, self.offset, q.shape()));
+        let [d_k, d_v] = [(); 2].map(|()| tensor(device, self.offset, k.shape()));
+        let d_bias = Tensor::<f32>::zeros(device, [1, 1, SEQLEN_Q, SEQLEN_K]).unwrap();
+        let mut gradients = Gradients {
+            d_q,
+            d_k,
+            d_v,
+            d_bias: self.has_bias.then(|| Bias::from(&d_bias)),
+            variants: Vec::new(),
+        };
+        // The output of the forward pass, where its alignment is that of everything else.
+        let forward = Forward {
+            out: tensor(device, self.offset, q.shape()),
+            ..forward
+        };
+        attention
+            .backward_into([&q, &k, &k], &forward, &d_out, None, &mut gradients)
+            .unwrap();
+    }
+}
+
+fn counting_device(arch: Arch) -> (Device, Recorder) {
     let recorder = Recorder::new(CounterOptions::default());
     let device = Device::emulated_with(EmulatorOptions {
+        arch,
         record: Some(recorder.clone()),
         ..EmulatorOptions::default()
     });
@@ -119,59 +216,6 @@ fn tensor<T: AttentionElement>(device: &Device, offset: usize, shape: [usize; 4]
     let [_, seqlen, heads, head_dim] = shape.map(|extent| extent as i64);
     let row = heads * head_dim;
     Tensor::from_buffer(&buffer, offset, shape, [seqlen * row, row, head_dim, 1]).unwrap()
-}
-
-/// An odd first element is what the element-copy variants are for.
-fn offset(copy: CopyKind) -> usize {
-    usize::from(copy == CopyKind::Element)
-}
-
-/// Options that select the kernels for these scores.
-fn options(scores: ScoreKind) -> Attention {
-    // Softcap needs nothing but the scores, and every variant for any scores has it.
-    match scores {
-        ScoreKind::Plain => Attention::new().causal(),
-        ScoreKind::Any => Attention::new().causal().softcap(30.0),
-    }
-}
-
-fn forward<T: AttentionElement>(device: &Device, variant: &FwdVariant) {
-    let (head_dim, offset) = (variant.head_dim as usize, offset(variant.copy));
-    let q = tensor::<T>(device, offset, [1, SEQLEN_Q, HEADS, head_dim]);
-    let k = tensor(device, offset, [1, SEQLEN_K, 1, head_dim]);
-    options(variant.scores).forward(&q, &k, &k).unwrap();
-}
-
-/// Runs the main kernel `variant` and all that goes with it, the gradient of a bias too where scores may be any.
-fn backward<T: AttentionElement>(device: &Device, variant: &BwdVariant) {
-    let (head_dim, offset) = (variant.head_dim as usize, offset(variant.copy));
-    let q = tensor::<T>(device, offset, [1, SEQLEN_Q, HEADS, head_dim]);
-    let k = tensor(device, offset, [1, SEQLEN_K, 1, head_dim]);
-    let mut attention = options(variant.scores);
-    if variant.scores == ScoreKind::Any {
-        let bias = Tensor::<f32>::zeros(device, [1, 1, SEQLEN_Q, SEQLEN_K]).unwrap();
-        attention = attention.bias(&bias);
-    }
-    let forward = attention.forward(&q, &k, &k).unwrap();
-    let [d_q, d_out] = [(); 2].map(|()| tensor(device, offset, q.shape()));
-    let [d_k, d_v] = [(); 2].map(|()| tensor(device, offset, k.shape()));
-    let d_bias = Tensor::<f32>::zeros(device, [1, 1, SEQLEN_Q, SEQLEN_K]).unwrap();
-    let mut gradients = Gradients {
-        d_q,
-        d_k,
-        d_v,
-        d_bias: (variant.scores == ScoreKind::Any).then(|| Bias::from(&d_bias)),
-        variants: Vec::new(),
-    };
-    // The output of the forward pass, where its alignment is that of everything else.
-    let forward = Forward {
-        out: tensor(device, offset, q.shape()),
-        ..forward
-    };
-    let inputs = [&q, &k, &k];
-    attention
-        .backward_into(inputs, &forward, &d_out, None, &mut gradients)
-        .unwrap();
 }
 
 fn ancestor<T: AttentionElement>(device: &Device, algorithm: Algorithm, head_dim: usize) {
