@@ -133,17 +133,18 @@ fn every_problem_has_a_kernel_on_every_device_and_it_is_the_narrowest() {
     }
 }
 
+/// A softcap that only kernels for plain scores, or only the others, are preferred for.
+fn softcap(is_plain: bool) -> f32 {
+    if is_plain { 0.0 } else { 30.0 }
+}
+
 #[test]
 fn every_variant_for_ampere_is_preferred_for_some_problem() {
     for variant in FWD_VARIANTS {
         let sketch = Sketch {
             dtype: variant.dtype,
             head_dim: variant.head_dim as usize,
-            softcap: if variant.scores == ScoreKind::Plain {
-                0.0
-            } else {
-                30.0
-            },
+            softcap: softcap(variant.scores == ScoreKind::Plain),
             row_stride: if variant.copy == CopyKind::Vector {
                 256
             } else {
@@ -162,11 +163,7 @@ fn every_variant_for_hopper_is_preferred_for_some_problem_there() {
         let sketch = Sketch {
             dtype: variant.dtype,
             head_dim: variant.head_dim as usize,
-            softcap: if variant.scores == HopperScores::Plain {
-                0.0
-            } else {
-                30.0
-            },
+            softcap: softcap(variant.scores == HopperScores::Plain),
             ..PLAIN
         };
         let kernel = forward(&sketch.problem(), HOPPER).unwrap();
