@@ -18,6 +18,7 @@
 //!
 //! ```text
 //! clocks.rs      what the warps of a cluster know of each other; knowledge.rs: what single lanes know
+//! clocks/        gathered.rs: what goes through barriers; snapshot.rs: what goes with a fence
 //! record.rs      what is remembered of an access; cell.rs: of all accesses to some bytes
 //! shadow.rs      cells for all memory
 //! actor.rs       does this access race with that record?
