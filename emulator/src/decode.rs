@@ -8,6 +8,7 @@
 
 mod access;
 mod async_copy;
+mod atomics;
 mod bits;
 mod budget;
 mod builder;
