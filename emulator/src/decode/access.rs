@@ -2,8 +2,9 @@
 
 use super::builder::File;
 use crate::ir::{
-    Address, AddressBase, AtomicType, BulkCopy, BulkEnd, CpAsync, CpAsyncSource, MbarrierAction,
-    MbarrierOp, MbarrierPhase, MbarrierWait, Mma, Number, Op, Pred, R32, R64, Wgmma, WgmmaA, Width,
+    Address, AddressBase, AtomicType, BulkCopy, BulkEnd, CpAsync, CpAsyncSource, LaneOp,
+    MbarrierAction, MbarrierOp, MbarrierPhase, MbarrierWait, Mma, Number, Op, Pred, R32, R64,
+    Wgmma, WgmmaA, Width,
 };
 
 /// What happens to a register.
@@ -77,66 +78,123 @@ fn atomic_file(ty: AtomicType) -> File {
     }
 }
 
-/// Makes [`registers`] from a table with a line per operation: reads before the arrow, writes after it. The operations
-/// that need code of their own stand here.
+/// Makes a function that calls `visit` once for every register of an operation, from a table with a line per variant:
+/// reads before the arrow, writes after it. Variants that need code of their own stand before the table.
 macro_rules! access_table {
-    ($($name:ident: $($read:ident)* => $($write:ident)*;)*) => {
-        /// Calls `visit` once for every register of `op`; all reads come before all updates and writes.
-        pub(crate) fn registers(op: &mut Op, visit: &mut impl FnMut(Access, File, &mut u16)) {
-            match op {
-                $(Op::$name { $($read,)* $($write,)* .. } => {
-                    $(one(Access::Read, $read, visit);)*
-                    $(one(Access::Write, $write, visit);)*
+    (
+        $(#[$doc:meta])*
+        $shared:vis fn $function:ident($op:ident: $set:ident, $visit:ident) { $($own:tt)* }
+        $($name:ident: $($read:ident)* => $($write:ident)*;)*
+    ) => {
+        $(#[$doc])*
+        $shared fn $function($op: &mut $set, $visit: &mut impl FnMut(Access, File, &mut u16)) {
+            match $op {
+                $($own)*
+                $($set::$name { $($read,)* $($write,)* .. } => {
+                    $(one(Access::Read, $read, $visit);)*
+                    $(one(Access::Write, $write, $visit);)*
                 })*
-                Op::Convert { to, from, d, a, .. } => {
-                    visit(Access::Read, number_file(*from), a);
-                    visit(Access::Write, number_file(*to), d);
-                }
-                Op::Load { ty, vector, d, address, .. } => {
-                    one(Access::Read, address, visit);
-                    let (file, count) = (width_file(ty.register), usize::from(*vector));
-                    d[..count].iter_mut().for_each(|d| visit(Access::Write, file, d));
-                }
-                Op::Store { ty, vector, a, address, .. } => {
-                    one(Access::Read, address, visit);
-                    let (file, count) = (width_file(ty.register), usize::from(*vector));
-                    a[..count].iter_mut().for_each(|a| visit(Access::Read, file, a));
-                }
-                Op::Atom { ty, d, b, c, address, .. } => {
-                    one(Access::Read, address, visit);
-                    visit(Access::Read, atomic_file(*ty), b);
-                    visit(Access::Read, atomic_file(*ty), c);
-                    visit(Access::Write, atomic_file(*ty), d);
-                }
-                Op::Red { ty, b, address, .. } => {
-                    one(Access::Read, address, visit);
-                    visit(Access::Read, atomic_file(*ty), b);
-                }
-                Op::AtomicVector(atomic) => {
-                    one(Access::Read, &mut atomic.address, visit);
-                    atomic.b.iter_mut().for_each(|b| one(Access::Read, b, visit));
-                    atomic.d.iter_mut().for_each(|d| one(Access::Write, d, visit));
-                }
-                Op::CpAsync(copy) => copy_registers(copy, visit),
-                Op::Mbarrier(barrier) => mbarrier_registers(barrier, visit),
-                Op::MbarrierWait(wait) => wait_registers(wait, visit),
-                Op::BulkCopy(copy) => bulk_registers(copy, visit),
-                Op::LdMatrix { count, d, address, .. } => {
-                    one(Access::Read, address, visit);
-                    d[..usize::from(*count)].iter_mut().for_each(|d| one(Access::Write, d, visit));
-                }
-                Op::StMatrix { count, a, address, .. } => {
-                    one(Access::Read, address, visit);
-                    a[..usize::from(*count)].iter_mut().for_each(|a| one(Access::Read, a, visit));
-                }
-                Op::Mma(mma) => mma_registers(mma, visit),
-                Op::Wgmma(wgmma) => wgmma_registers(wgmma, visit),
             }
         }
     };
 }
 
 access_table! {
+    /// Calls `visit` once for every register of `op`; all reads come before all updates and writes.
+    pub(crate) fn registers(op: Op, visit) {
+        Op::Lane(op) => lane_registers(op, visit),
+        Op::Load { ty, vector, d, address, .. } => {
+            one(Access::Read, address, visit);
+            let (file, count) = (width_file(ty.register), usize::from(*vector));
+            d[..count].iter_mut().for_each(|d| visit(Access::Write, file, d));
+        }
+        Op::Store { ty, vector, a, address, .. } => {
+            one(Access::Read, address, visit);
+            let (file, count) = (width_file(ty.register), usize::from(*vector));
+            a[..count].iter_mut().for_each(|a| visit(Access::Read, file, a));
+        }
+        Op::Atom { ty, d, b, c, address, .. } => {
+            one(Access::Read, address, visit);
+            visit(Access::Read, atomic_file(*ty), b);
+            visit(Access::Read, atomic_file(*ty), c);
+            visit(Access::Write, atomic_file(*ty), d);
+        }
+        Op::Red { ty, b, address, .. } => {
+            one(Access::Read, address, visit);
+            visit(Access::Read, atomic_file(*ty), b);
+        }
+        Op::AtomicVector(atomic) => {
+            one(Access::Read, &mut atomic.address, visit);
+            atomic.b.iter_mut().for_each(|b| one(Access::Read, b, visit));
+            atomic.d.iter_mut().for_each(|d| one(Access::Write, d, visit));
+        }
+        Op::CpAsync(copy) => copy_registers(copy, visit),
+        Op::Mbarrier(barrier) => mbarrier_registers(barrier, visit),
+        Op::MbarrierWait(wait) => wait_registers(wait, visit),
+        Op::BulkCopy(copy) => bulk_registers(copy, visit),
+        Op::LdMatrix { count, d, address, .. } => {
+            one(Access::Read, address, visit);
+            d[..usize::from(*count)].iter_mut().for_each(|d| one(Access::Write, d, visit));
+        }
+        Op::StMatrix { count, a, address, .. } => {
+            one(Access::Read, address, visit);
+            a[..usize::from(*count)].iter_mut().for_each(|a| one(Access::Read, a, visit));
+        }
+        Op::Mma(mma) => mma_registers(mma, visit),
+        Op::Wgmma(wgmma) => wgmma_registers(wgmma, visit),
+    }
+    Cvta: a => d;
+    MapAddress32: a rank => d;
+    MapAddress64: a rank => d;
+    RankOfAddress: a => d;
+    IsSpace: a => d;
+    Clock32: => d;
+    Clock64: => d;
+    Fence: =>;
+    CpAsyncCommit: =>;
+    CpAsyncWait: =>;
+    CpAsyncWaitAll: =>;
+    MbarrierPending: a => d;
+    MbarrierInitFence: =>;
+    BulkCommit: =>;
+    BulkWait: =>;
+    ProxyFence: =>;
+    Shfl: a b c mask => d p;
+    Vote: a mask => d;
+    Ballot: a mask => d;
+    MatchAny32: a mask => d;
+    MatchAny64: a mask => d;
+    MatchAll32: a mask => d p;
+    MatchAll64: a mask => d p;
+    Redux: a mask => d;
+    Elect: mask => d p;
+    ActiveMask: => d;
+    WarpSync: mask =>;
+    Barrier: id count =>;
+    BarrierPopc: a id count => d;
+    BarrierLogic: a id count => d;
+    ClusterArrive: =>;
+    ClusterWait: =>;
+    MovMatrix: a => d;
+    WgmmaFence: =>;
+    WgmmaCommit: =>;
+    WgmmaWait: =>;
+    SetMaxRegisters: =>;
+    BranchIndexed: index =>;
+    Bra: =>;
+    Exit: =>;
+    Trap: =>;
+    Yield: =>;
+    Nop: =>;
+}
+
+access_table! {
+    fn lane_registers(op: LaneOp, visit) {
+        LaneOp::Convert { to, from, d, a, .. } => {
+            visit(Access::Read, number_file(*from), a);
+            visit(Access::Write, number_file(*to), d);
+        }
+    }
     Binary16: a b => d;
     Binary32: a b => d;
     Binary64: a b => d;
@@ -189,49 +247,6 @@ access_table! {
     Widen: a => d;
     Narrow: a => d;
     ConvertPair: hi lo => d;
-    Cvta: a => d;
-    MapAddress32: a rank => d;
-    MapAddress64: a rank => d;
-    RankOfAddress: a => d;
-    IsSpace: a => d;
-    Clock32: => d;
-    Clock64: => d;
-    Fence: =>;
-    CpAsyncCommit: =>;
-    CpAsyncWait: =>;
-    CpAsyncWaitAll: =>;
-    MbarrierPending: a => d;
-    MbarrierInitFence: =>;
-    BulkCommit: =>;
-    BulkWait: =>;
-    ProxyFence: =>;
-    Shfl: a b c mask => d p;
-    Vote: a mask => d;
-    Ballot: a mask => d;
-    MatchAny32: a mask => d;
-    MatchAny64: a mask => d;
-    MatchAll32: a mask => d p;
-    MatchAll64: a mask => d p;
-    Redux: a mask => d;
-    Elect: mask => d p;
-    ActiveMask: => d;
-    WarpSync: mask =>;
-    Barrier: id count =>;
-    BarrierPopc: a id count => d;
-    BarrierLogic: a id count => d;
-    ClusterArrive: =>;
-    ClusterWait: =>;
-    MovMatrix: a => d;
-    WgmmaFence: =>;
-    WgmmaCommit: =>;
-    WgmmaWait: =>;
-    SetMaxRegisters: =>;
-    BranchIndexed: index =>;
-    Bra: =>;
-    Exit: =>;
-    Trap: =>;
-    Yield: =>;
-    Nop: =>;
 }
 
 fn copy_registers(copy: &mut CpAsync, visit: &mut impl FnMut(Access, File, &mut u16)) {

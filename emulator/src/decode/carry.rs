@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::builder::{Builder, File};
 use super::flow::blocks;
 use crate::error::{PtxError, PtxErrorKind};
-use crate::ir::Op;
+use crate::ir::{LaneOp, Op};
 
 /// Refuses a carry flag that is read where nothing has set it.
 pub(super) fn check(builder: &Builder) -> Result<(), PtxError> {
@@ -17,18 +17,20 @@ pub(super) fn check(builder: &Builder) -> Result<(), PtxError> {
     for block in blocks(builder) {
         let mut set = constants.clone();
         for line in &builder.code[block.start..block.end] {
-            let (carry_in, carry_out) = match line.op {
-                Op::Carry32 {
+            let Op::Lane(
+                LaneOp::Carry32 {
                     carry_in,
                     carry_out,
                     ..
-                } => (carry_in, carry_out),
-                Op::Carry64 {
+                }
+                | LaneOp::Carry64 {
                     carry_in,
                     carry_out,
                     ..
-                } => (carry_in, carry_out),
-                _ => continue,
+                },
+            ) = line.op
+            else {
+                continue;
             };
             if !set.contains(&carry_in.0) {
                 return Err(PtxError::new(line.location.line, PtxErrorKind::StaleCarry));

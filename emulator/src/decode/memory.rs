@@ -6,7 +6,7 @@ use super::inst::Inst;
 use super::operands::file_of;
 use super::types::Ty;
 use crate::error::PtxError;
-use crate::ir::{Consistency, MemoryType, Op, Scope, Space};
+use crate::ir::{Consistency, LaneOp, MemoryType, Op, Scope, Space};
 use crate::syntax::Operand;
 
 /// How strong an access is, and which fences it needs.
@@ -279,7 +279,7 @@ impl<'a> Inst<'_, '_, 'a> {
             self.r32(1, Ty::F32)?;
         }
         let (d, a) = (self.d64(0)?, self.builder().const64(0)?);
-        self.emit(Op::Mov64 { d, a })
+        self.emit(LaneOp::Mov64 { d, a })
     }
 }
 

@@ -43,6 +43,7 @@ mod float;
 mod fused_dot;
 mod half;
 mod integer;
+mod lane_op;
 pub(crate) mod launch;
 mod matrix;
 mod mbarrier;
