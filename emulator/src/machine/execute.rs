@@ -9,21 +9,19 @@ use super::context::Context;
 use super::matrix::{self, LdMatrix, StMatrix};
 use super::memory_access::{Transfer, load, store};
 use super::mma;
-use super::registers::{Mask, Scratch};
+use super::registers::Mask;
 use super::warp::Warp;
-use super::{async_copy, bulk, lane_op, mbarriers, wgmma};
+use super::{async_copy, bulk, mbarriers, wgmma};
 
-/// Everything that neither moves the program counter nor waits.
+/// Everything that neither moves the program counter nor waits, and is not an operation of a lane alone.
 #[inline(always)]
 pub(crate) fn compute<const FUSED: bool>(
     warp: &mut Warp,
     context: &mut Context,
     mask: Mask,
     op: &Op,
-    scratch: &mut Scratch,
 ) -> Outcome {
     match *op {
-        Op::Lane(ref op) => lane_op::compute(&mut warp.regs, mask, op, scratch),
         Op::Load {
             space,
             consistency: _,
@@ -227,7 +225,7 @@ fn warp_wide<const FUSED: bool>(
             warp.regs.set64(mask, d, &[context.warp_instructions; 32]);
             Ok(())
         }
-        // `control` has taken all others.
+        // `control` has taken all others but those of a lane alone.
         _ => warp_fault(FaultKind::NotExecuted),
     }
 }
