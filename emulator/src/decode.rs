@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! symbols ── unit (scopes, calls inlined) ── opcodes ── integer, float, memory, ..      program over virtual registers
-//!                                       flow ── liveness ── slots                       program over slots
+//!                     flow ── propagate ── flight ── liveness ── slots                  program over slots
 //! ```
 //! Nothing is guessed: an opcode, qualifier or operand without a decoder is an error with its line.
 
