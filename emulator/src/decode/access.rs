@@ -2,7 +2,7 @@
 
 use super::builder::File;
 use crate::ir::{
-    Address, AddressBase, AtomicType, BulkCopy, BulkEnd, CpAsync, CpAsyncSource, LaneOp,
+    Address, AddressBase, AtomicType, BulkCopy, BulkEnd, Carry, CpAsync, CpAsyncSource, LaneOp,
     MbarrierAction, MbarrierOp, MbarrierPhase, MbarrierWait, Mma, Number, Op, Pred, R32, R64,
     Wgmma, WgmmaA, Width,
 };
@@ -190,6 +190,8 @@ access_table! {
 
 access_table! {
     fn lane_registers(op: LaneOp, visit) {
+        LaneOp::Carry32(carry) => carry_registers(carry, visit),
+        LaneOp::Carry64(carry) => carry_registers(carry, visit),
         LaneOp::Convert { to, from, d, a, .. } => {
             visit(Access::Read, number_file(*from), a);
             visit(Access::Write, number_file(*to), d);
@@ -215,8 +217,6 @@ access_table! {
     Bfi64: a b pos len => d;
     Bfe64: a pos len => d;
     Prmt: a b c => d;
-    Carry32: a b carry_in => d carry_out;
-    Carry64: a b carry_in => d carry_out;
     Setp16: a b => d;
     Setp32: a b => d;
     Setp64: a b => d;
@@ -247,6 +247,17 @@ access_table! {
     Widen: a => d;
     Narrow: a => d;
     ConvertPair: hi lo => d;
+}
+
+fn carry_registers<R: Registers>(
+    carry: &mut Carry<R>,
+    visit: &mut impl FnMut(Access, File, &mut u16),
+) {
+    one(Access::Read, &mut carry.a, visit);
+    one(Access::Read, &mut carry.b, visit);
+    one(Access::Read, &mut carry.carry_in, visit);
+    one(Access::Write, &mut carry.d, visit);
+    one(Access::Write, &mut carry.carry_out, visit);
 }
 
 fn copy_registers(copy: &mut CpAsync, visit: &mut impl FnMut(Access, File, &mut u16)) {

@@ -17,20 +17,10 @@ pub(super) fn check(builder: &Builder) -> Result<(), PtxError> {
     for block in blocks(builder) {
         let mut set = constants.clone();
         for line in &builder.code[block.start..block.end] {
-            let Op::Lane(
-                LaneOp::Carry32 {
-                    carry_in,
-                    carry_out,
-                    ..
-                }
-                | LaneOp::Carry64 {
-                    carry_in,
-                    carry_out,
-                    ..
-                },
-            ) = line.op
-            else {
-                continue;
+            let (carry_in, carry_out) = match line.op {
+                Op::Lane(LaneOp::Carry32(op)) => (op.carry_in, op.carry_out),
+                Op::Lane(LaneOp::Carry64(op)) => (op.carry_in, op.carry_out),
+                _ => continue,
             };
             if !set.contains(&carry_in.0) {
                 return Err(PtxError::new(line.location.line, PtxErrorKind::StaleCarry));

@@ -4,8 +4,8 @@ use super::inst::Inst;
 use super::types::Ty;
 use crate::error::PtxError;
 use crate::ir::{
-    Binary16, Binary32, Binary64, LaneOp, Pred, PredLogic, R32, Shift64, Ternary16, Ternary32,
-    Ternary64, Unary16, Unary32, Unary64,
+    Binary16, Binary32, Binary64, Carry, LaneOp, Pred, PredLogic, R32, Shift64, Ternary16,
+    Ternary32, Ternary64, Unary16, Unary32, Unary64,
 };
 
 /// An operation in its 16-, 32- and 64-bit forms, where they exist.
@@ -213,25 +213,25 @@ impl Inst<'_, '_, '_> {
         let op = match ty.bytes() {
             4 => {
                 let (d, a, b) = (self.d32(0, ty)?, self.r32(1, ty)?, self.r32(2, ty)?);
-                LaneOp::Carry32 {
+                LaneOp::Carry32(Carry {
                     subtract,
                     d,
                     a,
                     b,
                     carry_in,
                     carry_out,
-                }
+                })
             }
             8 => {
                 let (d, a, b) = (self.d64(0)?, self.r64(1, ty)?, self.r64(2, ty)?);
-                LaneOp::Carry64 {
+                LaneOp::Carry64(Carry {
                     subtract,
                     d,
                     a,
                     b,
                     carry_in,
                     carry_out,
-                }
+                })
             }
             _ => return Err(self.bad("carries exist for 32 and 64 bits")),
         };

@@ -4,7 +4,7 @@ use super::inst::Inst;
 use super::integer::{binary, by_sign, ternary};
 use super::types::Ty;
 use crate::error::PtxError;
-use crate::ir::{Binary16, Binary32, Binary64, LaneOp, Ternary16, Ternary32, Ternary64};
+use crate::ir::{Binary16, Binary32, Binary64, Carry, LaneOp, Ternary16, Ternary32, Ternary64};
 
 impl Inst<'_, '_, '_> {
     /// `mul` on integers: `.lo`, `.hi`, `.wide`
@@ -122,14 +122,14 @@ impl Inst<'_, '_, '_> {
                     a,
                     b,
                 })?;
-                LaneOp::Carry32 {
+                LaneOp::Carry32(Carry {
                     subtract,
                     d,
                     a: product,
                     b: c,
                     carry_in,
                     carry_out,
-                }
+                })
             }
             (8, _, Some(op)) => {
                 let (a, b, c) = (self.r64(1, ty)?, self.r64(2, ty)?, self.r64(3, ty)?);
@@ -140,14 +140,14 @@ impl Inst<'_, '_, '_> {
                     a,
                     b,
                 })?;
-                LaneOp::Carry64 {
+                LaneOp::Carry64(Carry {
                     subtract,
                     d: self.d64(0)?,
                     a: product,
                     b: c,
                     carry_in,
                     carry_out,
-                }
+                })
             }
             _ => return Err(self.bad("carries exist for 32 and 64 bits")),
         };

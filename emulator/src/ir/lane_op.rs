@@ -137,25 +137,10 @@ pub enum LaneOp {
         b: R32,
         c: R32,
     },
-    /// 32-bit add or subtract with carry; the carry flag is a predicate slot. For subtraction the
-    /// flag is the borrow.
-    Carry32 {
-        subtract: bool,
-        d: R32,
-        a: R32,
-        b: R32,
-        carry_in: Pred,
-        carry_out: Pred,
-    },
+    /// 32-bit add or subtract with carry.
+    Carry32(Carry<R32>),
     /// 64-bit add or subtract with carry.
-    Carry64 {
-        subtract: bool,
-        d: R64,
-        a: R64,
-        b: R64,
-        carry_in: Pred,
-        carry_out: Pred,
-    },
+    Carry64(Carry<R64>),
 
     // ---- comparison, selection, predicates (compare.rs) ----
     /// 16-bit integer comparison.
@@ -324,6 +309,17 @@ pub enum LaneOp {
         hi: R32,
         lo: R32,
     },
+}
+
+/// Add or subtract with carry. The carry flag is a predicate slot; for subtraction it is the borrow.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Carry<R> {
+    pub subtract: bool,
+    pub d: R,
+    pub a: R,
+    pub b: R,
+    pub carry_in: Pred,
+    pub carry_out: Pred,
 }
 
 impl From<LaneOp> for Op {

@@ -3,7 +3,7 @@
 use crate::fault::{FaultKind, Outcome, warp_fault};
 use crate::ir::LaneOp;
 
-use super::carry::{self, Carry};
+use super::carry;
 use super::compare::{self, HalfTest};
 use super::convert::{Conversion, convert, convert_pair};
 use super::integer;
@@ -27,41 +27,11 @@ pub(super) fn compute(
             data_movement::unpack16x2(regs, mask, lo, hi, a);
             Ok(())
         }
-        LaneOp::Carry32 {
-            subtract,
-            d,
-            a,
-            b,
-            carry_in,
-            carry_out,
-        } => {
-            let carry = Carry {
-                subtract,
-                d,
-                a,
-                b,
-                carry_in,
-                carry_out,
-            };
+        LaneOp::Carry32(carry) => {
             carry::carry32(regs, mask, carry);
             Ok(())
         }
-        LaneOp::Carry64 {
-            subtract,
-            d,
-            a,
-            b,
-            carry_in,
-            carry_out,
-        } => {
-            let carry = Carry {
-                subtract,
-                d,
-                a,
-                b,
-                carry_in,
-                carry_out,
-            };
+        LaneOp::Carry64(carry) => {
             carry::carry64(regs, mask, carry);
             Ok(())
         }
