@@ -45,7 +45,7 @@ mod half;
 mod integer;
 pub(crate) mod launch;
 mod matrix;
-mod mbarrier;
+pub(crate) mod mbarrier;
 pub(crate) mod mbarrier_wait;
 pub(crate) mod mbarriers;
 mod memory_access;
