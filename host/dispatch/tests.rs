@@ -133,23 +133,27 @@ fn every_problem_has_a_kernel_on_every_device_and_it_is_the_narrowest() {
     }
 }
 
+/// A problem that only kernels for plain scores, or only the others, are preferred for.
+fn sketch(dtype: Dtype, head_dim: u32, is_plain: bool) -> Sketch {
+    Sketch {
+        dtype,
+        head_dim: head_dim as usize,
+        softcap: if is_plain { 0.0 } else { 30.0 },
+        ..PLAIN
+    }
+}
+
 #[test]
 fn every_variant_for_ampere_is_preferred_for_some_problem() {
     for variant in FWD_VARIANTS {
+        let is_plain = variant.scores == ScoreKind::Plain;
         let sketch = Sketch {
-            dtype: variant.dtype,
-            head_dim: variant.head_dim as usize,
-            softcap: if variant.scores == ScoreKind::Plain {
-                0.0
-            } else {
-                30.0
-            },
             row_stride: if variant.copy == CopyKind::Vector {
                 256
             } else {
                 257
             },
-            ..PLAIN
+            ..sketch(variant.dtype, variant.head_dim, is_plain)
         };
         let kernel = forward(&sketch.problem(), AMPERE).unwrap();
         assert_eq!(kernel, ForwardKernel::Ampere(variant));
@@ -159,16 +163,8 @@ fn every_variant_for_ampere_is_preferred_for_some_problem() {
 #[test]
 fn every_variant_for_hopper_is_preferred_for_some_problem_there() {
     for variant in HOPPER_FWD_VARIANTS {
-        let sketch = Sketch {
-            dtype: variant.dtype,
-            head_dim: variant.head_dim as usize,
-            softcap: if variant.scores == HopperScores::Plain {
-                0.0
-            } else {
-                30.0
-            },
-            ..PLAIN
-        };
+        let is_plain = variant.scores == HopperScores::Plain;
+        let sketch = sketch(variant.dtype, variant.head_dim, is_plain);
         let kernel = forward(&sketch.problem(), HOPPER).unwrap();
         assert_eq!(kernel, ForwardKernel::Hopper(variant));
     }
