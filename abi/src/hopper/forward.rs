@@ -62,6 +62,10 @@ impl HopperFwdVariant {
 }
 
 /// Calls `$consumer!` with all rows of the table of forward kernels for Hopper.
+///
+/// Tile sizes: the most keys that fit in shared memory (head_dim 192, 256) or in registers without spills (64, 96, and 128
+/// with 176 keys; ptxas 13.5). Rows that differ in the number of keys alone can do the same; dispatch takes the most keys
+/// where nothing is masked, and the fewest where a mask cuts tiles.
 #[macro_export]
 macro_rules! for_each_hopper_fwd_variant {
     ($consumer:ident) => {
@@ -70,6 +74,7 @@ macro_rules! for_each_hopper_fwd_variant {
             flash_fwd_sm90_f16_hdim64: F16, Plain, 64, 128 x 192, 2;
             flash_fwd_sm90_f16_hdim96: F16, Plain, 96, 128 x 192, 2;
             flash_fwd_sm90_f16_hdim128: F16, Plain, 128, 128 x 128, 2;
+            flash_fwd_sm90_f16_hdim128_n176: F16, Plain, 128, 128 x 176, 2;
             flash_fwd_sm90_f16_hdim192: F16, Plain, 192, 128 x 112, 2;
             flash_fwd_sm90_f16_hdim256: F16, Plain, 256, 128 x 80, 2;
             flash_fwd_sm90_f16_hdim64_softcap: F16, Softcap, 64, 128 x 192, 2;
@@ -80,6 +85,7 @@ macro_rules! for_each_hopper_fwd_variant {
             flash_fwd_sm90_bf16_hdim64: Bf16, Plain, 64, 128 x 192, 2;
             flash_fwd_sm90_bf16_hdim96: Bf16, Plain, 96, 128 x 192, 2;
             flash_fwd_sm90_bf16_hdim128: Bf16, Plain, 128, 128 x 128, 2;
+            flash_fwd_sm90_bf16_hdim128_n176: Bf16, Plain, 128, 128 x 176, 2;
             flash_fwd_sm90_bf16_hdim192: Bf16, Plain, 192, 128 x 112, 2;
             flash_fwd_sm90_bf16_hdim256: Bf16, Plain, 256, 128 x 80, 2;
             flash_fwd_sm90_bf16_hdim64_softcap: Bf16, Softcap, 64, 128 x 192, 2;
