@@ -19,7 +19,7 @@ use cust::sys;
 
 use crate::backend::{Backend, BackendError, DeviceLimits, RawStream};
 use crate::kernels;
-use crate::tensor_map::Tiling;
+use crate::tensor_map::TiledMatrix;
 pub use driver::DriverError;
 pub use error::CudaError;
 use error::{during, returned};
@@ -159,8 +159,8 @@ impl Backend for Cuda {
         Ok(returned(result, "copy from the device")?)
     }
 
-    fn encode(&self, tiling: &Tiling) -> Result<TensorMap, BackendError> {
-        Ok(tensor_map::encode(tiling)?)
+    fn encode(&self, matrix: &TiledMatrix) -> Result<TensorMap, BackendError> {
+        Ok(tensor_map::encode(matrix)?)
     }
 
     unsafe fn launch(

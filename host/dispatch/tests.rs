@@ -157,23 +157,27 @@ fn every_problem_has_a_kernel_on_every_device_and_it_is_the_narrowest() {
     }
 }
 
+/// A problem that only kernels for plain scores, or only the others, are preferred for.
+fn sketch(dtype: Dtype, head_dim: u32, is_plain: bool) -> Sketch {
+    Sketch {
+        dtype,
+        head_dim: head_dim as usize,
+        softcap: if is_plain { 0.0 } else { 30.0 },
+        ..PLAIN
+    }
+}
+
 #[test]
 fn every_variant_for_ampere_is_preferred_for_some_problem() {
     for variant in FWD_VARIANTS {
+        let is_plain = variant.scores == ScoreKind::Plain;
         let sketch = Sketch {
-            dtype: variant.dtype,
-            head_dim: variant.head_dim as usize,
-            softcap: if variant.scores == ScoreKind::Plain {
-                0.0
-            } else {
-                30.0
-            },
             row_stride: if variant.copy == CopyKind::Vector {
                 256
             } else {
                 257
             },
-            ..PLAIN
+            ..sketch(variant.dtype, variant.head_dim, is_plain)
         };
         let kernel = forward(&sketch.problem(), AMPERE).unwrap();
         assert_eq!(kernel, ForwardKernel::Ampere(variant));
@@ -183,22 +187,11 @@ fn every_variant_for_ampere_is_preferred_for_some_problem() {
 #[test]
 fn every_variant_for_hopper_is_preferred_for_some_problem_there() {
     for variant in HOPPER_FWD_VARIANTS {
-        let sketch = Sketch {
-            dtype: variant.dtype,
-            head_dim: variant.head_dim as usize,
-            softcap: if variant.scores == HopperScores::Plain {
-                0.0
-            } else {
-                30.0
-            },
-            ..PLAIN
-        };
+        let is_plain = variant.scores == HopperScores::Plain;
+        let sketch = sketch(variant.dtype, variant.head_dim, is_plain);
         let kernels = [sketch, sketch.masked()].map(|s| forward(&s.problem(), HOPPER).unwrap());
-        assert!(
-            kernels.contains(&ForwardKernel::Hopper(variant)),
-            "{}",
-            variant.entry
-        );
+        let is_preferred = kernels.contains(&ForwardKernel::Hopper(variant));
+        assert!(is_preferred, "{}", variant.entry);
     }
 }
 
@@ -206,22 +199,14 @@ fn every_variant_for_hopper_is_preferred_for_some_problem_there() {
 fn the_most_keys_are_preferred_without_a_mask_and_the_fewest_under_one() {
     let keys = |sketch: Sketch| Row::from(forward(&sketch.problem(), HOPPER).unwrap()).block_n;
     for dtype in [Dtype::F16, Dtype::Bf16] {
-        let sketch = Sketch {
-            dtype,
-            head_dim: 128,
-            ..PLAIN
-        };
-        assert_eq!((keys(sketch), keys(sketch.masked())), (176, 128));
-        let [left, right] = [(Some(3), None), (None, Some(3))];
-        for (left, right) in [left, right] {
+        let wide = sketch(dtype, 128, true);
+        assert_eq!((keys(wide), keys(wide.masked())), (176, 128));
+        for (left, right) in [(Some(3), None), (None, Some(3))] {
             let window = Window { left, right };
-            assert_eq!(keys(Sketch { window, ..sketch }), 128, "{window:?}");
+            assert_eq!(keys(Sketch { window, ..wide }), 128, "{window:?}");
         }
-        // Wider heads come at a higher price than more keys.
-        let narrow = Sketch {
-            head_dim: 96,
-            ..sketch
-        };
+        // Narrow heads come first: the 128 keys of the next wider kernel are fewer.
+        let narrow = sketch(dtype, 96, true);
         assert_eq!((keys(narrow), keys(narrow.masked())), (192, 192));
     }
 }

@@ -4,10 +4,10 @@ use abi::{FwdParams, HopperBwdVariant, HopperFwdVariant, Strided};
 
 use super::{Problem, count_blocks};
 use crate::error::ProblemError;
-use crate::tensor_map::Tiling;
+use crate::tensor_map::TiledMatrix;
 
 /// What the maps of a kernel describe, in the order of its parameters: q, k, v, and out or its gradient.
-pub(crate) type HopperMaps = [Tiling; 4];
+pub(crate) type HopperMaps = [TiledMatrix; 4];
 
 /// Everything that a forward kernel for Hopper is told, its maps to be encoded.
 pub(crate) struct HopperForward {
@@ -31,7 +31,7 @@ impl Problem {
         let m_blocks = rows.div_ceil(variant.block_m.into()) as u32;
         let (forward, _) = self.launch_params(m_blocks, 1)?;
         let heads = self.params.num_heads / packed_heads;
-        let tile = |tensor, shape, boxed| Tiling::new(self.dtype, tensor, shape, boxed);
+        let tile = |tensor, shape, boxed| TiledMatrix::new(self.dtype, tensor, shape, boxed);
         Ok(HopperForward {
             maps: [
                 tile(q, self.q_shape, variant.query_box(packed_heads)),
@@ -48,7 +48,7 @@ impl Problem {
     /// What the maps of a main backward kernel describe.
     pub(crate) fn backward_maps(&self, variant: &HopperBwdVariant, d_out: &Strided) -> HopperMaps {
         let FwdParams { q, k, v, .. } = &self.params;
-        let tile = |tensor, shape, boxed| Tiling::new(self.dtype, tensor, shape, boxed);
+        let tile = |tensor, shape, boxed| TiledMatrix::new(self.dtype, tensor, shape, boxed);
         [
             tile(q, self.q_shape, variant.query_box()),
             tile(k, self.k_shape, variant.key_box()),
