@@ -78,7 +78,9 @@ pub(crate) struct Needs {
     pub is_vectorizable: bool,
     /// Whether its matrices can be copied by tensor maps, and the rule against it.
     pub tensor_maps: Result<(), Rule>,
-    /// Whether causal or a window hides keys. Every kernel can do that; it says which tiles are best.
+    /// Keys of the longest sequence, and whether causal or a window hides some. Every kernel can do any of that; it says
+    /// which tiles are best.
+    pub seqlen_k: u32,
     pub is_masked: bool,
 }
 
@@ -109,7 +111,7 @@ pub(crate) struct Row {
     scores: Scores,
     copies: Copies,
     head_dim: u32,
-    /// Keys of a tile.
+    /// Keys of a tile; 0 of a step of the backward pass that has no keys.
     block_n: u32,
     spec: KernelSpec,
 }
@@ -298,15 +300,10 @@ fn steps(step: BwdStep) -> impl Iterator<Item = &'static BwdVariant> + Clone {
 }
 
 /// The eligible row for the newest architecture, then that with the narrowest heads (padding is wasted work), then
-/// vector copies, then the least that is done to scores, then the largest key tile or, under a mask, the smallest.
+/// vector copies, then the least that is done to scores, then the best key tile.
 ///
 /// The architecture comes first: where Hopper has no kernel of a width, as of head_dim 32, the next wider one for
 /// Hopper is taken, as FlashAttention-3 does.
-///
-/// A larger key tile has fewer steps, and what a step does once (O shrinks, warpgroups take turns) is done less often:
-/// at head_dim 128 373.1 instructions outside the tensor cores per MFLOP with 176 keys and 407.2 with 128. But of a
-/// tile that a mask cuts, all is computed and part is thrown away: on the diagonal of a causal mask half a tile per
-/// query tile on average. FlashAttention-3 has the same two tiles and chooses alike.
 fn preferred<K>(
     kernels: impl Iterator<Item = K> + Clone,
     needs: &Needs,
@@ -321,10 +318,7 @@ where
             row.head_dim,
             row.copies == Copies::Element,
             row.scores == Scores::Any,
-            match needs.is_masked {
-                true => i64::from(row.block_n),
-                false => -i64::from(row.block_n),
-            },
+            tile_cost(row.block_n, needs),
         )
     };
     let fitting = kernels
@@ -342,6 +336,25 @@ where
     let (rule, row) = nearest.expect("the manifest has rows of every kind");
     Err(refusal(needs, device, row.spec.entry, rule))
 }
+
+/// What a key tile of `block_n` costs a query tile, in keys; an order of tiles and no time.
+///
+/// What a step does once (O shrinks, warpgroups take turns) costs as much as [`STEP_KEYS`] keys, so few steps of a large
+/// tile are better, as long as the last one is not mostly empty: 176 keys at head_dim 128, but not for 256 keys in all.
+/// Of a tile that a mask cuts, all is computed and part is thrown away, on the diagonal of a causal mask half a tile
+/// per query tile on average: there the smallest is the best. FlashAttention-3 has the same two tiles and takes them for
+/// full and for masked attention.
+fn tile_cost(block_n: u32, needs: &Needs) -> u64 {
+    if needs.is_masked || block_n == 0 {
+        return block_n.into();
+    }
+    let steps = needs.seqlen_k.div_ceil(block_n);
+    u64::from(steps) * u64::from(block_n + STEP_KEYS)
+}
+
+/// Of the loops for head_dim 128 on Hopper: 443 instructions with 128 keys and 557 with 176, which is 2.375 for each key
+/// and 139 besides.
+const STEP_KEYS: u32 = 58;
 
 /// The error for a problem of which even the kernel `nearest` breaks `rule` on a device.
 pub(crate) fn refusal(

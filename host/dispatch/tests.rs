@@ -21,7 +21,7 @@ fn devices() -> [DeviceLimits; 5] {
     ]
 }
 
-/// A forward problem of five queries and keys.
+/// A forward problem of as many queries as keys.
 #[derive(Clone, Copy)]
 struct Sketch {
     dtype: Dtype,
@@ -30,6 +30,7 @@ struct Sketch {
     row_stride: i64,
     has_dropout: bool,
     window: Window,
+    seqlen: usize,
 }
 
 const PLAIN: Sketch = Sketch {
@@ -42,6 +43,7 @@ const PLAIN: Sketch = Sketch {
         left: None,
         right: None,
     },
+    seqlen: 5,
 };
 
 impl Sketch {
@@ -57,15 +59,15 @@ impl Sketch {
     fn problem(self) -> Problem {
         let tensor = |ptr| RawTensor {
             ptr,
-            shape: [1, 5, 1, self.head_dim],
+            shape: [1, self.seqlen, 1, self.head_dim],
             strides: [0, self.row_stride, 0, 1],
         };
         let lse = RawTensor {
-            ptr: 0x10000,
-            shape: [1, 1, 5],
-            strides: [5, 5, 1],
+            ptr: 2 << 40,
+            shape: [1, 1, self.seqlen],
+            strides: [self.seqlen as i64, self.seqlen as i64, 1],
         };
-        let mut args = RawForward::new(self.dtype, [tensor(0x1000); 3], tensor(0x8000), lse);
+        let mut args = RawForward::new(self.dtype, [tensor(0x1000); 3], tensor(1 << 40), lse);
         args.options.softcap = self.softcap;
         args.options.mask.window = self.window;
         args.options.dropout = self.has_dropout.then(|| crate::Dropout::new(0.1, 0));
@@ -189,6 +191,10 @@ fn every_variant_for_hopper_is_preferred_for_some_problem_there() {
     for variant in HOPPER_FWD_VARIANTS {
         let is_plain = variant.scores == HopperScores::Plain;
         let sketch = sketch(variant.dtype, variant.head_dim, is_plain);
+        let sketch = Sketch {
+            seqlen: 4096,
+            ..sketch
+        };
         let kernels = [sketch, sketch.masked()].map(|s| forward(&s.problem(), HOPPER).unwrap());
         let is_preferred = kernels.contains(&ForwardKernel::Hopper(variant));
         assert!(is_preferred, "{}", variant.entry);
@@ -196,10 +202,18 @@ fn every_variant_for_hopper_is_preferred_for_some_problem_there() {
 }
 
 #[test]
-fn the_most_keys_are_preferred_without_a_mask_and_the_fewest_under_one() {
+fn the_fewest_keys_are_preferred_under_a_mask_and_without_one_the_least_to_compute() {
     let keys = |sketch: Sketch| Row::from(forward(&sketch.problem(), HOPPER).unwrap()).block_n;
     for dtype in [Dtype::F16, Dtype::Bf16] {
-        let wide = sketch(dtype, 128, true);
+        let short = sketch(dtype, 128, true);
+        // One step of 128 keys, one of 176, two of 128, three of 176 or four of 128, ..
+        for (seqlen, block_n) in [(128, 128), (129, 176), (176, 176), (256, 128), (520, 176)] {
+            assert_eq!(keys(Sketch { seqlen, ..short }), block_n, "{seqlen}");
+        }
+        let wide = Sketch {
+            seqlen: 4096,
+            ..short
+        };
         assert_eq!((keys(wide), keys(wide.masked())), (176, 128));
         for (left, right) in [(Some(3), None), (None, Some(3))] {
             let window = Window { left, right };

@@ -26,7 +26,8 @@ fn launches(case: &Case) -> Vec<LaunchProfile> {
 
 /// A case that selects a kernel.
 fn case_for(dtype: Dtype, head_dim: u32, scores: HopperScores) -> Case {
-    let case = Case::new(dtype, 70, 90, head_dim as usize).heads(2, 2);
+    // As many keys as one tile of the larger ones has, and two of the others.
+    let case = Case::new(dtype, 70, 150, head_dim as usize).heads(2, 2);
     match scores {
         HopperScores::Plain => case,
         HopperScores::Softcap => case.softcap(20.0),
@@ -162,10 +163,13 @@ fn both_architectures_agree_within_the_rule() {
 }
 
 #[test]
-fn lengths_around_multiples_of_176_keys_are_exact() {
+fn lengths_of_the_kernel_with_176_keys_are_exact_up_to_the_ends_of_its_tiles() {
     let device = emulated(Arch::Sm90a);
-    for (i, seqlen_k) in [175, 176, 177, 351, 352, 353].into_iter().enumerate() {
+    // Of 177 to 256 keys, as of 353 to 512, fewer are computed by tiles of 128.
+    for (i, seqlen_k) in [129, 175, 176, 257, 351, 352, 513].into_iter().enumerate() {
         let case = Case::new(DTYPES[i % 2], 65, seqlen_k, 128).heads(2, 1);
+        let entry = launches(&case)[0].entry.clone();
+        assert!(entry.ends_with("_n176"), "{entry} for {seqlen_k} keys");
         case.assert_exact(&device);
         // A scale of another sign takes a way of its own through the first tile.
         case.scale(-0.1).assert_exact(&device);
@@ -175,7 +179,7 @@ fn lengths_around_multiples_of_176_keys_are_exact() {
 #[test]
 fn garbage_beyond_the_end_of_a_sequence_reaches_no_result() {
     let lengths = [(70, 130), (0, 9), (33, 0), (1, 65)];
-    // Causal or not, head_dim 128 has kernels of its own.
+    // Causal or not, head_dim 128 has kernels of its own for as many keys.
     let kinds = [(64, true), (128, false), (128, true), (96, true)];
     for (i, (head_dim, is_causal)) in kinds.into_iter().enumerate() {
         let case = Case::new(DTYPES[i % 2], 0, 0, head_dim).heads(2, 1);
