@@ -5,12 +5,10 @@
 //! and deterministic mode beside them; batch and heads are smaller, because the emulator runs on few cores. Options come
 //! in turns (`common/rotation.rs`): at each head dimension every option meets both types. Lengths up to 256 take part in
 //! 24 cases per head dimension, those up to 512 in 6, those around 1024 in 3; on the device that passes as sm_90a, those
-//! without ALiBi, bias and dropout, and above head_dim 128 a third of them.
+//! without ALiBi, bias and dropout, for which it has no kernels of its own.
 //! `FLASH_ATTENTION_FULL=1` runs 24 options at each pair of lengths, and 2048.
 
-use crate::common::{
-    Case, DTYPES, GradientsOnHost, Training, devices, is_full_run, rotated, taking_turns,
-};
+use crate::common::{Case, DTYPES, GradientsOnHost, Training, devices, is_full_run, rotated};
 use crate::forward::{CAUSAL_LENGTHS, OUTPUT_LENGTHS};
 use flash_attention::Dtype::F16;
 use flash_attention::rule::Tolerance;
@@ -39,7 +37,7 @@ fn output_grid(head_dim: usize) {
     for (seqlen_q, seqlen_k) in OUTPUT_LENGTHS {
         for _ in 0..repetitions(seqlen_q.max(seqlen_k)) {
             let case = rotated(seqlen_q, seqlen_k, head_dim, number);
-            case.assert_gradients_exact(turns(&devices, head_dim, number));
+            case.assert_gradients_exact(&devices);
             number += 1;
         }
     }
@@ -59,14 +57,9 @@ fn causal_grid(head_dim: usize) {
                 2 => case.window(Some(i * 29), Some(0)),
                 _ => case.causal(true),
             };
-            case.assert_gradients_within(turns(&devices, head_dim, i / 2), TWICE);
+            case.assert_gradients_within(&devices, TWICE);
         }
     }
-}
-
-/// Where case `number` of a grid runs: above head_dim 128, where sm_90a has forward kernels alone, every third one there.
-fn turns(devices: &[Device], head_dim: usize, number: usize) -> &[Device] {
-    taking_turns(devices, head_dim <= 128 || number.is_multiple_of(3))
 }
 
 macro_rules! grid_tests {

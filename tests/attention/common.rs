@@ -86,15 +86,6 @@ pub fn devices() -> Vec<Device> {
     }
 }
 
-/// `devices` if `is_selected` or everything was asked for, else the first: for grids that take turns on the others, where
-/// warpgroups of 128 threads are emulated in several times the time of warps.
-pub fn taking_turns(devices: &[Device], is_selected: bool) -> &[Device] {
-    match is_selected || is_full_run() {
-        true => devices,
-        false => &devices[..1],
-    }
-}
-
 /// One device, or several.
 pub trait Devices {
     fn all(&self) -> &[Device];
