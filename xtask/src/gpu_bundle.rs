@@ -27,7 +27,10 @@ pub fn run() -> Result<(), TaskError> {
         fs::remove_dir_all(&bundle).map_err(file_error(&bundle))?;
     }
     for (folder, arguments) in [
-        ("tests", &["test", LIBRARY, "--no-run", "--test", "attention"][..]),
+        (
+            "tests",
+            &["test", LIBRARY, "--no-run", "--test", "attention"][..],
+        ),
         (
             "benches",
             &["bench", LIBRARY, "--no-run", "--bench", "attention"][..],
