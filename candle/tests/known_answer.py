@@ -18,5 +18,5 @@ for name, is_causal in (("FULL", False), ("CAUSAL", True)):
             keys = range(i + 1 if is_causal else 3)
             p = [exp(0.5 * sum(a * b for a, b in zip(Q[i][h], K[j][h]))) for j in keys]
             out = [sum(p[j] * V[j][h][d] for j in keys) / sum(p) for d in range(8)]
-            print("    [" + ", ".join(f"{x:.6f}" for x in out) + "],")
+            print("    [" + ", ".join(f"{x:.5f}" for x in out) + "],")
     print("];")
