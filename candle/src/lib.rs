@@ -24,7 +24,7 @@
 //! - **Gradients**: `loss.backward()` reaches q, k and v. Only the log-sum-exp is kept for it, never a matrix of scores.
 //!   Slopes of ALiBi get no gradient. A gradient of a gradient does not exist.
 //! - **CPU**: tensors on `Device::Cpu` are computed by the very kernels of the GPU, run by flash-attention's emulated
-//!   device: exact, for tests and for models on machines without a GPU; faster than candle's own bf16, slower than BLAS.
+//!   device: exact, for tests and for models on machines without a GPU.
 //! - **Log-sum-exp, determinism, dropout** by [`FlashAttention`], the options behind all functions.
 //!
 //! # What is different
@@ -62,7 +62,7 @@ pub use dense::{
 };
 pub use error::Error;
 /// What the options of [`FlashAttention`] are made of.
-pub use flash_attention::{Device as EmulatedDevice, Dropout};
+pub use flash_attention::{Arch, Device as EmulatedDevice, Dropout};
 pub use sequences::Sequences;
 pub use varlen::{
     flash_attn_varlen, flash_attn_varlen_alibi, flash_attn_varlen_alibi_windowed,

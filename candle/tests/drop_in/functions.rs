@@ -1,7 +1,12 @@
 //! The ten functions: the signatures of candle-flash-attn 0.11, and the bits of the options that they stand for.
 
 use candle_core::{Device, Result, Tensor};
-use flash_attention_candle::*;
+use flash_attention_candle::{
+    Sequences, flash_attn, flash_attn_alibi, flash_attn_alibi_windowed,
+    flash_attn_alibi_windowed_softcap, flash_attn_varlen, flash_attn_varlen_alibi,
+    flash_attn_varlen_alibi_windowed, flash_attn_varlen_alibi_windowed_softcap,
+    flash_attn_varlen_windowed, flash_attn_windowed,
+};
 
 use crate::bits;
 use crate::case::{CAUSAL, Case, PLAIN};
