@@ -4,7 +4,7 @@ use abi::{Arch, KernelSpec, TensorMap};
 use ptx_emulator::{Fault, MemoryError, PtxError, TensorMapError};
 use thiserror::Error;
 
-use crate::tensor_map::Tiling;
+use crate::tensor_map::TiledMatrix;
 
 /// A raw stream: a `CUstream` on a CUDA device, null for the default stream. The emulated device has only that one.
 pub type RawStream = *mut std::ffi::c_void;
@@ -61,8 +61,8 @@ pub(crate) trait Backend: Send + Sync {
     /// Copies device memory to the host after all work enqueued on the default stream.
     unsafe fn download(&self, ptr: u64, data: &mut [u8]) -> Result<(), BackendError>;
 
-    /// The tensor map of a tiling, for kernels that this device runs.
-    fn encode(&self, tiling: &Tiling) -> Result<TensorMap, BackendError>;
+    /// The tensor map of a matrix, for kernels that this device runs.
+    fn encode(&self, matrix: &TiledMatrix) -> Result<TensorMap, BackendError>;
 
     /// Enqueues `blocks` blocks of a kernel of the manifest on a stream. `params` is its parameter, byte for byte; the
     /// contract covers every element that it describes.

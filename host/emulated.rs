@@ -14,7 +14,7 @@ use ptx_emulator::{
 use crate::backend::{Backend, BackendError, DeviceLimits, RawStream};
 use crate::kernels;
 use crate::profile::{LaunchProfile, Recorder};
-use crate::tensor_map::{Swizzle, Tiling};
+use crate::tensor_map::{Swizzle, TiledMatrix};
 
 /// Told `(blocks done, blocks in total)` while a launch runs, from any thread.
 pub type Progress = Arc<dyn Fn(u64, u64) + Send + Sync>;
@@ -136,19 +136,19 @@ impl Backend for Emulated {
         Ok(self.memory.read(ptr, data)?)
     }
 
-    fn encode(&self, tiling: &Tiling) -> Result<TensorMap, BackendError> {
+    fn encode(&self, matrix: &TiledMatrix) -> Result<TensorMap, BackendError> {
         let map = ptx_emulator::TensorMap::encode_tiled(&TensorTile {
-            data_type: match tiling.dtype {
+            data_type: match matrix.dtype {
                 Dtype::F16 => TensorType::F16,
                 Dtype::Bf16 => TensorType::Bf16,
             },
-            address: tiling.address,
-            dims: &tiling.dims,
-            strides: &tiling.strides,
-            box_dims: &tiling.box_dims,
+            address: matrix.address,
+            dims: &matrix.dims,
+            strides: &matrix.strides,
+            box_dims: &matrix.box_dims,
             element_strides: &[1; 4],
             interleave: TensorInterleave::None,
-            swizzle: match tiling.swizzle {
+            swizzle: match matrix.swizzle {
                 Swizzle::Bytes32 => TensorSwizzle::B32,
                 Swizzle::Bytes64 => TensorSwizzle::B64,
                 Swizzle::Bytes128 => TensorSwizzle::B128,

@@ -2,7 +2,7 @@
 
 use abi::{KernelSpec, KernelVariant};
 
-include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
+include!(env!("EMBEDDED_KERNELS"));
 
 /// A kernel of this library.
 #[derive(Clone, Copy, Debug)]

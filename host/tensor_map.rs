@@ -12,10 +12,10 @@ const ELEMENT: u64 = 2;
 /// Strides have less than this many bytes.
 const STRIDE_LIMIT: u64 = 1 << 40;
 
-/// The arguments of `cuTensorMapEncodeTiled` in which maps of this library differ, innermost dimension first. What lies
-/// outside of the matrix is read as 0.
+/// A matrix and its boxes: the arguments of `cuTensorMapEncodeTiled` in which maps of this library differ, innermost
+/// dimension first. What lies outside of the matrix is read as 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tiling {
+pub(crate) struct TiledMatrix {
     pub dtype: Dtype,
     /// Device address of the first element.
     pub address: u64,
@@ -57,10 +57,15 @@ pub(crate) fn check(tensor: &Strided, shape: [u32; 4]) -> Result<(), Rule> {
     Ok(())
 }
 
-impl Tiling {
-    /// The tiling of a matrix that [`check`] accepts. Dimensions are head_dim, rows, heads, batch; with several heads
+impl TiledMatrix {
+    /// The description of a tensor that [`check`] accepts. Dimensions are head_dim, rows, heads, batch; with several heads
     /// in a box head_dim, heads, rows, batch.
-    pub(crate) fn new(dtype: Dtype, tensor: &Strided, shape: [u32; 4], tile: TensorBox) -> Tiling {
+    pub(crate) fn new(
+        dtype: Dtype,
+        tensor: &Strided,
+        shape: [u32; 4],
+        tile: TensorBox,
+    ) -> TiledMatrix {
         let [batch, rows, heads, head_dim] = shape;
         // Where only index 0 exists a stride is never used, but still has to keep the rules.
         let bytes = |stride: i64, extent: u32| match extent {
@@ -73,7 +78,7 @@ impl Tiling {
             1 => (rows, heads),
             _ => (heads, rows),
         };
-        Tiling {
+        TiledMatrix {
             dtype,
             address: tensor.ptr,
             dims: [head_dim, second.0, third.0, batch].map(u64::from),
@@ -134,10 +139,10 @@ mod tests {
             heads: 1,
             rows: 128,
         };
-        let tiling = Tiling::new(Dtype::F16, &tensor, shape, tile);
-        assert_eq!(tiling.dims, [40, 100, 1, 1]);
-        assert_eq!(tiling.strides, [512, 80, 80]);
-        assert_eq!(tiling.box_dims, [64, 128, 1, 1]);
+        let matrix = TiledMatrix::new(Dtype::F16, &tensor, shape, tile);
+        assert_eq!(matrix.dims, [40, 100, 1, 1]);
+        assert_eq!(matrix.strides, [512, 80, 80]);
+        assert_eq!(matrix.box_dims, [64, 128, 1, 1]);
     }
 
     #[test]
@@ -147,10 +152,10 @@ mod tests {
             heads: 2,
             rows: 64,
         };
-        let tiling = Tiling::new(Dtype::Bf16, &CONTIGUOUS, SHAPE, tile);
-        assert_eq!(tiling.dims, [64, 4, 100, 2]);
-        assert_eq!(tiling.strides, [128, 512, 100 * 512]);
-        assert_eq!(tiling.box_dims, [32, 2, 64, 1]);
-        assert_eq!(tiling.swizzle, Swizzle::Bytes64);
+        let matrix = TiledMatrix::new(Dtype::Bf16, &CONTIGUOUS, SHAPE, tile);
+        assert_eq!(matrix.dims, [64, 4, 100, 2]);
+        assert_eq!(matrix.strides, [128, 512, 100 * 512]);
+        assert_eq!(matrix.box_dims, [32, 2, 64, 1]);
+        assert_eq!(matrix.swizzle, Swizzle::Bytes64);
     }
 }

@@ -89,8 +89,12 @@ pub fn read(path: &Path, wanted: Wanted) -> Result<AnyInputs> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let tensors = SafeTensors::deserialize(&bytes)
         .with_context(|| format!("{} is not a safetensors file", path.display()))?;
-    let file = File::new(tensors);
-    any_inputs(&file, wanted).with_context(|| path.display().to_string())
+    from_tensors(tensors, wanted).with_context(|| path.display().to_string())
+}
+
+/// Takes the inputs from what a file has.
+pub fn from_tensors(tensors: SafeTensors, wanted: Wanted) -> Result<AnyInputs> {
+    any_inputs(&File::new(tensors), wanted)
 }
 
 fn any_inputs(file: &File, wanted: Wanted) -> Result<AnyInputs> {

@@ -18,6 +18,8 @@ mod output;
 mod picture;
 mod printer;
 mod profile;
+mod random;
+mod support;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -53,6 +55,8 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         emit_ptx: Option<PathBuf>,
     },
+    /// Try every feature on each device, compare with the f64 reference, and print a table of what is supported.
+    Support(support::SupportArgs),
     /// Say which compilers, tools, drivers and devices were found, and what to do about what is missing.
     Doctor,
 }
@@ -85,6 +89,7 @@ fn run(command: &Command) -> Result<Outcome> {
         Command::Profile(args) => profile::run(args, &mut stdout),
         Command::Growth(args) => growth::run(args, &mut stdout).map(|()| Outcome::Done),
         Command::Kernels { emit_ptx } => kernels::run(emit_ptx.as_deref(), &mut stdout),
+        Command::Support(args) => support::run(args, &mut stdout),
         Command::Doctor => doctor::run(&mut stdout),
     }?;
     stdout.flush()?;
@@ -101,7 +106,7 @@ fn fail(message: &str) -> ExitCode {
 /// The first paragraph of clap's message says what is wrong; usage and hints follow.
 fn usage_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "error: name a command: attend, grad, profile, growth, kernels or doctor (see --help)"
+        return "error: name a command: attend, grad, profile, growth, kernels, support or doctor (see --help)"
             .to_owned();
     }
     let text = error.to_string();

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! symbols ── unit (scopes, calls inlined) ── opcodes ── integer, float, memory, ..      program over virtual registers
-//!                                       flow ── liveness ── slots                       program over slots
+//!                     flow ── propagate ── flight ── liveness ── slots                  program over slots
 //! ```
 //! Nothing is guessed: an opcode, qualifier or operand without a decoder is an error with its line.
 
 mod access;
 mod async_copy;
+mod atomics;
 mod bits;
 mod budget;
 mod builder;
@@ -47,7 +48,7 @@ use std::sync::Arc;
 
 use crate::error::PtxError;
 use crate::ir::{
-    BlockShape, ClusterBounds, Instruction, Kernel, Op, Pred, PredLogic, Preload, R32, R64,
+    BlockShape, ClusterBounds, Instruction, Kernel, LaneOp, Op, Pred, PredLogic, Preload, R32, R64,
 };
 use crate::syntax::{Function, ModuleTree};
 pub(crate) use access::{Access, registers};
@@ -244,14 +245,14 @@ fn lay_out(builder: Builder, kernel: &mut Kernel) {
 fn is_idle(op: &Op) -> bool {
     match *op {
         Op::Nop => true,
-        Op::Mov32 { d, a } => d == a,
-        Op::Mov64 { d, a } => d == a,
-        Op::PredLogic {
+        Op::Lane(LaneOp::Mov32 { d, a }) => d == a,
+        Op::Lane(LaneOp::Mov64 { d, a }) => d == a,
+        Op::Lane(LaneOp::PredLogic {
             op: PredLogic::Mov,
             d,
             a,
             ..
-        } => d == a,
+        }) => d == a,
         _ => false,
     }
 }

@@ -1,15 +1,17 @@
 //! Faults: what a kernel did wrong, and where.
 //!
 //! ```text
-//! kind.rs     the rules that a kernel can break
-//! party.rs    accesses and values that a report names beside the faulty instruction
-//! standing.rs where lanes and warps stand that cannot go on
-//! report.rs   the text over several lines
+//! kind.rs         the rules that a kernel can break
 //! asynchrony.rs   those of mbarriers and bulk copies
-//! help.rs     which sanitizer it is, the way out
+//! extent.rs       memory that an access misses
+//! party.rs        accesses and values that a report names beside the faulty instruction
+//! standing.rs     where lanes and warps stand that cannot go on
+//! report.rs       the text over several lines
+//! help.rs         which sanitizer it is, the way out
 //! ```
 
 mod asynchrony;
+mod extent;
 mod help;
 mod kind;
 mod party;
@@ -19,8 +21,9 @@ mod standing;
 use crate::ir::Space;
 
 pub use asynchrony::{BulkRule, MbarrierRule};
+pub use extent::Extent;
 pub use help::Sanitizer;
-pub use kind::{Extent, FaultKind};
+pub use kind::FaultKind;
 pub use party::{AccessKind, Conflict, Origin, Party, Use};
 pub use report::Report;
 pub use standing::{

@@ -20,7 +20,7 @@ use cust::sys;
 
 use crate::backend::{Backend, BackendError, DeviceLimits, RawStream};
 use crate::kernels;
-use crate::tensor_map::Tiling;
+use crate::tensor_map::TiledMatrix;
 pub use error::{CudaError, DriverError};
 use error::{during, returned};
 use kernel::LoadedKernel;
@@ -159,8 +159,8 @@ impl Backend for Cuda {
         Ok(returned(result, "copy from the device")?)
     }
 
-    fn encode(&self, tiling: &Tiling) -> Result<TensorMap, BackendError> {
-        Ok(tensor_map::encode(tiling)?)
+    fn encode(&self, matrix: &TiledMatrix) -> Result<TensorMap, BackendError> {
+        Ok(tensor_map::encode(matrix)?)
     }
 
     unsafe fn launch(

@@ -7,7 +7,7 @@ use abi::{Dtype, TensorMap};
 use cust::sys::{CUresult, cudaError_enum};
 
 use super::error::{CudaError, returned};
-use crate::tensor_map::{Swizzle, Tiling};
+use crate::tensor_map::{Swizzle, TiledMatrix};
 
 const DATA_TYPE_FLOAT16: u32 = 6;
 const DATA_TYPE_BFLOAT16: u32 = 9;
@@ -40,14 +40,14 @@ unsafe extern "C" {
     ) -> CUresult;
 }
 
-/// The map of a tiling. Needs the driver, but no context.
-pub(super) fn encode(tiling: &Tiling) -> Result<TensorMap, CudaError> {
+/// The map of a matrix. Needs the driver, but no context.
+pub(super) fn encode(matrix: &TiledMatrix) -> Result<TensorMap, CudaError> {
     let mut map = Encoded([0; 16]);
-    let data_type = match tiling.dtype {
+    let data_type = match matrix.dtype {
         Dtype::F16 => DATA_TYPE_FLOAT16,
         Dtype::Bf16 => DATA_TYPE_BFLOAT16,
     };
-    let swizzle = match tiling.swizzle {
+    let swizzle = match matrix.swizzle {
         Swizzle::Bytes32 => SWIZZLE_32B,
         Swizzle::Bytes64 => SWIZZLE_64B,
         Swizzle::Bytes128 => SWIZZLE_128B,
@@ -59,10 +59,10 @@ pub(super) fn encode(tiling: &Tiling) -> Result<TensorMap, CudaError> {
             &mut map,
             data_type,
             4,
-            std::ptr::without_provenance_mut(tiling.address as usize),
-            tiling.dims.as_ptr(),
-            tiling.strides.as_ptr(),
-            tiling.box_dims.as_ptr(),
+            std::ptr::without_provenance_mut(matrix.address as usize),
+            matrix.dims.as_ptr(),
+            matrix.strides.as_ptr(),
+            matrix.box_dims.as_ptr(),
             [1u32; 4].as_ptr(),
             INTERLEAVE_NONE,
             swizzle,

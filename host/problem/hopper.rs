@@ -4,10 +4,10 @@ use abi::{FwdParams, HopperBwdVariant, HopperFwdVariant, Strided};
 
 use super::{Problem, count_blocks};
 use crate::error::ProblemError;
-use crate::tensor_map::Tiling;
+use crate::tensor_map::TiledMatrix;
 
 /// What the maps of a kernel describe, in the order of its parameters: q, k, v, and out or its gradient.
-pub(crate) type HopperMaps = [Tiling; 4];
+pub(crate) type HopperMaps = [TiledMatrix; 4];
 
 /// Everything that a forward kernel for Hopper is told, its maps to be encoded.
 pub(crate) struct HopperForward {
@@ -31,7 +31,7 @@ impl Problem {
         let m_blocks = rows.div_ceil(variant.block_m.into()) as u32;
         let (forward, _) = self.launch_params(m_blocks, 1)?;
         let heads = self.params.num_heads / packed_heads;
-        let tile = |tensor, shape, boxed| Tiling::new(self.dtype, tensor, shape, boxed);
+        let tile = |tensor, shape, boxed| TiledMatrix::new(self.dtype, tensor, shape, boxed);
         Ok(HopperForward {
             maps: [
                 tile(q, self.q_shape, variant.query_box(packed_heads)),
@@ -48,7 +48,7 @@ impl Problem {
     /// What the maps of a main backward kernel describe.
     pub(crate) fn backward_maps(&self, variant: &HopperBwdVariant, d_out: &Strided) -> HopperMaps {
         let FwdParams { q, k, v, .. } = &self.params;
-        let tile = |tensor, shape, boxed| Tiling::new(self.dtype, tensor, shape, boxed);
+        let tile = |tensor, shape, boxed| TiledMatrix::new(self.dtype, tensor, shape, boxed);
         [
             tile(q, self.q_shape, variant.query_box()),
             tile(k, self.k_shape, variant.key_box()),
@@ -77,17 +77,12 @@ mod tests {
     use super::*;
     use crate::layout;
     use crate::raw::{RawForward, RawTensor};
-    use abi::{Dtype, HopperScores};
+    use abi::{Dtype, HOPPER_FWD_VARIANTS};
 
-    const VARIANT: HopperFwdVariant = HopperFwdVariant {
-        entry: "test",
-        dtype: Dtype::Bf16,
-        scores: HopperScores::Plain,
-        head_dim: 128,
-        block_m: 128,
-        block_n: 176,
-        stages: 2,
-    };
+    fn variant() -> &'static HopperFwdVariant {
+        let is_meant = |v: &&HopperFwdVariant| (v.dtype, v.head_dim) == (Dtype::Bf16, 128);
+        HOPPER_FWD_VARIANTS.iter().find(is_meant).unwrap()
+    }
 
     fn problem(batch: usize, seqlen_q: usize, num_heads: usize, num_heads_k: usize) -> Problem {
         fn tensor<const N: usize>(number: u64, shape: [usize; N]) -> RawTensor<N> {
@@ -107,14 +102,17 @@ mod tests {
 
     #[test]
     fn tiles_cover_every_row_of_every_head() {
-        let plan = problem(2, 380, 6, 3).hopper_forward(&VARIANT).unwrap();
+        let plan = problem(2, 380, 6, 3).hopper_forward(variant()).unwrap();
         assert_eq!((plan.packed_heads, plan.forward.m_blocks), (1, 3));
         assert_eq!(plan.tiles, 3 * 6 * 2);
         let [q, k, v, out] = plan.maps;
         assert_eq!(q.dims, [80, 380, 6, 2]);
         assert_eq!(q.strides, [6 * 160, 160, 380 * 6 * 160]);
         assert_eq!(q.box_dims, [64, 64, 1, 1]);
-        assert_eq!((k.dims, k.box_dims), ([80, 1000, 3, 2], [64, 176, 1, 1]));
+        assert_eq!(
+            (k.dims, k.box_dims),
+            ([80, 1000, 3, 2], [64, variant().block_n, 1, 1])
+        );
         assert_eq!((v.address, v.dims), (3 << 40, k.dims));
         assert_eq!(
             (out.address, out.dims, out.box_dims),
@@ -124,7 +122,7 @@ mod tests {
 
     #[test]
     fn short_queries_of_a_group_share_a_tile() {
-        let plan = problem(3, 1, 8, 2).hopper_forward(&VARIANT).unwrap();
+        let plan = problem(3, 1, 8, 2).hopper_forward(variant()).unwrap();
         assert_eq!((plan.packed_heads, plan.forward.m_blocks), (4, 1));
         assert_eq!(plan.tiles, 2 * 3);
         let [q, _, _, out] = plan.maps;

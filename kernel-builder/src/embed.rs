@@ -5,20 +5,24 @@ use std::path::Path;
 
 use crate::{BuildError, Kernels};
 
-/// Writes `ENTRY.ptx` for every kernel and `kernels.rs` to `out_dir`, a build script's `OUT_DIR`.
+/// File that [`embed`] writes and a library includes.
+pub const EMBEDDED: &str = "kernels.rs";
+
+/// Writes `ENTRY.ptx` for every kernel and [`EMBEDDED`] to `out_dir`, a build script's `OUT_DIR`.
 ///
-/// `kernels.rs` has three items: `KERNELS: &[(&str, &str)]`, entry name and PTX text; `KERNEL_COMPILER: &str`, the
+/// [`EMBEDDED`] has three items: `KERNELS: &[(&str, &str)]`, entry name and PTX text; `KERNEL_COMPILER: &str`, the
 /// version line of the compiler; `KERNEL_BUILD_SECONDS: f64`, the wall time of all compilations. Text files and not
-/// literals, so that what is embedded can be read.
+/// literals, so that what is embedded can be read. The source names them without a folder: all of it can be moved.
 ///
 /// # Errors
 /// [`BuildError::Io`].
 pub fn embed(kernels: &[Kernels], out_dir: &Path) -> Result<(), BuildError> {
     let mut table = String::new();
     for (entry, ptx) in kernels.iter().flat_map(|kernels| &kernels.modules) {
-        let path = out_dir.join(format!("{entry}.ptx"));
+        let file = format!("{entry}.ptx");
+        let path = out_dir.join(&file);
         fs::write(&path, ptx).map_err(BuildError::io("write", &path))?;
-        table += &format!("    ({entry:?}, include_str!({path:?})),\n");
+        table += &format!("    ({entry:?}, include_str!({file:?})),\n");
     }
     let compiler = kernels.first().map_or("", |kernels| &kernels.compiler);
     let seconds: f64 = kernels.iter().map(|kernels| kernels.seconds).sum();
@@ -30,7 +34,7 @@ pub fn embed(kernels: &[Kernels], out_dir: &Path) -> Result<(), BuildError> {
          /// Wall time of their compilation in seconds.\n\
          pub const KERNEL_BUILD_SECONDS: f64 = {seconds:.1};\n"
     );
-    let path = out_dir.join("kernels.rs");
+    let path = out_dir.join(EMBEDDED);
     fs::write(&path, source).map_err(BuildError::io("write", &path))
 }
 
@@ -49,10 +53,9 @@ mod tests {
         };
         embed(&[kernels("a"), kernels("b")], &dir).unwrap();
         assert_eq!(fs::read_to_string(dir.join("a.ptx")).unwrap(), "// a");
-        let source = fs::read_to_string(dir.join("kernels.rs")).unwrap();
-        let path = dir.join("b.ptx");
+        let source = fs::read_to_string(dir.join(EMBEDDED)).unwrap();
         assert!(
-            source.contains(&format!("(\"b\", include_str!({path:?})),")),
+            source.contains("(\"b\", include_str!(\"b.ptx\")),"),
             "{source}"
         );
         assert!(

@@ -33,5 +33,5 @@ pub use assembly::{AssemblyError, LaunchBounds};
 pub use build::{Entry, Kernels, KernelsRequest, build};
 pub use cache::shared_dir;
 pub use compiler::{COMPILER_VARIABLE, Candidate, Compiler, Origin, Rejection, probe};
-pub use embed::embed;
+pub use embed::{EMBEDDED, embed};
 pub use error::{BuildError, FIXES};

@@ -3,7 +3,7 @@
 use std::env;
 use std::io;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 /// Why a task stopped.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,20 @@ pub enum TaskError {
         bytes: u64,
         /// What it may weigh.
         limit: u64,
+    },
+    /// The library was built, and no build script has left kernels.
+    #[error("cargo names no folder with kernels; does build.rs of the library still embed them?")]
+    NoEmbeddedKernels,
+    /// What is packaged is not what the source compiles to.
+    #[error(
+        "{kernel} in {packaged} is not what this checkout's build has; `cargo clean` and try again: if it stays, \
+         the kernels' compilation depends on something besides their source"
+    )]
+    PackagedKernelDiffers {
+        /// File of the first kernel that differs.
+        kernel: String,
+        /// Folder of the packaged kernels.
+        packaged: String,
     },
     /// A file of the project could not be read or written.
     #[error("{path}: {source}")]
@@ -90,6 +104,33 @@ pub fn run(command: &mut Command) -> Result<(), TaskError> {
     }
 }
 
+/// Prints a cargo command that builds something, runs it, and returns the messages that it writes about what it built.
+pub fn cargo_messages(command: &mut Command) -> Result<Vec<serde_json::Value>, TaskError> {
+    command.args(["--message-format", "json-render-diagnostics"]);
+    println!("$ {}", show(command));
+    // Diagnostics go to the terminal.
+    let done = command.stderr(Stdio::inherit()).output();
+    let done = done.map_err(|source| TaskError::NotStarted {
+        command: show(command),
+        source,
+    })?;
+    if !done.status.success() {
+        return Err(TaskError::Failed {
+            command: show(command),
+            status: done.status,
+        });
+    }
+    Ok(messages(&done.stdout))
+}
+
+/// The lines that are messages; a build script or test program can have written others.
+fn messages(output: &[u8]) -> Vec<serde_json::Value> {
+    let lines = output.split(|&byte| byte == b'\n');
+    lines
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect()
+}
+
 /// The command as one would type it: variables, program without its folder, arguments.
 pub fn show(command: &Command) -> String {
     let variables = command.get_envs().filter_map(|(name, value)| {
@@ -141,6 +182,14 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.starts_with("`false --flag` failed"), "{error}");
+    }
+
+    #[test]
+    fn lines_that_are_no_messages_are_left_out() {
+        let output = b"warning: not JSON\n{\"executable\":\"/t/deps/forward-1\"}\n";
+        let found = messages(output);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0]["executable"], "/t/deps/forward-1");
     }
 
     #[test]

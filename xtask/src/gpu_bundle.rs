@@ -1,14 +1,13 @@
 //! `cargo xtask gpu-bundle`: one folder that tests and measures the kernels on a machine with a GPU and without Rust.
 
 use std::fs;
-use std::io::{self, BufRead};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::command::{TaskError, cargo, root, show};
+use crate::command::{TaskError, cargo, cargo_messages, root};
 use crate::kernel_compiler;
 
 /// What the folder may weigh, in bytes: it has to travel.
@@ -24,7 +23,7 @@ pub fn run() -> Result<(), TaskError> {
     kernel_compiler::ensure()?;
     let bundle = root().join("target/gpu-bundle");
     if bundle.exists() {
-        fs::remove_dir_all(&bundle).map_err(file_error(&bundle))?;
+        fs::remove_dir_all(&bundle).map_err(TaskError::file(&bundle))?;
     }
     for (folder, arguments) in [
         (
@@ -38,7 +37,7 @@ pub fn run() -> Result<(), TaskError> {
         ("bin", &["build", "--package", "flash-attention-cli"][..]),
     ] {
         let folder = bundle.join(folder);
-        fs::create_dir_all(&folder).map_err(file_error(&folder))?;
+        fs::create_dir_all(&folder).map_err(TaskError::file(&folder))?;
         for executable in build(arguments)? {
             compress(&executable, &folder.join(plain_name(&executable) + ".gz"))?;
         }
@@ -67,42 +66,12 @@ fn build(arguments: &[&str]) -> Result<Vec<PathBuf>, TaskError> {
         command.arg("--release");
     }
     command
-        .args([
-            "--features",
-            "cuda",
-            "--message-format",
-            "json-render-diagnostics",
-        ])
+        .args(["--features", "cuda"])
         .env("CARGO_TARGET_DIR", root().join(TARGET))
-        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
-        .stdout(Stdio::piped());
-    let shown = show(&command);
-    let not_started = |source| TaskError::NotStarted {
-        command: shown.clone(),
-        source,
-    };
-    let mut child = command.spawn().map_err(not_started)?;
-    let output = child.stdout.take().expect("stdout was asked for as a pipe");
-    let messages = std::io::BufReader::new(output).lines();
-    let executables = messages
-        .map_while(Result::ok)
-        .filter_map(|line| executable(&line))
-        .collect();
-    let status = child.wait().map_err(not_started)?;
-    if status.success() {
-        Ok(executables)
-    } else {
-        Err(TaskError::Failed {
-            command: shown,
-            status,
-        })
-    }
-}
-
-/// The path in cargo's message about a finished executable; other messages have none.
-fn executable(message: &str) -> Option<PathBuf> {
-    let message: serde_json::Value = serde_json::from_str(message).ok()?;
-    Some(message.get("executable")?.as_str()?.into())
+        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
+    let messages = cargo_messages(&mut command)?;
+    let executables = messages.iter().filter_map(|m| m["executable"].as_str());
+    Ok(executables.map(PathBuf::from).collect())
 }
 
 /// The file name without the hash that cargo appends to tests and benchmarks.
@@ -122,23 +91,23 @@ fn plain_name(executable: &Path) -> String {
 
 /// Programs travel compressed: each of them has the PTX of all kernels in it. `run.sh` unpacks them.
 fn compress(from: &Path, to: &Path) -> Result<(), TaskError> {
-    let mut program = fs::File::open(from).map_err(file_error(from))?;
-    let packed = fs::File::create(to).map_err(file_error(to))?;
+    let mut program = fs::File::open(from).map_err(TaskError::file(from))?;
+    let packed = fs::File::create(to).map_err(TaskError::file(to))?;
     let mut encoder = GzEncoder::new(packed, Compression::default());
-    io::copy(&mut program, &mut encoder).map_err(file_error(to))?;
-    encoder.finish().map_err(file_error(to))?;
+    io::copy(&mut program, &mut encoder).map_err(TaskError::file(to))?;
+    encoder.finish().map_err(TaskError::file(to))?;
     Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), TaskError> {
-    fs::copy(from, to).map_err(file_error(from))?;
+    fs::copy(from, to).map_err(TaskError::file(from))?;
     Ok(())
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<(), TaskError> {
-    fs::create_dir_all(to).map_err(file_error(to))?;
-    for entry in fs::read_dir(from).map_err(file_error(from))? {
-        let entry = entry.map_err(file_error(from))?;
+    fs::create_dir_all(to).map_err(TaskError::file(to))?;
+    for entry in fs::read_dir(from).map_err(TaskError::file(from))? {
+        let entry = entry.map_err(TaskError::file(from))?;
         copy(&entry.path(), &to.join(entry.file_name()))?;
     }
     Ok(())
@@ -146,9 +115,9 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), TaskError> {
 
 fn folder_bytes(folder: &Path) -> Result<u64, TaskError> {
     let mut bytes = 0;
-    for entry in fs::read_dir(folder).map_err(file_error(folder))? {
-        let entry = entry.map_err(file_error(folder))?;
-        let metadata = entry.metadata().map_err(file_error(folder))?;
+    for entry in fs::read_dir(folder).map_err(TaskError::file(folder))? {
+        let entry = entry.map_err(TaskError::file(folder))?;
+        let metadata = entry.metadata().map_err(TaskError::file(folder))?;
         bytes += if metadata.is_dir() {
             folder_bytes(&entry.path())?
         } else {
@@ -156,11 +125,6 @@ fn folder_bytes(folder: &Path) -> Result<u64, TaskError> {
         };
     }
     Ok(bytes)
-}
-
-fn file_error(path: &Path) -> impl FnOnce(std::io::Error) -> TaskError {
-    let path = path.display().to_string();
-    move |source| TaskError::File { path, source }
 }
 
 #[cfg(test)]
@@ -177,16 +141,5 @@ mod tests {
             plain_name(Path::new("/t/release/flash-attention")),
             "flash-attention"
         );
-    }
-
-    #[test]
-    fn only_messages_about_executables_name_one() {
-        let message = r#"{"reason":"compiler-artifact","executable":"/t/deps/forward-1"}"#;
-        assert_eq!(executable(message), Some("/t/deps/forward-1".into()));
-        assert_eq!(
-            executable(r#"{"reason":"compiler-artifact","executable":null}"#),
-            None
-        );
-        assert_eq!(executable("warning: not JSON"), None);
     }
 }

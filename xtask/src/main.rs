@@ -11,6 +11,7 @@ mod demo;
 mod fuzz;
 mod gpu_bundle;
 mod kernel_compiler;
+mod package;
 mod setup;
 mod system;
 mod test;
@@ -59,6 +60,8 @@ enum Task {
     },
     /// Put tests and benchmarks into one folder that runs on a machine with a GPU and without Rust
     GpuBundle,
+    /// Make the packages of all crates, the library's with compiled kernels, and build each from its package alone
+    Package,
 }
 
 fn main() -> ExitCode {
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Task::Bench { arguments } => bench::run(&arguments),
         Task::Fuzz { arguments } => fuzz::run(&arguments),
         Task::GpuBundle => gpu_bundle::run(),
+        Task::Package => package::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use flash_attention::{Attention, AttentionElement};
 
 use crate::input::{Inputs, OutputGradients};
+use crate::random::numbers;
 
 /// Elements of a tensor of random numbers, at most: 512 MiB.
 const MAX_ELEMENTS: u128 = 1 << 28;
@@ -50,27 +51,15 @@ pub fn random<T: AttentionElement>(shape: &Shape) -> Result<Inputs<T>> {
             );
         }
     }
+    let [q, k] = [shape.q, shape.k].map(|shape| shape.iter().product());
     let mut inputs = Inputs::plain([
-        (shape.q, numbers(shape.q, 1)),
-        (shape.k, numbers(shape.k, 2)),
-        (shape.k, numbers(shape.k, 3)),
+        (shape.q, numbers(q, 1)),
+        (shape.k, numbers(k, 2)),
+        (shape.k, numbers(k, 3)),
     ]);
     inputs.gradients = Some(OutputGradients {
-        d_out: numbers(shape.q, 4),
+        d_out: numbers(q, 4),
         d_lse: None,
     });
     Ok(inputs)
-}
-
-fn numbers<T: AttentionElement>(shape: [usize; 4], seed: u64) -> Vec<T> {
-    let element = |index: u64| {
-        // splitmix64, whose upper 53 bits are a number from 0 to 1.
-        let mut z = (seed << 40 | index).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let unit = ((z ^ z >> 31) >> 11) as f64 / (1u64 << 53) as f64;
-        T::from_f64(2.0 * unit - 1.0)
-    };
-    let elements = shape.iter().product::<usize>() as u64;
-    (0..elements).map(element).collect()
 }

@@ -194,7 +194,7 @@ fn bad_arguments_exit_2_with_one_line() {
     assert_refused(&flash_attention(&["dance"]), "dance");
     assert_refused(
         &flash_attention(&[]),
-        "error: name a command: attend, grad, profile, growth, kernels or doctor (see --help)",
+        "error: name a command: attend, grad, profile, growth, kernels, support or doctor (see --help)",
     );
 }
 

@@ -10,3 +10,4 @@ mod other;
 mod predicted;
 mod profile;
 mod sanitize;
+mod support;

@@ -2,8 +2,9 @@
 
 use super::builder::File;
 use crate::ir::{
-    Address, AddressBase, AtomicType, BulkCopy, BulkEnd, CpAsync, CpAsyncSource, MbarrierAction,
-    MbarrierOp, MbarrierPhase, MbarrierWait, Mma, Number, Op, Pred, R32, R64, Wgmma, WgmmaA, Width,
+    Address, AddressBase, AtomicType, BulkCopy, BulkEnd, Carry, CpAsync, CpAsyncSource, LaneOp,
+    MbarrierAction, MbarrierOp, MbarrierPhase, MbarrierWait, Mma, Number, Op, Pred, R32, R64,
+    Wgmma, WgmmaA, Width,
 };
 
 /// What happens to a register.
@@ -77,118 +78,71 @@ fn atomic_file(ty: AtomicType) -> File {
     }
 }
 
-/// Makes [`registers`] from a table with a line per operation: reads before the arrow, writes after it. The operations
-/// that need code of their own stand here.
+/// Makes a function that calls `visit` once for every register of an operation, from a table with a line per variant:
+/// reads before the arrow, writes after it. Variants that need code of their own stand before the table.
 macro_rules! access_table {
-    ($($name:ident: $($read:ident)* => $($write:ident)*;)*) => {
-        /// Calls `visit` once for every register of `op`; all reads come before all updates and writes.
-        pub(crate) fn registers(op: &mut Op, visit: &mut impl FnMut(Access, File, &mut u16)) {
-            match op {
-                $(Op::$name { $($read,)* $($write,)* .. } => {
-                    $(one(Access::Read, $read, visit);)*
-                    $(one(Access::Write, $write, visit);)*
+    (
+        $(#[$doc:meta])*
+        $shared:vis fn $function:ident($op:ident: $set:ident, $visit:ident) { $($own:tt)* }
+        $($name:ident: $($read:ident)* => $($write:ident)*;)*
+    ) => {
+        $(#[$doc])*
+        $shared fn $function($op: &mut $set, $visit: &mut impl FnMut(Access, File, &mut u16)) {
+            match $op {
+                $($own)*
+                $($set::$name { $($read,)* $($write,)* .. } => {
+                    $(one(Access::Read, $read, $visit);)*
+                    $(one(Access::Write, $write, $visit);)*
                 })*
-                Op::Convert { to, from, d, a, .. } => {
-                    visit(Access::Read, number_file(*from), a);
-                    visit(Access::Write, number_file(*to), d);
-                }
-                Op::Load { ty, vector, d, address, .. } => {
-                    one(Access::Read, address, visit);
-                    let (file, count) = (width_file(ty.register), usize::from(*vector));
-                    d[..count].iter_mut().for_each(|d| visit(Access::Write, file, d));
-                }
-                Op::Store { ty, vector, a, address, .. } => {
-                    one(Access::Read, address, visit);
-                    let (file, count) = (width_file(ty.register), usize::from(*vector));
-                    a[..count].iter_mut().for_each(|a| visit(Access::Read, file, a));
-                }
-                Op::Atom { ty, d, b, c, address, .. } => {
-                    one(Access::Read, address, visit);
-                    visit(Access::Read, atomic_file(*ty), b);
-                    visit(Access::Read, atomic_file(*ty), c);
-                    visit(Access::Write, atomic_file(*ty), d);
-                }
-                Op::Red { ty, b, address, .. } => {
-                    one(Access::Read, address, visit);
-                    visit(Access::Read, atomic_file(*ty), b);
-                }
-                Op::AtomicVector(atomic) => {
-                    one(Access::Read, &mut atomic.address, visit);
-                    atomic.b.iter_mut().for_each(|b| one(Access::Read, b, visit));
-                    atomic.d.iter_mut().for_each(|d| one(Access::Write, d, visit));
-                }
-                Op::CpAsync(copy) => copy_registers(copy, visit),
-                Op::Mbarrier(barrier) => mbarrier_registers(barrier, visit),
-                Op::MbarrierWait(wait) => wait_registers(wait, visit),
-                Op::BulkCopy(copy) => bulk_registers(copy, visit),
-                Op::LdMatrix { count, d, address, .. } => {
-                    one(Access::Read, address, visit);
-                    d[..usize::from(*count)].iter_mut().for_each(|d| one(Access::Write, d, visit));
-                }
-                Op::StMatrix { count, a, address, .. } => {
-                    one(Access::Read, address, visit);
-                    a[..usize::from(*count)].iter_mut().for_each(|a| one(Access::Read, a, visit));
-                }
-                Op::Mma(mma) => mma_registers(mma, visit),
-                Op::Wgmma(wgmma) => wgmma_registers(wgmma, visit),
             }
         }
     };
 }
 
 access_table! {
-    Binary16: a b => d;
-    Binary32: a b => d;
-    Binary64: a b => d;
-    Shift64: a b => d;
-    Unary16: a => d;
-    Unary32: a => d;
-    Unary64: a => d;
-    Count64: a => d;
-    Ternary16: a b c => d;
-    Ternary32: a b c => d;
-    Ternary64: a b c => d;
-    MulWide16: a b => d;
-    MulWide32: a b => d;
-    MadWide16: a b c => d;
-    MadWide32: a b c => d;
-    Lop3: a b c => d;
-    Bfi32: a b pos len => d;
-    Bfi64: a b pos len => d;
-    Bfe64: a pos len => d;
-    Prmt: a b c => d;
-    Carry32: a b carry_in => d carry_out;
-    Carry64: a b carry_in => d carry_out;
-    Setp16: a b => d;
-    Setp32: a b => d;
-    Setp64: a b => d;
-    SetpF32: a b => d;
-    SetpF64: a b => d;
-    SetpHalf: a b => d;
-    TestF32: a => d;
-    TestF64: a => d;
-    Select32: a b p => d;
-    Select64: a b p => d;
-    PredLogic: a b => d;
-    BinaryF32: a b => d;
-    UnaryF32: a => d;
-    FmaF32: a b c => d;
-    BinaryF64: a b => d;
-    UnaryF64: a => d;
-    FmaF64: a b c => d;
-    BinaryHalf: a b => d;
-    UnaryHalf: a => d;
-    FmaHalf: a b c => d;
-    Mov32: a => d;
-    Mov64: a => d;
-    Pack64: lo hi => d;
-    Unpack64: a => lo hi;
-    Pack16x2: lo hi => d;
-    Unpack16x2: a => lo hi;
-    Resize: a => d;
-    Widen: a => d;
-    Narrow: a => d;
-    ConvertPair: hi lo => d;
+    /// Calls `visit` once for every register of `op`; all reads come before all updates and writes.
+    pub(crate) fn registers(op: Op, visit) {
+        Op::Lane(op) => lane_registers(op, visit),
+        Op::Load { ty, vector, d, address, .. } => {
+            one(Access::Read, address, visit);
+            let (file, count) = (width_file(ty.register), usize::from(*vector));
+            d[..count].iter_mut().for_each(|d| visit(Access::Write, file, d));
+        }
+        Op::Store { ty, vector, a, address, .. } => {
+            one(Access::Read, address, visit);
+            let (file, count) = (width_file(ty.register), usize::from(*vector));
+            a[..count].iter_mut().for_each(|a| visit(Access::Read, file, a));
+        }
+        Op::Atom { ty, d, b, c, address, .. } => {
+            one(Access::Read, address, visit);
+            visit(Access::Read, atomic_file(*ty), b);
+            visit(Access::Read, atomic_file(*ty), c);
+            visit(Access::Write, atomic_file(*ty), d);
+        }
+        Op::Red { ty, b, address, .. } => {
+            one(Access::Read, address, visit);
+            visit(Access::Read, atomic_file(*ty), b);
+        }
+        Op::AtomicVector(atomic) => {
+            one(Access::Read, &mut atomic.address, visit);
+            atomic.b.iter_mut().for_each(|b| one(Access::Read, b, visit));
+            atomic.d.iter_mut().for_each(|d| one(Access::Write, d, visit));
+        }
+        Op::CpAsync(copy) => copy_registers(copy, visit),
+        Op::Mbarrier(barrier) => mbarrier_registers(barrier, visit),
+        Op::MbarrierWait(wait) => wait_registers(wait, visit),
+        Op::BulkCopy(copy) => bulk_registers(copy, visit),
+        Op::LdMatrix { count, d, address, .. } => {
+            one(Access::Read, address, visit);
+            d[..usize::from(*count)].iter_mut().for_each(|d| one(Access::Write, d, visit));
+        }
+        Op::StMatrix { count, a, address, .. } => {
+            one(Access::Read, address, visit);
+            a[..usize::from(*count)].iter_mut().for_each(|a| one(Access::Read, a, visit));
+        }
+        Op::Mma(mma) => mma_registers(mma, visit),
+        Op::Wgmma(wgmma) => wgmma_registers(wgmma, visit),
+    }
     Cvta: a => d;
     MapAddress32: a rank => d;
     MapAddress64: a rank => d;
@@ -232,6 +186,78 @@ access_table! {
     Trap: =>;
     Yield: =>;
     Nop: =>;
+}
+
+access_table! {
+    fn lane_registers(op: LaneOp, visit) {
+        LaneOp::Carry32(carry) => carry_registers(carry, visit),
+        LaneOp::Carry64(carry) => carry_registers(carry, visit),
+        LaneOp::Convert { to, from, d, a, .. } => {
+            visit(Access::Read, number_file(*from), a);
+            visit(Access::Write, number_file(*to), d);
+        }
+    }
+    Binary16: a b => d;
+    Binary32: a b => d;
+    Binary64: a b => d;
+    Shift64: a b => d;
+    Unary16: a => d;
+    Unary32: a => d;
+    Unary64: a => d;
+    Count64: a => d;
+    Ternary16: a b c => d;
+    Ternary32: a b c => d;
+    Ternary64: a b c => d;
+    MulWide16: a b => d;
+    MulWide32: a b => d;
+    MadWide16: a b c => d;
+    MadWide32: a b c => d;
+    Lop3: a b c => d;
+    Bfi32: a b pos len => d;
+    Bfi64: a b pos len => d;
+    Bfe64: a pos len => d;
+    Prmt: a b c => d;
+    Setp16: a b => d;
+    Setp32: a b => d;
+    Setp64: a b => d;
+    SetpF32: a b => d;
+    SetpF64: a b => d;
+    SetpHalf: a b => d;
+    TestF32: a => d;
+    TestF64: a => d;
+    Select32: a b p => d;
+    Select64: a b p => d;
+    PredLogic: a b => d;
+    BinaryF32: a b => d;
+    UnaryF32: a => d;
+    FmaF32: a b c => d;
+    BinaryF64: a b => d;
+    UnaryF64: a => d;
+    FmaF64: a b c => d;
+    BinaryHalf: a b => d;
+    UnaryHalf: a => d;
+    FmaHalf: a b c => d;
+    Mov32: a => d;
+    Mov64: a => d;
+    Pack64: lo hi => d;
+    Unpack64: a => lo hi;
+    Pack16x2: lo hi => d;
+    Unpack16x2: a => lo hi;
+    Resize: a => d;
+    Widen: a => d;
+    Narrow: a => d;
+    ConvertPair: hi lo => d;
+}
+
+fn carry_registers<R: Registers>(
+    carry: &mut Carry<R>,
+    visit: &mut impl FnMut(Access, File, &mut u16),
+) {
+    one(Access::Read, &mut carry.a, visit);
+    one(Access::Read, &mut carry.b, visit);
+    one(Access::Read, &mut carry.carry_in, visit);
+    one(Access::Write, &mut carry.d, visit);
+    one(Access::Write, &mut carry.carry_out, visit);
 }
 
 fn copy_registers(copy: &mut CpAsync, visit: &mut impl FnMut(Access, File, &mut u16)) {

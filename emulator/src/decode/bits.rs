@@ -4,7 +4,7 @@ use super::inst::Inst;
 use super::types::Ty;
 use crate::error::PtxError;
 use crate::ir::{
-    Binary32, Count64, IntCmp, Op, Pred, PredLogic, PrmtMode, R32, Ternary32, Unary32, Unary64,
+    Binary32, Count64, IntCmp, LaneOp, Pred, PredLogic, PrmtMode, R32, Ternary32, Unary32, Unary64,
 };
 
 impl Inst<'_, '_, '_> {
@@ -37,7 +37,7 @@ impl Inst<'_, '_, '_> {
         }
         self.arity(2..=2)?;
         let (d, a) = (self.d32(0, Ty::B32)?, self.r64(1, ty)?);
-        self.emit(Op::Count64 { op: op64, d, a })
+        self.emit(LaneOp::Count64 { op: op64, d, a })
     }
 
     /// `bfe`
@@ -53,7 +53,7 @@ impl Inst<'_, '_, '_> {
                 } else {
                     Ternary32::BfeU
                 };
-                Op::Ternary32 {
+                LaneOp::Ternary32 {
                     op,
                     d: self.d32(0, ty)?,
                     a: self.r32(1, ty)?,
@@ -61,7 +61,7 @@ impl Inst<'_, '_, '_> {
                     c,
                 }
             }
-            8 => Op::Bfe64 {
+            8 => LaneOp::Bfe64 {
                 signed,
                 d: self.d64(0)?,
                 a: self.r64(1, ty)?,
@@ -81,7 +81,7 @@ impl Inst<'_, '_, '_> {
         let op = match ty.bytes() {
             4 => {
                 let (a, b) = (self.r32(1, ty)?, self.r32(2, ty)?);
-                Op::Bfi32 {
+                LaneOp::Bfi32 {
                     d: self.d32(0, ty)?,
                     a,
                     b,
@@ -91,7 +91,7 @@ impl Inst<'_, '_, '_> {
             }
             8 => {
                 let (a, b) = (self.r64(1, ty)?, self.r64(2, ty)?);
-                Op::Bfi64 {
+                LaneOp::Bfi64 {
                     d: self.d64(0)?,
                     a,
                     b,
@@ -163,7 +163,7 @@ impl Inst<'_, '_, '_> {
         ]);
         self.only_type(Ty::B32)?;
         let (d, a, b, c) = self.four32(Ty::B32)?;
-        self.emit(Op::Prmt {
+        self.emit(LaneOp::Prmt {
             mode: mode.unwrap_or(PrmtMode::Index),
             d,
             a,
@@ -192,12 +192,12 @@ impl Inst<'_, '_, '_> {
             .map_err(|_| self.bad("the look-up table is a constant from 0 to 255"))?;
         let d = R32(self.destination(first, 4)?);
         let Some(op) = logic else {
-            return self.emit(Op::Lop3 { lut, d, a, b, c });
+            return self.emit(LaneOp::Lop3 { lut, d, a, b, c });
         };
         let result = self.builder().fresh32()?;
         let nonzero = self.builder().fresh_pred()?;
         let zero = self.builder().const32(0)?;
-        self.builder().emit_unguarded(Op::Lop3 {
+        self.builder().emit_unguarded(LaneOp::Lop3 {
             lut,
             d: result,
             a,
@@ -205,16 +205,16 @@ impl Inst<'_, '_, '_> {
             c,
         })?;
         let (cmp, b) = (IntCmp::Ne, zero);
-        self.builder().emit_unguarded(Op::Setp32 {
+        self.builder().emit_unguarded(LaneOp::Setp32 {
             cmp,
             d: nonzero,
             a: result,
             b,
         })?;
         let q = self.pred(5)?;
-        self.emit(Op::Mov32 { d, a: result })?;
+        self.emit(LaneOp::Mov32 { d, a: result })?;
         let p = Pred(self.destination(second, 0)?);
-        self.emit(Op::PredLogic {
+        self.emit(LaneOp::PredLogic {
             op,
             d: p,
             a: nonzero,

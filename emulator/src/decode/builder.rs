@@ -95,14 +95,14 @@ impl Builder {
     }
 
     /// Appends an instruction with the current guard and origin.
-    pub fn emit(&mut self, op: Op) -> Result<(), PtxError> {
+    pub fn emit(&mut self, op: impl Into<Op>) -> Result<(), PtxError> {
         if self.code.len() >= MAX_INSTRUCTIONS {
             return Err(self.limit("the number of instructions", MAX_INSTRUCTIONS as u64));
         }
         let (guard, location) = (self.guard, self.location);
         self.code.push(Line {
             guard,
-            op,
+            op: op.into(),
             location,
             kept: Vec::new(),
             touches: None,
@@ -111,7 +111,7 @@ impl Builder {
     }
 
     /// Appends an instruction for all lanes that arrive.
-    pub fn emit_unguarded(&mut self, op: Op) -> Result<(), PtxError> {
+    pub fn emit_unguarded(&mut self, op: impl Into<Op>) -> Result<(), PtxError> {
         let guard = std::mem::replace(&mut self.guard, Guard::ALWAYS);
         let result = self.emit(op);
         self.guard = guard;

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::builder::{Builder, File};
 use super::flow::blocks;
 use crate::error::{PtxError, PtxErrorKind};
-use crate::ir::Op;
+use crate::ir::{LaneOp, Op};
 
 /// Refuses a carry flag that is read where nothing has set it.
 pub(super) fn check(builder: &Builder) -> Result<(), PtxError> {
@@ -18,16 +18,8 @@ pub(super) fn check(builder: &Builder) -> Result<(), PtxError> {
         let mut set = constants.clone();
         for line in &builder.code[block.start..block.end] {
             let (carry_in, carry_out) = match line.op {
-                Op::Carry32 {
-                    carry_in,
-                    carry_out,
-                    ..
-                } => (carry_in, carry_out),
-                Op::Carry64 {
-                    carry_in,
-                    carry_out,
-                    ..
-                } => (carry_in, carry_out),
+                Op::Lane(LaneOp::Carry32(op)) => (op.carry_in, op.carry_out),
+                Op::Lane(LaneOp::Carry64(op)) => (op.carry_in, op.carry_out),
                 _ => continue,
             };
             if !set.contains(&carry_in.0) {

@@ -5,7 +5,7 @@
 use super::inst::Inst;
 use super::types::Ty;
 use crate::error::PtxError;
-use crate::ir::{Binary32, FloatClass, FloatCmp, HalfKind, IntCmp, Op, Pred, PredLogic, R32};
+use crate::ir::{Binary32, FloatClass, FloatCmp, HalfKind, IntCmp, LaneOp, Pred, PredLogic, R32};
 use crate::syntax::Operand;
 
 const COMPARISONS: &[&str] = &[
@@ -74,7 +74,7 @@ impl<'a> Inst<'_, '_, 'a> {
     }
 
     /// The operation that compares operands 1 and 2 as `ty` into `d`.
-    fn compare(&mut self, by: Comparison, ty: Ty, d: Pred) -> Result<Op, PtxError> {
+    fn compare(&mut self, by: Comparison, ty: Ty, d: Pred) -> Result<LaneOp, PtxError> {
         if ty.is_float() && ty.bytes() == 4 && ty != Ty::F32 {
             let (a, b) = (self.r32(1, ty)?, self.r32(2, ty)?);
             return self.compare_half(by, ty, d, a, b);
@@ -86,19 +86,19 @@ impl<'a> Inst<'_, '_, 'a> {
         let integer = integer_cmp(by.name, ty).filter(|_| !ty.is_float());
         let float = float_cmp(by.name).filter(|_| ty.is_float());
         Ok(match (ty.bytes(), integer, float) {
-            (2, Some(cmp), _) => Op::Setp16 {
+            (2, Some(cmp), _) => LaneOp::Setp16 {
                 cmp,
                 d,
                 a: self.r32(1, ty)?,
                 b: self.r32(2, ty)?,
             },
-            (4, Some(cmp), _) => Op::Setp32 {
+            (4, Some(cmp), _) => LaneOp::Setp32 {
                 cmp,
                 d,
                 a: self.r32(1, ty)?,
                 b: self.r32(2, ty)?,
             },
-            (8, Some(cmp), _) => Op::Setp64 {
+            (8, Some(cmp), _) => LaneOp::Setp64 {
                 cmp,
                 d,
                 a: self.r64(1, ty)?,
@@ -108,14 +108,14 @@ impl<'a> Inst<'_, '_, 'a> {
                 let (a, b) = (self.r32(1, ty)?, self.r32(2, ty)?);
                 self.compare_half(by, ty, d, a, b)?
             }
-            (4, _, Some(cmp)) => Op::SetpF32 {
+            (4, _, Some(cmp)) => LaneOp::SetpF32 {
                 cmp,
                 ftz,
                 d,
                 a: self.r32(1, ty)?,
                 b: self.r32(2, ty)?,
             },
-            (8, _, Some(cmp)) => Op::SetpF64 {
+            (8, _, Some(cmp)) => LaneOp::SetpF64 {
                 cmp,
                 d,
                 a: self.r64(1, ty)?,
@@ -133,7 +133,7 @@ impl<'a> Inst<'_, '_, 'a> {
         d: Pred,
         a: R32,
         b: R32,
-    ) -> Result<Op, PtxError> {
+    ) -> Result<LaneOp, PtxError> {
         let Some(cmp) = float_cmp(by.name) else {
             return Err(self.bad(format!(".{} does not compare this type", by.name)));
         };
@@ -141,7 +141,7 @@ impl<'a> Inst<'_, '_, 'a> {
             Ty::F16 | Ty::F16x2 => HalfKind::F16,
             _ => HalfKind::Bf16,
         };
-        Ok(Op::SetpHalf {
+        Ok(LaneOp::SetpHalf {
             cmp,
             kind,
             ftz: by.ftz,
@@ -166,7 +166,7 @@ impl<'a> Inst<'_, '_, 'a> {
         for (i, high) in high.iter_mut().enumerate() {
             *high = self.builder().fresh32()?;
             let a = self.r32(i + 1, ty)?;
-            let op = Op::Binary32 {
+            let op = LaneOp::Binary32 {
                 op: Binary32::ShrU,
                 d: *high,
                 a,
@@ -185,7 +185,7 @@ impl<'a> Inst<'_, '_, 'a> {
             return Ok(outcome);
         };
         let (d, b) = (self.builder().fresh_pred()?, self.pred(3)?);
-        self.builder().emit_unguarded(Op::PredLogic {
+        self.builder().emit_unguarded(LaneOp::PredLogic {
             op,
             d,
             a: outcome,
@@ -212,7 +212,7 @@ impl<'a> Inst<'_, '_, 'a> {
             self.high_outcome(by, ty)?
         } else {
             let d = self.builder().fresh_pred()?;
-            let op = Op::PredLogic {
+            let op = LaneOp::PredLogic {
                 op: PredLogic::Not,
                 d,
                 a: outcome,
@@ -225,7 +225,7 @@ impl<'a> Inst<'_, '_, 'a> {
         self.protect_guard()?;
         for (operand, a) in [first, second].into_iter().zip(results) {
             let d = Pred(self.destination(operand, 0)?);
-            self.emit(Op::PredLogic {
+            self.emit(LaneOp::PredLogic {
                 op: PredLogic::Mov,
                 d,
                 a,
@@ -257,7 +257,7 @@ impl<'a> Inst<'_, '_, 'a> {
         let p = self.combined(by, outcome)?;
         let d = self.d32(0, to)?;
         if !is_packed {
-            return self.emit(Op::Select32 {
+            return self.emit(LaneOp::Select32 {
                 d,
                 a: yes,
                 b: no,
@@ -273,14 +273,14 @@ impl<'a> Inst<'_, '_, 'a> {
         for (half, (mask, p)) in halves.iter_mut().zip([(0xffff, p), (0xffff_0000, high)]) {
             *half = self.builder().fresh32()?;
             let a = self.builder().const32(truth & mask)?;
-            self.builder().emit_unguarded(Op::Select32 {
+            self.builder().emit_unguarded(LaneOp::Select32 {
                 d: *half,
                 a,
                 b: no,
                 p,
             })?;
         }
-        self.emit(Op::Binary32 {
+        self.emit(LaneOp::Binary32 {
             op: Binary32::Or,
             d,
             a: halves[0],
@@ -300,14 +300,14 @@ impl<'a> Inst<'_, '_, 'a> {
         let op = match ty.bytes() {
             2 | 4 => {
                 let (a, b) = (self.r32(1, ty)?, self.r32(2, ty)?);
-                Op::Select32 {
+                LaneOp::Select32 {
                     d: self.d32(0, ty)?,
                     a,
                     b,
                     p,
                 }
             }
-            8 => Op::Select64 {
+            8 => LaneOp::Select64 {
                 d: self.d64(0)?,
                 a: self.r64(1, ty)?,
                 b: self.r64(2, ty)?,
@@ -326,13 +326,13 @@ impl<'a> Inst<'_, '_, 'a> {
         let (p, zero) = (self.builder().fresh_pred()?, self.builder().const32(0)?);
         let a = self.r32(3, by)?;
         let compare = match by {
-            Ty::S32 if !ftz => Op::Setp32 {
+            Ty::S32 if !ftz => LaneOp::Setp32 {
                 cmp: IntCmp::GeS,
                 d: p,
                 a,
                 b: zero,
             },
-            Ty::F32 => Op::SetpF32 {
+            Ty::F32 => LaneOp::SetpF32 {
                 cmp: FloatCmp::Ge,
                 ftz,
                 d: p,
@@ -358,12 +358,12 @@ impl<'a> Inst<'_, '_, 'a> {
         ])?;
         let (ty, d) = (self.ty()?, self.dpred(0)?);
         let op = match ty {
-            Ty::F32 => Op::TestF32 {
+            Ty::F32 => LaneOp::TestF32 {
                 class,
                 d,
                 a: self.r32(1, ty)?,
             },
-            Ty::F64 => Op::TestF64 {
+            Ty::F64 => LaneOp::TestF64 {
                 class,
                 d,
                 a: self.r64(1, ty)?,

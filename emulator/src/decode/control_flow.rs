@@ -7,7 +7,7 @@ use super::scope::{Register, create};
 use super::symbols::Symbol;
 use super::types::Ty;
 use crate::error::PtxError;
-use crate::ir::{Address, Consistency, Guard, Op, Pred, PredLogic, R32, R64, Space};
+use crate::ir::{Address, Consistency, Guard, LaneOp, Op, Pred, PredLogic, R32, R64, Space};
 use crate::syntax::{Formal, Function, Operand};
 
 impl<'t, 'a> Inst<'_, 't, 'a> {
@@ -274,17 +274,17 @@ enum Place {
 }
 
 /// A move within one register file.
-pub(super) fn copy(file: File, d: u16, a: u16) -> Op {
+pub(super) fn copy(file: File, d: u16, a: u16) -> LaneOp {
     match file {
-        File::R32 => Op::Mov32 {
+        File::R32 => LaneOp::Mov32 {
             d: R32(d),
             a: R32(a),
         },
-        File::R64 => Op::Mov64 {
+        File::R64 => LaneOp::Mov64 {
             d: R64(d),
             a: R64(a),
         },
-        File::Pred => Op::PredLogic {
+        File::Pred => LaneOp::PredLogic {
             op: PredLogic::Mov,
             d: Pred(d),
             a: Pred(a),

@@ -8,7 +8,7 @@ use super::inst::Inst;
 use super::operands::file_of;
 use super::types::{Ty, width};
 use crate::error::PtxError;
-use crate::ir::{ConvertMode, HalfKind, Op, R32, R64, Rounding};
+use crate::ir::{ConvertMode, HalfKind, LaneOp, R32, R64, Rounding};
 use crate::syntax::Operand;
 
 /// A register of an integer operand, with its real width.
@@ -105,7 +105,7 @@ impl Inst<'_, '_, '_> {
             HalfKind::Bf16x2
         };
         let (d, hi, lo) = (self.d32(0, to)?, self.r32(1, from)?, self.r32(2, from)?);
-        self.emit(Op::ConvertPair {
+        self.emit(LaneOp::ConvertPair {
             kind,
             mode,
             d,
@@ -184,7 +184,7 @@ impl Inst<'_, '_, '_> {
     /// Fills `d` with the low `from` bytes of `a`, extended by sign or zeros. `from` is at most either width.
     fn extend(&mut self, signed: bool, from: u8, d: Slot, a: Slot) -> Result<(), PtxError> {
         if from == 8 {
-            return self.emit(Op::Mov64 {
+            return self.emit(LaneOp::Mov64 {
                 d: R64(d.index),
                 a: R64(a.index),
             });
@@ -193,19 +193,19 @@ impl Inst<'_, '_, '_> {
         if a.bytes == 8 {
             let narrow = R64(a.index);
             if from == 4 && d.bytes == 4 {
-                return self.emit(Op::Narrow {
+                return self.emit(LaneOp::Narrow {
                     d: R32(d.index),
                     a: narrow,
                 });
             }
             a32 = self.builder().fresh32()?;
             self.builder()
-                .emit_unguarded(Op::Narrow { d: a32, a: narrow })?;
+                .emit_unguarded(LaneOp::Narrow { d: a32, a: narrow })?;
         }
         if d.bytes == 8 {
             if from < 4 {
                 let (from, to, d, a) = (width(from), width(4), self.builder().fresh32()?, a32);
-                self.builder().emit_unguarded(Op::Resize {
+                self.builder().emit_unguarded(LaneOp::Resize {
                     signed,
                     from,
                     to,
@@ -214,7 +214,7 @@ impl Inst<'_, '_, '_> {
                 })?;
                 a32 = d;
             }
-            return self.emit(Op::Widen {
+            return self.emit(LaneOp::Widen {
                 signed,
                 d: R64(d.index),
                 a: a32,
@@ -222,10 +222,10 @@ impl Inst<'_, '_, '_> {
         }
         let d32 = R32(d.index);
         if from == 4 {
-            return self.emit(Op::Mov32 { d: d32, a: a32 });
+            return self.emit(LaneOp::Mov32 { d: d32, a: a32 });
         }
         let (from, to) = (width(from), width(d.bytes));
-        self.emit(Op::Resize {
+        self.emit(LaneOp::Resize {
             signed,
             from,
             to,
@@ -264,7 +264,7 @@ impl Inst<'_, '_, '_> {
         let a = self.exact_source(from)?;
         if to.is_float() {
             let d = self.destination(self.operand(0)?, to.bytes())?;
-            return self.emit(Op::Convert {
+            return self.emit(LaneOp::Convert {
                 to: to_number,
                 from: from_number,
                 mode,
@@ -275,7 +275,7 @@ impl Inst<'_, '_, '_> {
         let wide = self.integer_destination(to)?;
         if wide.bytes == to.bytes() {
             let d = wide.index;
-            return self.emit(Op::Convert {
+            return self.emit(LaneOp::Convert {
                 to: to_number,
                 from: from_number,
                 mode,
@@ -284,7 +284,7 @@ impl Inst<'_, '_, '_> {
             });
         }
         let d = self.builder().register(file_of(to.bytes()))?;
-        let op = Op::Convert {
+        let op = LaneOp::Convert {
             to: to_number,
             from: from_number,
             mode,

@@ -4,7 +4,7 @@ use super::inst::Inst;
 use super::types::Ty;
 use crate::error::PtxError;
 use crate::ir::{
-    BinaryF32, BinaryF64, BinaryHalf, FloatMode, HalfKind, HalfMode, Op, Rounding, UnaryF32,
+    BinaryF32, BinaryF64, BinaryHalf, FloatMode, HalfKind, HalfMode, LaneOp, Rounding, UnaryF32,
     UnaryF64, UnaryHalf,
 };
 
@@ -117,7 +117,7 @@ impl Inst<'_, '_, '_> {
         let op = match (ty, forms) {
             (Ty::F32, (Some(op), ..)) => {
                 let (a, b) = (self.r32(1, ty)?, self.r32(2, ty)?);
-                Op::BinaryF32 {
+                LaneOp::BinaryF32 {
                     op,
                     mode: with.float(),
                     d: self.d32(0, ty)?,
@@ -125,7 +125,7 @@ impl Inst<'_, '_, '_> {
                     b,
                 }
             }
-            (Ty::F64, (_, Some(op), _)) => Op::BinaryF64 {
+            (Ty::F64, (_, Some(op), _)) => LaneOp::BinaryF64 {
                 op,
                 d: self.d64(0)?,
                 a: self.r64(1, ty)?,
@@ -134,7 +134,7 @@ impl Inst<'_, '_, '_> {
             (_, (.., Some(op))) => {
                 let (kind, mode) = (self.half_kind(ty)?, with.half());
                 let (a, b) = (self.r32(1, ty)?, self.r32(2, ty)?);
-                Op::BinaryHalf {
+                LaneOp::BinaryHalf {
                     op,
                     kind,
                     mode,
@@ -209,7 +209,7 @@ impl Inst<'_, '_, '_> {
         let op = match ty {
             Ty::F32 => {
                 let (d, a, b, c) = self.four32(ty)?;
-                Op::FmaF32 {
+                LaneOp::FmaF32 {
                     mode: with.float(),
                     d,
                     a,
@@ -219,7 +219,7 @@ impl Inst<'_, '_, '_> {
             }
             Ty::F64 => {
                 let (a, b, c) = (self.r64(1, ty)?, self.r64(2, ty)?, self.r64(3, ty)?);
-                Op::FmaF64 {
+                LaneOp::FmaF64 {
                     d: self.d64(0)?,
                     a,
                     b,
@@ -229,7 +229,7 @@ impl Inst<'_, '_, '_> {
             _ => {
                 let (kind, mode) = (self.half_kind(ty)?, with.half());
                 let (d, a, b, c) = self.four32(ty)?;
-                Op::FmaHalf {
+                LaneOp::FmaHalf {
                     kind,
                     mode,
                     d,
@@ -250,20 +250,20 @@ impl Inst<'_, '_, '_> {
     ) -> Result<(), PtxError> {
         self.arity(2..=2)?;
         let op = match (ty, forms) {
-            (Ty::F32, (Some(op), ..)) => Op::UnaryF32 {
+            (Ty::F32, (Some(op), ..)) => LaneOp::UnaryF32 {
                 op,
                 mode: with.float(),
                 d: self.d32(0, ty)?,
                 a: self.r32(1, ty)?,
             },
-            (Ty::F64, (_, Some(op), _)) => Op::UnaryF64 {
+            (Ty::F64, (_, Some(op), _)) => LaneOp::UnaryF64 {
                 op,
                 d: self.d64(0)?,
                 a: self.r64(1, ty)?,
             },
             (_, (.., Some(op))) => {
                 let (kind, mode) = (self.half_kind(ty)?, with.half());
-                Op::UnaryHalf {
+                LaneOp::UnaryHalf {
                     op,
                     kind,
                     mode,

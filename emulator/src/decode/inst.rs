@@ -7,7 +7,7 @@ use super::builder::Builder;
 use super::types::Ty;
 use super::unit::Unit;
 use crate::error::{PtxError, PtxErrorKind};
-use crate::ir::{Guard, Op, Pred, PredLogic};
+use crate::ir::{Guard, LaneOp, Op, Pred, PredLogic};
 use crate::syntax::Instruction;
 
 /// One instruction being decoded.
@@ -40,7 +40,7 @@ impl<'u, 't, 'a> Inst<'u, 't, 'a> {
     }
 
     /// Appends an operation under this instruction's guard.
-    pub fn emit(&mut self, op: Op) -> Result<(), PtxError> {
+    pub fn emit(&mut self, op: impl Into<Op>) -> Result<(), PtxError> {
         self.unit.builder.emit(op)
     }
 
@@ -166,7 +166,7 @@ impl<'u, 't, 'a> Inst<'u, 't, 'a> {
         let copy = self.builder().fresh_pred()?;
         let (op, a, b) = (PredLogic::Mov, guard.pred, Pred::TRUE);
         self.builder()
-            .emit_unguarded(Op::PredLogic { op, d: copy, a, b })?;
+            .emit_unguarded(LaneOp::PredLogic { op, d: copy, a, b })?;
         self.builder().guard = Guard {
             pred: copy,
             negated: guard.negated,

@@ -4,8 +4,8 @@ use super::inst::Inst;
 use super::types::Ty;
 use crate::error::PtxError;
 use crate::ir::{
-    Binary16, Binary32, Binary64, Op, Pred, PredLogic, R32, Shift64, Ternary16, Ternary32,
-    Ternary64, Unary16, Unary32, Unary64,
+    Binary16, Binary32, Binary64, Carry, LaneOp, Pred, PredLogic, R32, Shift64, Ternary16,
+    Ternary32, Ternary64, Unary16, Unary32, Unary64,
 };
 
 /// An operation in its 16-, 32- and 64-bit forms, where they exist.
@@ -78,19 +78,19 @@ impl Inst<'_, '_, '_> {
     ) -> Result<(), PtxError> {
         self.arity(3..=3)?;
         let op = match (ty.bytes(), forms) {
-            (2, (Some(op), ..)) => Op::Binary16 {
+            (2, (Some(op), ..)) => LaneOp::Binary16 {
                 op,
                 d: self.d32(0, ty)?,
                 a: self.r32(1, ty)?,
                 b: self.r32(2, ty)?,
             },
-            (4, (_, Some(op), _)) => Op::Binary32 {
+            (4, (_, Some(op), _)) => LaneOp::Binary32 {
                 op,
                 d: self.d32(0, ty)?,
                 a: self.r32(1, ty)?,
                 b: self.r32(2, ty)?,
             },
-            (8, (.., Some(op))) => Op::Binary64 {
+            (8, (.., Some(op))) => LaneOp::Binary64 {
                 op,
                 d: self.d64(0)?,
                 a: self.r64(1, ty)?,
@@ -109,17 +109,17 @@ impl Inst<'_, '_, '_> {
     ) -> Result<(), PtxError> {
         self.arity(2..=2)?;
         let op = match (ty.bytes(), forms) {
-            (2, (Some(op), ..)) => Op::Unary16 {
+            (2, (Some(op), ..)) => LaneOp::Unary16 {
                 op,
                 d: self.d32(0, ty)?,
                 a: self.r32(1, ty)?,
             },
-            (4, (_, Some(op), _)) => Op::Unary32 {
+            (4, (_, Some(op), _)) => LaneOp::Unary32 {
                 op,
                 d: self.d32(0, ty)?,
                 a: self.r32(1, ty)?,
             },
-            (8, (.., Some(op))) => Op::Unary64 {
+            (8, (.., Some(op))) => LaneOp::Unary64 {
                 op,
                 d: self.d64(0)?,
                 a: self.r64(1, ty)?,
@@ -139,15 +139,15 @@ impl Inst<'_, '_, '_> {
         let op = match (ty.bytes(), forms) {
             (2, (Some(op), ..)) => {
                 let (d, a, b, c) = self.four32(ty)?;
-                Op::Ternary16 { op, d, a, b, c }
+                LaneOp::Ternary16 { op, d, a, b, c }
             }
             (4, (_, Some(op), _)) => {
                 let (d, a, b, c) = self.four32(ty)?;
-                Op::Ternary32 { op, d, a, b, c }
+                LaneOp::Ternary32 { op, d, a, b, c }
             }
             (8, (.., Some(op))) => {
                 let (a, b, c) = (self.r64(1, ty)?, self.r64(2, ty)?, self.r64(3, ty)?);
-                Op::Ternary64 {
+                LaneOp::Ternary64 {
                     op,
                     d: self.d64(0)?,
                     a,
@@ -213,25 +213,25 @@ impl Inst<'_, '_, '_> {
         let op = match ty.bytes() {
             4 => {
                 let (d, a, b) = (self.d32(0, ty)?, self.r32(1, ty)?, self.r32(2, ty)?);
-                Op::Carry32 {
+                LaneOp::Carry32(Carry {
                     subtract,
                     d,
                     a,
                     b,
                     carry_in,
                     carry_out,
-                }
+                })
             }
             8 => {
                 let (d, a, b) = (self.d64(0)?, self.r64(1, ty)?, self.r64(2, ty)?);
-                Op::Carry64 {
+                LaneOp::Carry64(Carry {
                     subtract,
                     d,
                     a,
                     b,
                     carry_in,
                     carry_out,
-                }
+                })
             }
             _ => return Err(self.bad("carries exist for 32 and 64 bits")),
         };
@@ -286,7 +286,7 @@ impl Inst<'_, '_, '_> {
         }
         self.arity(3..=3)?;
         let (d, a, b) = (self.dpred(0)?, self.pred(1)?, self.pred(2)?);
-        self.emit(Op::PredLogic { op, d, a, b })
+        self.emit(LaneOp::PredLogic { op, d, a, b })
     }
 
     /// `not`, `cnot`
@@ -297,7 +297,7 @@ impl Inst<'_, '_, '_> {
             (true, Ty::Pred) => {
                 self.arity(2..=2)?;
                 let (d, a, b) = (self.dpred(0)?, self.pred(1)?, Pred::TRUE);
-                self.emit(Op::PredLogic {
+                self.emit(LaneOp::PredLogic {
                     op: PredLogic::Not,
                     d,
                     a,
@@ -324,19 +324,19 @@ impl Inst<'_, '_, '_> {
         };
         let b = self.r32(2, Ty::U32)?;
         let op = match ty.bytes() {
-            2 => Op::Binary16 {
+            2 => LaneOp::Binary16 {
                 op: op16,
                 d: self.d32(0, ty)?,
                 a: self.r32(1, ty)?,
                 b,
             },
-            4 => Op::Binary32 {
+            4 => LaneOp::Binary32 {
                 op: op32,
                 d: self.d32(0, ty)?,
                 a: self.r32(1, ty)?,
                 b,
             },
-            _ => Op::Shift64 {
+            _ => LaneOp::Shift64 {
                 op: op64,
                 d: self.d64(0)?,
                 a: self.r64(1, ty)?,

@@ -1,4 +1,4 @@
-//! Loads, stores, atomics, fences and cache control (PTX ISA 9.7.9 and 9.7.13).
+//! Loads, stores, fences and cache control (PTX ISA 9.7.9 and 9.7.13).
 //!
 //! Acquire and release are an access plus a fence. Cache operators and prefetches change no value and are dropped.
 
@@ -6,14 +6,12 @@ use super::inst::Inst;
 use super::operands::file_of;
 use super::types::Ty;
 use crate::error::PtxError;
-use crate::ir::{
-    AtomicOp, AtomicType, AtomicVector, Consistency, MemoryType, Op, R32, Scope, Space,
-};
+use crate::ir::{Consistency, LaneOp, MemoryType, Op, Scope, Space};
 use crate::syntax::Operand;
 
 /// How strong an access is, and which fences it needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Ordering {
+pub(super) struct Ordering {
     consistency: Consistency,
     release: bool,
     acquire: bool,
@@ -21,7 +19,7 @@ struct Ordering {
 
 impl Ordering {
     /// Scope of a strong access; atomics are strong even where they do not say so.
-    fn scope(self) -> Scope {
+    pub fn scope(self) -> Scope {
         match self.consistency {
             Consistency::Strong(scope) => scope,
             _ => Scope::Gpu,
@@ -38,7 +36,7 @@ const SCOPES: &[(&str, Scope)] = &[
 
 impl<'a> Inst<'_, '_, 'a> {
     /// Takes `.weak`, `.volatile`, `.relaxed`, `.acquire`, `.release`, `.acq_rel` and the scope.
-    fn ordering(&mut self) -> Ordering {
+    pub fn ordering(&mut self) -> Ordering {
         let semantics = self.choose(&[
             ("weak", (None, false, false)),
             ("volatile", (Some(Scope::Sys), false, false)),
@@ -57,7 +55,8 @@ impl<'a> Inst<'_, '_, 'a> {
         }
     }
 
-    fn ordered(&mut self, ordering: Ordering, op: Op) -> Result<(), PtxError> {
+    /// Emits an access with the fences that it needs.
+    pub fn ordered(&mut self, ordering: Ordering, op: Op) -> Result<(), PtxError> {
         let scope = ordering.scope();
         let fence = |acquire| Op::Fence {
             scope,
@@ -93,7 +92,7 @@ impl<'a> Inst<'_, '_, 'a> {
     }
 
     /// Checks a cache policy operand, which changes no value.
-    fn cache_policy(&mut self, i: usize) -> Result<(), PtxError> {
+    pub fn cache_policy(&mut self, i: usize) -> Result<(), PtxError> {
         if self.ins.operands.len() > i {
             self.r64(i, Ty::B64)?;
         }
@@ -219,169 +218,6 @@ impl<'a> Inst<'_, '_, 'a> {
         )
     }
 
-    /// `atom` and `red`, by the opcode
-    pub fn atomic(&mut self) -> Result<(), PtxError> {
-        let returns = self.ins.opcode == "atom";
-        if self.take("async") {
-            return Err(self.unsupported("use red on the block's own shared memory"));
-        }
-        let ordering = self.ordering();
-        let space = self.space().unwrap_or(Space::Generic);
-        let has_atomics = matches!(
-            space,
-            Space::Global | Space::Shared | Space::SharedCluster | Space::Generic
-        );
-        if !has_atomics {
-            return Err(self.bad("atomics work on .global and .shared"));
-        }
-        self.take_cache_hints();
-        let count = self.choose(&[("v2", 2), ("v4", 4), ("v8", 8)]);
-        let (op, word, ty) = self.atomic_operation()?;
-        if let Some(count) = count {
-            return self.atomic_vector(ordering, (op, word, ty), (space, count));
-        }
-        if !returns && matches!(op, AtomicOp::Exch | AtomicOp::Cas) {
-            return Err(self.bad("red has no .exch and no .cas"));
-        }
-        let (first, values) = (usize::from(returns), 1 + usize::from(op == AtomicOp::Cas));
-        self.arity(first + 1 + values..=first + 2 + values)?;
-        let (space, address) = self.address(first, space)?;
-        let b = self.source(self.operand(first + 1)?, word)?;
-        self.cache_policy(first + 1 + values)?;
-        if !returns {
-            return self.ordered(
-                ordering,
-                Op::Red {
-                    op,
-                    ty,
-                    space,
-                    scope: ordering.scope(),
-                    b,
-                    address,
-                },
-            );
-        }
-        let c = if values == 2 {
-            self.source(self.operand(first + 2)?, word)?
-        } else {
-            b
-        };
-        let d = self.destination(self.operand(0)?, word.bytes())?;
-        self.ordered(
-            ordering,
-            Op::Atom {
-                op,
-                ty,
-                space,
-                scope: ordering.scope(),
-                d,
-                b,
-                c,
-                address,
-            },
-        )
-    }
-
-    /// `atom.global.add.vec.type {d..}, [address], {b..}`, `red.global.add.vec.type [address], {b..}`
-    fn atomic_vector(
-        &mut self,
-        ordering: Ordering,
-        (op, word, ty): (AtomicOp, Ty, AtomicType),
-        (space, count): (Space, usize),
-    ) -> Result<(), PtxError> {
-        let most = match word {
-            Ty::F32 | Ty::F16x2 | Ty::Bf16x2 => 4,
-            Ty::F16 | Ty::Bf16 => 8,
-            _ => return Err(self.bad("vectors of .f32, .f16, .bf16 and their pairs are atomic")),
-        };
-        if count > most {
-            return Err(self.bad(format!("at most {most} elements of this type are atomic")));
-        }
-        if op != AtomicOp::Add {
-            return Err(self.unsupported("of the operations on vectors, .add is known here"));
-        }
-        if space != Space::Global {
-            return Err(self.bad("vectors are atomic in .global memory; name that space"));
-        }
-        let returns = usize::from(self.ins.opcode == "atom");
-        self.arity(returns + 2..=returns + 3)?;
-        let (_, address) = self.address(returns, space)?;
-        let elements = self.vector(returns + 1)?;
-        let mut b = Vec::with_capacity(count);
-        for element in elements {
-            b.push(R32(self.source(element, word)?));
-        }
-        let mut d = Vec::new();
-        if returns == 1 {
-            for element in self.vector(0)? {
-                d.push(R32(self.destination(element, word.bytes())?));
-            }
-        }
-        if b.len() != count || d.len() != count * returns {
-            return Err(self.bad(format!("the vectors have {count} elements")));
-        }
-        self.cache_policy(returns + 2)?;
-        let scope = ordering.scope();
-        let atomic = AtomicVector {
-            ty,
-            scope,
-            d,
-            b,
-            address,
-        };
-        self.ordered(ordering, Op::AtomicVector(Box::new(atomic)))
-    }
-
-    /// Takes operation and type: the last qualifiers.
-    fn atomic_operation(&mut self) -> Result<(AtomicOp, Ty, AtomicType), PtxError> {
-        let op = self.require(&[
-            ("add", AtomicOp::Add),
-            ("and", AtomicOp::And),
-            ("or", AtomicOp::Or),
-            ("xor", AtomicOp::Xor),
-            ("exch", AtomicOp::Exch),
-            ("cas", AtomicOp::Cas),
-            ("inc", AtomicOp::Inc),
-            ("dec", AtomicOp::Dec),
-            ("min", AtomicOp::Min),
-            ("max", AtomicOp::Max),
-        ])?;
-        let noftz = self.take("noftz");
-        let word = self.ty()?;
-        self.finish()?;
-        Ok((op, word, self.atomic_type(op, word, noftz)?))
-    }
-
-    /// The combinations of operation and type that the ISA has.
-    pub(super) fn atomic_type(
-        &self,
-        op: AtomicOp,
-        ty: Ty,
-        noftz: bool,
-    ) -> Result<AtomicType, PtxError> {
-        use AtomicOp::{Add, And, Cas, Dec, Exch, Inc, Max, Min, Or, Xor};
-        let is_half = matches!(ty, Ty::F16 | Ty::F16x2 | Ty::Bf16 | Ty::Bf16x2);
-        if noftz != is_half {
-            return Err(self.bad("16-bit floats need .noftz, and no other type has it"));
-        }
-        Ok(match (op, ty) {
-            (And | Or | Xor | Exch | Cas, Ty::B32) => AtomicType::U32,
-            (And | Or | Xor | Exch | Cas, Ty::B64) => AtomicType::U64,
-            (Cas, Ty::B16) => AtomicType::U16,
-            (Add | Inc | Dec | Min | Max, Ty::U32) => AtomicType::U32,
-            (Add | Min | Max, Ty::S32) => AtomicType::S32,
-            (Add | Min | Max, Ty::U64) => AtomicType::U64,
-            (Min | Max, Ty::S64) => AtomicType::S64,
-            (Add, Ty::F32) => AtomicType::F32,
-            (Add, Ty::F64) => AtomicType::F64,
-            (Add, Ty::F16) => AtomicType::F16,
-            (Add, Ty::F16x2) => AtomicType::F16x2,
-            (Add, Ty::Bf16) => AtomicType::Bf16,
-            (Add, Ty::Bf16x2) => AtomicType::Bf16x2,
-            _ => return Err(self.bad("this operation does not exist for this type")),
-        })
-    }
-
     /// `fence[.sc|.acq_rel].scope`, `membar.level`
     pub fn fence(&mut self) -> Result<(), PtxError> {
         if self.take("proxy") {
@@ -443,7 +279,7 @@ impl<'a> Inst<'_, '_, 'a> {
             self.r32(1, Ty::F32)?;
         }
         let (d, a) = (self.d64(0)?, self.builder().const64(0)?);
-        self.emit(Op::Mov64 { d, a })
+        self.emit(LaneOp::Mov64 { d, a })
     }
 }
 

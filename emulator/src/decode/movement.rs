@@ -6,7 +6,7 @@ use super::operands::file_of;
 use super::special::{self, Reading};
 use super::types::Ty;
 use crate::error::PtxError;
-use crate::ir::{Binary32, Op, R32, R64, SharedModel, Space};
+use crate::ir::{Binary32, LaneOp, Op, R32, R64, SharedModel, Space};
 use crate::syntax::Operand;
 
 impl<'t, 'a> Inst<'_, 't, 'a> {
@@ -53,7 +53,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                     R32(self.source(lo, Ty::B16)?),
                     R32(self.source(hi, Ty::B16)?),
                 );
-                Op::Pack16x2 {
+                LaneOp::Pack16x2 {
                     d: self.d32(0, ty)?,
                     lo,
                     hi,
@@ -64,7 +64,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                     R32(self.source(lo, Ty::B32)?),
                     R32(self.source(hi, Ty::B32)?),
                 );
-                Op::Pack64 {
+                LaneOp::Pack64 {
                     d: self.d64(0)?,
                     lo,
                     hi,
@@ -77,9 +77,9 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                     let lo = R32(self.source(&pair[0], Ty::B16)?);
                     let hi = R32(self.source(&pair[1], Ty::B16)?);
                     self.builder()
-                        .emit_unguarded(Op::Pack16x2 { d: *word, lo, hi })?;
+                        .emit_unguarded(LaneOp::Pack16x2 { d: *word, lo, hi })?;
                 }
-                Op::Pack64 {
+                LaneOp::Pack64 {
                     d: self.d64(0)?,
                     lo: words[0],
                     hi: words[1],
@@ -100,7 +100,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
             (4, [lo, hi]) => {
                 let a = self.r32(1, ty)?;
                 let (lo, hi) = (self.destination(lo, 2)?, self.destination(hi, 2)?);
-                Op::Unpack16x2 {
+                LaneOp::Unpack16x2 {
                     lo: R32(lo),
                     hi: R32(hi),
                     a,
@@ -109,7 +109,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
             (8, [lo, hi]) => {
                 let a = self.r64(1, ty)?;
                 let (lo, hi) = (self.destination(lo, 4)?, self.destination(hi, 4)?);
-                Op::Unpack64 {
+                LaneOp::Unpack64 {
                     lo: R32(lo),
                     hi: R32(hi),
                     a,
@@ -118,11 +118,12 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
             (8, [_, _, _, _]) => {
                 let (lo, hi) = (self.builder().fresh32()?, self.builder().fresh32()?);
                 let a = self.r64(1, ty)?;
-                self.builder().emit_unguarded(Op::Unpack64 { lo, hi, a })?;
+                self.builder()
+                    .emit_unguarded(LaneOp::Unpack64 { lo, hi, a })?;
                 for (a, pair) in [lo, hi].into_iter().zip(elements.chunks_exact(2)) {
                     let lo = R32(self.destination(&pair[0], 2)?);
                     let hi = R32(self.destination(&pair[1], 2)?);
-                    self.emit(Op::Unpack16x2 { lo, hi, a })?;
+                    self.emit(LaneOp::Unpack16x2 { lo, hi, a })?;
                 }
                 return Ok(());
             }
@@ -165,7 +166,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
         self.only_type(Ty::U64)?;
         let (d, a) = (self.d64(0)?, self.r64(1, Ty::U64)?);
         self.emit(match space {
-            Space::Global => Op::Mov64 { d, a },
+            Space::Global => LaneOp::Mov64 { d, a }.into(),
             _ => Op::Cvta {
                 space,
                 to_space,
@@ -239,6 +240,6 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
             self.builder().const32(SharedModel::RANK_SHIFT)?,
         );
         let op = Binary32::ShrU;
-        self.emit(Op::Binary32 { op, d, a, b })
+        self.emit(LaneOp::Binary32 { op, d, a, b })
     }
 }

@@ -4,7 +4,7 @@ use super::inst::Inst;
 use super::integer::{binary, by_sign, ternary};
 use super::types::Ty;
 use crate::error::PtxError;
-use crate::ir::{Binary16, Binary32, Binary64, Op, Ternary16, Ternary32, Ternary64};
+use crate::ir::{Binary16, Binary32, Binary64, Carry, LaneOp, Ternary16, Ternary32, Ternary64};
 
 impl Inst<'_, '_, '_> {
     /// `mul` on integers: `.lo`, `.hi`, `.wide`
@@ -20,7 +20,7 @@ impl Inst<'_, '_, '_> {
         let op = match ty.bytes() {
             2 => {
                 let (a, b) = (self.r32(1, ty)?, self.r32(2, ty)?);
-                Op::MulWide16 {
+                LaneOp::MulWide16 {
                     signed,
                     d: self.d32(0, Ty::B32)?,
                     a,
@@ -29,7 +29,7 @@ impl Inst<'_, '_, '_> {
             }
             4 => {
                 let (a, b) = (self.r32(1, ty)?, self.r32(2, ty)?);
-                Op::MulWide32 {
+                LaneOp::MulWide32 {
                     signed,
                     d: self.d64(0)?,
                     a,
@@ -62,7 +62,7 @@ impl Inst<'_, '_, '_> {
         let op = match ty.bytes() {
             2 => {
                 let (a, b, c) = (self.r32(1, ty)?, self.r32(2, ty)?, self.r32(3, Ty::B32)?);
-                Op::MadWide16 {
+                LaneOp::MadWide16 {
                     signed,
                     d: self.d32(0, Ty::B32)?,
                     a,
@@ -72,7 +72,7 @@ impl Inst<'_, '_, '_> {
             }
             4 => {
                 let (a, b, c) = (self.r32(1, ty)?, self.r32(2, ty)?, self.r64(3, Ty::B64)?);
-                Op::MadWide32 {
+                LaneOp::MadWide32 {
                     signed,
                     d: self.d64(0)?,
                     a,
@@ -116,38 +116,38 @@ impl Inst<'_, '_, '_> {
             (4, Some(op), _) => {
                 let (d, a, b, c) = self.four32(ty)?;
                 let product = self.builder().fresh32()?;
-                self.builder().emit_unguarded(Op::Binary32 {
+                self.builder().emit_unguarded(LaneOp::Binary32 {
                     op,
                     d: product,
                     a,
                     b,
                 })?;
-                Op::Carry32 {
+                LaneOp::Carry32(Carry {
                     subtract,
                     d,
                     a: product,
                     b: c,
                     carry_in,
                     carry_out,
-                }
+                })
             }
             (8, _, Some(op)) => {
                 let (a, b, c) = (self.r64(1, ty)?, self.r64(2, ty)?, self.r64(3, ty)?);
                 let product = self.builder().fresh64()?;
-                self.builder().emit_unguarded(Op::Binary64 {
+                self.builder().emit_unguarded(LaneOp::Binary64 {
                     op,
                     d: product,
                     a,
                     b,
                 })?;
-                Op::Carry64 {
+                LaneOp::Carry64(Carry {
                     subtract,
                     d: self.d64(0)?,
                     a: product,
                     b: c,
                     carry_in,
                     carry_out,
-                }
+                })
             }
             _ => return Err(self.bad("carries exist for 32 and 64 bits")),
         };
@@ -175,7 +175,7 @@ impl Inst<'_, '_, '_> {
         let mut low = [zero; 2];
         for (i, low) in low.iter_mut().enumerate() {
             let (d, a) = (self.builder().fresh32()?, self.r32(i + 1, ty)?);
-            self.builder().emit_unguarded(Op::Ternary32 {
+            self.builder().emit_unguarded(LaneOp::Ternary32 {
                 op,
                 d,
                 a,
@@ -186,7 +186,7 @@ impl Inst<'_, '_, '_> {
         }
         let (d, [a, b]) = (self.d32(0, ty)?, low);
         let c = if is_mad { self.r32(3, ty)? } else { zero };
-        self.emit(Op::Ternary32 {
+        self.emit(LaneOp::Ternary32 {
             op: Ternary32::MadLo,
             d,
             a,

@@ -7,7 +7,7 @@ use super::special;
 use super::symbols::Symbol;
 use super::types::Ty;
 use crate::error::{PtxError, PtxErrorKind};
-use crate::ir::{Address, AddressBase, Op, Pred, PredLogic, R32, R64, SharedPlace, Space};
+use crate::ir::{Address, AddressBase, LaneOp, Pred, PredLogic, R32, R64, SharedPlace, Space};
 use crate::syntax::{self, Operand};
 
 impl<'t, 'a> Inst<'_, 't, 'a> {
@@ -168,7 +168,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
         };
         let a = self.named_pred(name)?;
         let d = self.builder().fresh_pred()?;
-        let op = Op::PredLogic {
+        let op = LaneOp::PredLogic {
             op: PredLogic::Not,
             d,
             a,

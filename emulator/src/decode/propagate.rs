@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use super::access::{Access, registers};
 use super::builder::{Builder, File, Line};
 use super::flow::blocks;
-use crate::ir::{Guard, Op, PredLogic};
+use crate::ir::{Guard, LaneOp, Op, PredLogic};
 
 /// A register of a file.
 type Register = (File, u16);
@@ -78,10 +78,13 @@ pub(super) fn total_move(line: &Line) -> Option<(File, u16, u16)> {
     if line.guard != Guard::ALWAYS {
         return None;
     }
-    match line.op {
-        Op::Mov32 { d, a } => Some((File::R32, d.0, a.0)),
-        Op::Mov64 { d, a } => Some((File::R64, d.0, a.0)),
-        Op::PredLogic {
+    let Op::Lane(op) = line.op else {
+        return None;
+    };
+    match op {
+        LaneOp::Mov32 { d, a } => Some((File::R32, d.0, a.0)),
+        LaneOp::Mov64 { d, a } => Some((File::R64, d.0, a.0)),
+        LaneOp::PredLogic {
             op: PredLogic::Mov,
             d,
             a,

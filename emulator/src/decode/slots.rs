@@ -214,7 +214,7 @@ pub(super) fn rename(builder: &mut Builder, slots: &Slots) {
 
 #[cfg(test)]
 mod tests {
-    use crate::ir::{Instruction, Op, R32};
+    use crate::ir::{Instruction, LaneOp, Op, R32};
     use crate::module::Module;
 
     fn program(body: &str) -> (Vec<Instruction>, u16) {
@@ -265,7 +265,7 @@ mod tests {
         );
         let moves = program
             .iter()
-            .filter(|line| matches!(line.op, Op::Mov32 { .. }))
+            .filter(|line| matches!(line.op, Op::Lane(LaneOp::Mov32 { .. })))
             .count();
         assert_eq!(moves, 1, "only the initial value is moved: {program:?}");
     }
@@ -283,7 +283,7 @@ mod tests {
         let (_, old, other) = (loads.next(), loads.next(), loads.next());
         assert_ne!(old, other);
         let add = program.iter().find_map(|line| match line.op {
-            Op::Binary32 { d, .. } => Some(d),
+            Op::Lane(LaneOp::Binary32 { d, .. }) => Some(d),
             _ => None,
         });
         assert_eq!(add, old.map(R32));
@@ -300,7 +300,7 @@ mod tests {
             _ => None,
         });
         for line in &program {
-            if let Op::Binary32 { d, .. } | Op::Mov32 { d, .. } = line.op {
+            if let Op::Lane(LaneOp::Binary32 { d, .. } | LaneOp::Mov32 { d, .. }) = line.op {
                 assert_ne!(Some(d.0), kept);
             }
         }

@@ -57,7 +57,7 @@ pub struct HalfMode {
     pub relu: bool,
 }
 
-/// Types of [`Op::Convert`].
+/// Types of [`LaneOp::Convert`](super::LaneOp::Convert).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Number {
     U8,
@@ -74,7 +74,7 @@ pub enum Number {
     F64,
 }
 
-/// Modifiers of [`Op::Convert`].
+/// Modifiers of [`LaneOp::Convert`](super::LaneOp::Convert).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvertMode {
     /// Rounding of the result, in its own format.

@@ -1,18 +1,8 @@
 //! Additions and subtractions with carry (PTX ISA, "Extended-Precision Integer Arithmetic").
 
-use crate::ir::{Pred, R32, R64};
+use crate::ir::{Carry, R32, R64};
 
 use super::registers::{LANES, Mask, Registers};
-
-/// Operands of an addition or subtraction with carry.
-pub(crate) struct Carry<R> {
-    pub subtract: bool,
-    pub d: R,
-    pub a: R,
-    pub b: R,
-    pub carry_in: Pred,
-    pub carry_out: Pred,
-}
 
 #[inline(never)]
 pub(crate) fn carry32(regs: &mut Registers, mask: Mask, op: Carry<R32>) {

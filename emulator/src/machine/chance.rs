@@ -1,11 +1,13 @@
 //! The choices that the ISA leaves open, as a plan says.
 
 mod copies;
+mod preference;
 
 pub(crate) use copies::CopyMoment;
 
 use super::plan::{BlockOrder, CopyTiming, LaneOrder, PeerOrder, Plan, Turns, WarpOrder};
 use super::registers::lanes_of;
+use preference::Preference;
 
 /// In which order things happen that the ISA does not order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,9 +24,6 @@ pub enum Schedule {
 /// Instructions that a warp runs before others get a turn, so that a spinning warp cannot starve the
 /// one it waits for.
 const LONG_TURN: u32 = 1 << 16;
-/// Instructions of the others for which a warp or a block is starved at a stretch, because they may be
-/// waiting for it in a loop.
-const PATIENCE: u64 = 1 << 14;
 /// One turn in so many is taken by the lanes that a plan puts last, for the same reason.
 const LANES_PATIENCE: u64 = 64;
 
@@ -79,61 +78,6 @@ pub(crate) struct Chance {
     warps: Vec<Preference>,
 }
 
-/// Those of some blocks or warps, as bits, that the plan puts before the others.
-#[derive(Clone, Copy)]
-struct Preference {
-    preferred: u32,
-    all: u32,
-    /// Instructions that preferred ones have executed since another one ran.
-    waited: u64,
-    /// The one that ran last: of the others, of the preferred ones. Each kind takes its turns by itself, so that
-    /// none is passed over for ever.
-    last: [u32; 2],
-}
-
-impl Preference {
-    fn new(preferred: u32, count: u32) -> Self {
-        let all = u32::MAX >> (32 - count);
-        Self {
-            preferred: preferred & all,
-            all,
-            waited: 0,
-            last: [31; 2],
-        }
-    }
-
-    /// Those of `ready` of which one runs next.
-    fn first(&self, ready: u32) -> u32 {
-        let others = ready & !self.preferred;
-        match ready & self.preferred {
-            0 => others,
-            _ if others != 0 && self.waited >= PATIENCE => others,
-            preferred => preferred,
-        }
-    }
-
-    /// The next one of `among`, which are all preferred or all others, upwards or downwards.
-    fn next(&self, among: u32, downwards: bool) -> u32 {
-        let last = self.last[usize::from(among & self.preferred != 0)];
-        if downwards {
-            below(among, last)
-        } else {
-            above(among, last)
-        }
-    }
-
-    /// One of them has executed `instructions`.
-    fn ran(&mut self, which: u32, instructions: u64) {
-        let is_preferred = self.preferred >> which & 1 != 0;
-        self.last[usize::from(is_preferred)] = which;
-        if self.preferred != self.all && is_preferred {
-            self.waited += instructions;
-        } else {
-            self.waited = 0;
-        }
-    }
-}
-
 impl Chance {
     /// Choices for cluster number `cluster` of the grid, whose `num_blocks` blocks have `num_warps` warps
     /// each.
@@ -143,11 +87,11 @@ impl Chance {
             Schedule::Seeded(seed) => seed,
         };
         let plan = schedule.plan();
-        let warps = Preference::new(preferred_warps(plan.warps, num_warps), num_warps);
+        let warps = Preference::of_warps(plan.warps, num_warps);
         Self {
             plan,
             generator: Generator::new(seed, cluster),
-            peers: Preference::new(preferred_peers(plan.peers, num_blocks), num_blocks),
+            peers: Preference::of_blocks(plan.peers, num_blocks),
             warps: vec![warps; num_blocks as usize],
         }
     }
@@ -203,11 +147,8 @@ impl Chance {
     pub fn ran(&mut self, rank: u32, warp: u32, instructions: u64) {
         self.warps[rank as usize].ran(warp, instructions);
         self.peers.ran(rank, instructions);
-        if let PeerOrder::Late(_) = self.plan.peers
-            && self.peers.preferred >> rank & 1 == 0
-        {
-            // It has started.
-            self.peers.preferred = self.peers.all;
+        if let PeerOrder::Late(_) = self.plan.peers {
+            self.peers.join(rank);
         }
     }
 
@@ -219,42 +160,6 @@ impl Chance {
         }
         let planned = self.plan.lanes == LaneOrder::HighestFirst;
         planned != (self.generator.below(LANES_PATIENCE) == 0)
-    }
-}
-
-/// The next one of `among` after `last`, upwards and around.
-fn above(among: u32, last: u32) -> u32 {
-    let after = among & (u32::MAX << last << 1);
-    if last < 31 && after != 0 {
-        after
-    } else {
-        among
-    }
-    .trailing_zeros()
-}
-
-/// The next one of `among` after `last`, downwards and around.
-fn below(among: u32, last: u32) -> u32 {
-    let before = among & ((1 << last) - 1);
-    31 - if before != 0 { before } else { among }.leading_zeros()
-}
-
-/// Blocks of a cluster that run before the others; all of them when the plan names none.
-fn preferred_peers(order: PeerOrder, num_blocks: u32) -> u32 {
-    match order {
-        PeerOrder::RoundRobin | PeerOrder::Reverse | PeerOrder::Drawn => u32::MAX,
-        PeerOrder::Late(rank) | PeerOrder::Starved(rank) => !(1 << (rank % num_blocks)),
-        PeerOrder::Favoured(rank) => 1 << (rank % num_blocks),
-    }
-}
-
-/// Warps that run before the others; all of them when the plan names none.
-fn preferred_warps(order: WarpOrder, num_warps: u32) -> u32 {
-    match order {
-        WarpOrder::RoundRobin | WarpOrder::Reverse | WarpOrder::Drawn => u32::MAX,
-        WarpOrder::Starved(warp) => !(1 << (warp % num_warps)),
-        WarpOrder::StarvedWarpgroup(group) => !(0xf << (4 * (group % num_warps.div_ceil(4)))),
-        WarpOrder::Favoured(warp) => 1 << (warp % num_warps),
     }
 }
 
@@ -286,6 +191,7 @@ fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::preference::PATIENCE;
     use super::*;
 
     #[test]
@@ -303,7 +209,7 @@ mod tests {
     fn with_order(warps: WarpOrder, num_warps: u32) -> Chance {
         let mut chance = Chance::new(Schedule::Seeded(5), 0, num_warps, 1);
         chance.plan.warps = warps;
-        chance.warps[0] = Preference::new(preferred_warps(warps, num_warps), num_warps);
+        chance.warps[0] = Preference::of_warps(warps, num_warps);
         chance
     }
 
@@ -363,7 +269,7 @@ mod tests {
     fn with_peers(peers: PeerOrder) -> Chance {
         let mut chance = Chance::new(Schedule::Seeded(5), 0, 4, 4);
         chance.plan.peers = peers;
-        chance.peers = Preference::new(preferred_peers(peers, 4), 4);
+        chance.peers = Preference::of_blocks(peers, 4);
         chance
     }
 

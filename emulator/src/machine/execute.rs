@@ -5,27 +5,21 @@ use crate::ir::Op;
 
 use super::address_conversion::convert_address;
 use super::atomics::{Atomic, atomic, atomic_vector};
-use super::carry::{self, Carry};
-use super::compare::{self, HalfTest};
 use super::context::Context;
-use super::convert::{Conversion, convert, convert_pair};
-use super::integer;
 use super::matrix::{self, LdMatrix, StMatrix};
 use super::memory_access::{Transfer, load, store};
 use super::mma;
-use super::registers::{Destination, Mask, Registers, Scratch};
+use super::registers::Mask;
 use super::warp::Warp;
-use super::{async_copy, bulk, data_movement, float, half, mbarriers, wgmma};
+use super::{async_copy, bulk, mbarriers, wgmma};
 
-/// Everything that neither moves the program counter nor waits: memory and matrices here, arithmetic
-/// in the functions that follow.
+/// Everything that neither moves the program counter nor waits, and is not an operation of a lane alone.
 #[inline(always)]
 pub(crate) fn compute<const FUSED: bool>(
     warp: &mut Warp,
     context: &mut Context,
     mask: Mask,
     op: &Op,
-    scratch: &mut Scratch,
 ) -> Outcome {
     match *op {
         Op::Load {
@@ -116,7 +110,7 @@ pub(crate) fn compute<const FUSED: bool>(
             context.synchronised();
             Ok(())
         }
-        _ => copies_and_addresses::<FUSED>(warp, context, mask, op, scratch),
+        _ => copies_and_addresses::<FUSED>(warp, context, mask, op),
     }
 }
 
@@ -127,7 +121,6 @@ fn copies_and_addresses<const FUSED: bool>(
     context: &mut Context,
     mask: Mask,
     op: &Op,
-    scratch: &mut Scratch,
 ) -> Outcome {
     match *op {
         Op::CpAsyncCommit => {
@@ -168,7 +161,7 @@ fn copies_and_addresses<const FUSED: bool>(
         | Op::MapAddress32 { .. }
         | Op::MapAddress64 { .. }
         | Op::RankOfAddress { .. } => convert_address(&mut warp.regs, context, mask, op),
-        _ => warp_wide::<FUSED>(warp, context, mask, op, scratch),
+        _ => warp_wide::<FUSED>(warp, context, mask, op),
     }
 }
 
@@ -179,7 +172,6 @@ fn warp_wide<const FUSED: bool>(
     context: &mut Context,
     mask: Mask,
     op: &Op,
-    scratch: &mut Scratch,
 ) -> Outcome {
     match *op {
         Op::LdMatrix {
@@ -233,211 +225,7 @@ fn warp_wide<const FUSED: bool>(
             warp.regs.set64(mask, d, &[context.warp_instructions; 32]);
             Ok(())
         }
-        _ => several_results(&mut warp.regs, mask, op, scratch),
+        // `control` has taken all others but those of a lane alone.
+        _ => warp_fault(FaultKind::NotExecuted),
     }
-}
-
-/// The instructions with more than one destination; all others have one, which is stored here.
-#[inline(always)]
-fn several_results(regs: &mut Registers, mask: Mask, op: &Op, scratch: &mut Scratch) -> Outcome {
-    match *op {
-        Op::Unpack64 { lo, hi, a } => {
-            data_movement::unpack64(regs, mask, lo, hi, a);
-            Ok(())
-        }
-        Op::Unpack16x2 { lo, hi, a } => {
-            data_movement::unpack16x2(regs, mask, lo, hi, a);
-            Ok(())
-        }
-        Op::Carry32 {
-            subtract,
-            d,
-            a,
-            b,
-            carry_in,
-            carry_out,
-        } => {
-            let carry = Carry {
-                subtract,
-                d,
-                a,
-                b,
-                carry_in,
-                carry_out,
-            };
-            carry::carry32(regs, mask, carry);
-            Ok(())
-        }
-        Op::Carry64 {
-            subtract,
-            d,
-            a,
-            b,
-            carry_in,
-            carry_out,
-        } => {
-            let carry = Carry {
-                subtract,
-                d,
-                a,
-                b,
-                carry_in,
-                carry_out,
-            };
-            carry::carry64(regs, mask, carry);
-            Ok(())
-        }
-        _ => {
-            let destination = integers(regs, mask, op, scratch)?;
-            regs.store(mask, scratch, destination);
-            Ok(())
-        }
-    }
-}
-
-#[inline(always)]
-fn integers(regs: &Registers, mask: Mask, op: &Op, out: &mut Scratch) -> Outcome<Destination> {
-    Ok(match *op {
-        Op::Binary16 { op, d, a, b } => {
-            integer::check_divisors16(regs, mask, op, b)?;
-            out.w32(d, integer::binary16(regs, op, a, b))
-        }
-        Op::Binary32 { op, d, a, b } => {
-            integer::check_divisors32(regs, mask, op, b)?;
-            out.w32(d, integer::binary32(regs, op, a, b))
-        }
-        Op::Binary64 { op, d, a, b } => {
-            integer::check_divisors64(regs, mask, op, b)?;
-            out.w64(d, integer::binary64(regs, op, a, b))
-        }
-        Op::Shift64 { op, d, a, b } => out.w64(d, integer::shift64(regs, op, a, b)),
-        Op::Unary16 { op, d, a } => out.w32(d, integer::unary16(regs, op, a)),
-        Op::Unary32 { op, d, a } => out.w32(d, integer::unary32(regs, op, a)),
-        Op::Unary64 { op, d, a } => out.w64(d, integer::unary64(regs, op, a)),
-        Op::Count64 { op, d, a } => out.w32(d, integer::count64(regs, op, a)),
-        Op::Ternary16 { op, d, a, b, c } => out.w32(d, integer::ternary16(regs, op, [a, b, c])),
-        Op::Ternary32 { op, d, a, b, c } => out.w32(d, integer::ternary32(regs, op, [a, b, c])),
-        Op::Ternary64 { op, d, a, b, c } => out.w64(d, integer::ternary64(regs, op, [a, b, c])),
-        Op::MulWide16 { signed, d, a, b } => out.w32(d, integer::mul_wide16(regs, signed, a, b)),
-        Op::MulWide32 { signed, d, a, b } => out.w64(d, integer::mul_wide32(regs, signed, a, b)),
-        Op::MadWide16 { signed, d, a, b, c } => {
-            out.w32(d, integer::mad_wide16(regs, signed, [a, b, c]))
-        }
-        Op::MadWide32 { signed, d, a, b, c } => {
-            out.w64(d, integer::mad_wide32(regs, signed, [a, b], c))
-        }
-        Op::Lop3 { lut, d, a, b, c } => out.w32(d, integer::lop3(regs, lut, [a, b, c])),
-        Op::Bfi32 { d, a, b, pos, len } => out.w32(d, integer::bfi32(regs, [a, b], [pos, len])),
-        Op::Bfi64 { d, a, b, pos, len } => out.w64(d, integer::bfi64(regs, [a, b], [pos, len])),
-        Op::Bfe64 {
-            signed,
-            d,
-            a,
-            pos,
-            len,
-        } => out.w64(d, integer::bfe64(regs, signed, a, [pos, len])),
-        _ => return comparisons(regs, op, out),
-    })
-}
-
-#[inline(always)]
-fn comparisons(regs: &Registers, op: &Op, out: &mut Scratch) -> Outcome<Destination> {
-    Ok(match *op {
-        Op::Setp16 { cmp, d, a, b } => out.pred(d, compare::setp16(regs, cmp, a, b)),
-        Op::Setp32 { cmp, d, a, b } => out.pred(d, compare::setp32(regs, cmp, a, b)),
-        Op::Setp64 { cmp, d, a, b } => out.pred(d, compare::setp64(regs, cmp, a, b)),
-        Op::SetpF32 { cmp, ftz, d, a, b } => out.pred(d, compare::setp_f32(regs, (cmp, ftz), a, b)),
-        Op::SetpF64 { cmp, d, a, b } => out.pred(d, compare::setp_f64(regs, cmp, a, b)),
-        Op::SetpHalf {
-            cmp,
-            kind,
-            ftz,
-            d,
-            a,
-            b,
-        } => out.pred(
-            d,
-            compare::setp_half(regs, HalfTest { cmp, kind, ftz }, a, b),
-        ),
-        Op::TestF32 { class, d, a } => out.pred(d, compare::test_f32(regs, class, a)),
-        Op::TestF64 { class, d, a } => out.pred(d, compare::test_f64(regs, class, a)),
-        Op::Select32 { d, a, b, p } => out.w32(d, compare::select32(regs, a, b, p)),
-        Op::Select64 { d, a, b, p } => out.w64(d, compare::select64(regs, a, b, p)),
-        Op::PredLogic { op, d, a, b } => out.pred(d, compare::pred_logic(regs, op, a, b)),
-        _ => return floats(regs, op, out),
-    })
-}
-
-#[inline(always)]
-fn floats(regs: &Registers, op: &Op, out: &mut Scratch) -> Outcome<Destination> {
-    Ok(match *op {
-        Op::BinaryF32 { op, mode, d, a, b } => {
-            out.w32(d, float::binary_f32(regs, (op, mode), a, b))
-        }
-        Op::UnaryF32 { op, mode, d, a } => out.w32(d, float::unary_f32(regs, (op, mode), a)),
-        Op::FmaF32 { mode, d, a, b, c } => out.w32(d, float::fma_f32(regs, mode, [a, b, c])),
-        Op::BinaryF64 { op, d, a, b } => out.w64(d, float::binary_f64(regs, op, a, b)),
-        Op::UnaryF64 { op, d, a } => out.w64(d, float::unary_f64(regs, op, a)),
-        Op::FmaF64 { d, a, b, c } => out.w64(d, float::fma_f64(regs, [a, b, c])),
-        Op::BinaryHalf {
-            op,
-            kind,
-            mode,
-            d,
-            a,
-            b,
-        } => out.w32(d, half::binary(regs, op, (kind, mode), [a, b])),
-        Op::UnaryHalf {
-            op,
-            kind,
-            mode,
-            d,
-            a,
-        } => out.w32(d, half::unary(regs, op, (kind, mode), a)),
-        Op::FmaHalf {
-            kind,
-            mode,
-            d,
-            a,
-            b,
-            c,
-        } => out.w32(d, half::fma(regs, (kind, mode), [a, b, c])),
-        _ => return moves(regs, op, out),
-    })
-}
-
-#[inline(always)]
-fn moves(regs: &Registers, op: &Op, out: &mut Scratch) -> Outcome<Destination> {
-    Ok(match *op {
-        Op::Mov32 { d, a } => out.w32(d, *regs.get32(a)),
-        Op::Mov64 { d, a } => out.w64(d, *regs.get64(a)),
-        Op::Pack64 { d, lo, hi } => out.w64(d, data_movement::pack64(regs, lo, hi)),
-        Op::Pack16x2 { d, lo, hi } => out.w32(d, data_movement::pack16x2(regs, lo, hi)),
-        Op::Resize {
-            signed,
-            from,
-            to,
-            d,
-            a,
-        } => out.w32(d, data_movement::resize(regs, signed, (from, to), a)),
-        Op::Widen { signed, d, a } => out.w64(d, data_movement::widen(regs, signed, a)),
-        Op::Narrow { d, a } => out.w32(d, data_movement::narrow(regs, a)),
-        Op::Prmt { mode, d, a, b, c } => out.w32(d, data_movement::prmt(regs, mode, [a, b, c])),
-        Op::Convert {
-            to,
-            from,
-            mode,
-            d,
-            a,
-        } => convert(regs, Conversion { to, from, mode }, d, a, out),
-        Op::ConvertPair {
-            kind,
-            mode,
-            d,
-            hi,
-            lo,
-        } => out.w32(d, convert_pair(regs, (kind, mode), hi, lo)),
-        // `control` and `compute` have taken all others.
-        _ => return warp_fault(FaultKind::NotExecuted),
-    })
 }

@@ -5,7 +5,7 @@
 //! cluster     runs the warps of one cluster in turn, by the open choices of chance, as a plan says
 //! block       what the warps of one block share, peers' warps included; sync has its barriers, cluster_barrier that of the cluster
 //! warp        registers and groups of lanes; reconverge brings waiting lanes together
-//! step        the instruction loop; execute dispatches to the families below
+//! step        the instruction loop; lane_op and execute dispatch to the families below
 //! integer carry bits compare float approx half convert data_movement address_conversion        one file per ISA chapter
 //! memory_access shared_access address elements storage shared atomics reduce async_copy    memory
 //! mbarrier mbarriers mbarrier_wait   the object, operations on it, waiting for it
@@ -43,9 +43,10 @@ mod float;
 mod fused_dot;
 mod half;
 mod integer;
+mod lane_op;
 pub(crate) mod launch;
 mod matrix;
-mod mbarrier;
+pub(crate) mod mbarrier;
 pub(crate) mod mbarrier_wait;
 pub(crate) mod mbarriers;
 mod memory_access;

@@ -5,12 +5,13 @@
 //! f32's range.
 
 use crate::fault::Outcome;
-use crate::ir::Instruction;
+use crate::ir::{Instruction, Op};
 use crate::observe::Step;
 
 use super::context::Context;
 use super::control_flow::{Flow, control, leave, waits};
 use super::execute::compute;
+use super::lane_op;
 use super::reconverge::{Resolution, resolve};
 use super::registers::{Mask, Scratch};
 use super::warp::{Group, Warp};
@@ -146,12 +147,14 @@ fn run_group<const FUSED: bool>(
             lanes,
             whole: lanes == warp.live,
         };
-        let flow = match control(warp, context, &mut group, mask, &instruction.op) {
-            Ok(Flow::Compute) => {
-                compute::<FUSED>(warp, context, mask, &instruction.op, &mut scratch)
-                    .map(|()| Flow::Next)
+        let flow = match &instruction.op {
+            Op::Lane(op) => {
+                lane_op::compute(&mut warp.regs, mask, op, &mut scratch).map(|()| Flow::Next)
             }
-            flow => flow,
+            op => match control(warp, context, &mut group, mask, op) {
+                Ok(Flow::Compute) => compute::<FUSED>(warp, context, mask, op).map(|()| Flow::Next),
+                flow => flow,
+            },
         };
         match flow {
             Ok(Flow::Jumped) => {}

@@ -3,15 +3,16 @@
 //! Observers see an access before the machine checks it. Lanes whose address is misaligned or outside
 //! the memory they name are left out: the machine reports those by itself.
 
+mod request;
+
 use crate::fault::Outcome;
-use crate::ir::{Address, AtomicType, Consistency, CpAsync, MbarrierAction, Op, Scope, Space};
-use crate::machine::address::effective;
+use crate::ir::{AtomicType, Consistency, CpAsync, MbarrierAction, Op, Scope, Space};
 use crate::machine::async_copy::source_bytes;
 use crate::machine::context::Context;
-use crate::machine::data_movement::{space_of, window_base};
-use crate::machine::registers::{LANES, Lanes, Mask, ballot, each_lane};
-use crate::machine::shared_access::generic_space;
+use crate::machine::registers::{Lanes, ballot, each_lane};
 use crate::machine::warp::Warp;
+
+use request::Request;
 
 /// Memory that an access falls into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,174 +213,4 @@ fn copy_accesses(
         lanes,
     };
     destination.split(warp, context, visit)
-}
-
-/// An access whose addresses have not been looked at yet.
-struct Request {
-    action: Action,
-    space: Space,
-    address: Address,
-    bytes: u32,
-    lane_bytes: Option<Lanes<u32>>,
-    lanes: u32,
-}
-
-impl Request {
-    /// Splits by space and allocation.
-    fn split(&self, warp: &Warp, context: &mut Context, visit: &mut Visit) -> Outcome {
-        if self.lanes == 0 {
-            return Ok(());
-        }
-        let mask = Mask {
-            lanes: self.lanes,
-            whole: false,
-        };
-        let addresses = effective(&warp.regs, mask, self.address);
-        if self.space != Space::Generic {
-            return self.in_space(context, self.space, self.lanes, &addresses, visit);
-        }
-        let mut rest = self.lanes;
-        while rest != 0 {
-            let space = space_of(addresses[rest.trailing_zeros() as usize & (LANES - 1)]);
-            let lanes = ballot(|lane| space_of(addresses[lane]) == space) & rest;
-            rest &= !lanes;
-            let model = context.kernel.shared.model;
-            let base = window_base(model, space);
-            let inside = each_lane(|lane| addresses[lane].wrapping_sub(base));
-            let space = match space {
-                Space::Shared => generic_space(model),
-                space => space,
-            };
-            self.in_space(context, space, lanes, &inside, visit)?;
-        }
-        Ok(())
-    }
-
-    fn in_space(
-        &self,
-        context: &mut Context,
-        space: Space,
-        lanes: u32,
-        addresses: &Lanes<u64>,
-        visit: &mut Visit,
-    ) -> Outcome {
-        let (region, len) = match space {
-            Space::Global | Space::Generic => {
-                return self.in_allocations(context, lanes, addresses, visit);
-            }
-            Space::Shared => {
-                return self.in_block(context, (context.rank, space), lanes, addresses, visit);
-            }
-            Space::SharedCluster => return self.in_cluster(context, lanes, addresses, visit),
-            Space::Local => (Region::Local, u64::from(context.kernel.local_bytes)),
-            Space::Const => (Region::ReadOnly, context.kernel.constants.len() as u64),
-            Space::Param => (Region::ReadOnly, context.params.len() as u64),
-        };
-        let lanes = self.inside(lanes, addresses, 0, len);
-        self.visit(context, (region, space), lanes, addresses, visit)
-    }
-
-    /// `.shared::cluster`: one access for each block that is there.
-    fn in_cluster(
-        &self,
-        context: &mut Context,
-        lanes: u32,
-        addresses: &Lanes<u64>,
-        visit: &mut Visit,
-    ) -> Outcome {
-        let model = context.kernel.shared.model;
-        let mut rest = lanes;
-        while rest != 0 {
-            let names = model.rank(addresses[rest.trailing_zeros() as usize & (LANES - 1)]);
-            let here = ballot(|lane| model.rank(addresses[lane]) == names) & rest;
-            rest &= !here;
-            let own = u64::from(context.rank);
-            if let Ok(rank) = context.reach(names.unwrap_or(own)) {
-                let place = (rank, Space::SharedCluster);
-                self.in_block(context, place, here, addresses, visit)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Shared memory of the block of a rank.
-    fn in_block(
-        &self,
-        context: &mut Context,
-        (rank, space): (u32, Space),
-        lanes: u32,
-        addresses: &Lanes<u64>,
-        visit: &mut Visit,
-    ) -> Outcome {
-        let shared = &context.blocks[rank as usize].shared;
-        let (base, len) = (shared.base(), shared.bytes().len() as u64);
-        let lanes = self.inside(lanes, addresses, base, len);
-        let offsets = each_lane(|lane| addresses[lane].wrapping_sub(base));
-        self.visit(
-            context,
-            (Region::Shared(rank), space),
-            lanes,
-            &offsets,
-            visit,
-        )
-    }
-
-    fn in_allocations(
-        &self,
-        context: &mut Context,
-        lanes: u32,
-        addresses: &Lanes<u64>,
-        visit: &mut Visit,
-    ) -> Outcome {
-        let mut rest = lanes;
-        while rest != 0 {
-            let first = rest.trailing_zeros() as usize & (LANES - 1);
-            rest &= rest - 1;
-            let Some(index) = context.global.locate(addresses[first]) else {
-                continue;
-            };
-            let allocation = context.global.get(index);
-            let (base, len) = (allocation.base, allocation.bytes);
-            let here = self.inside(lanes, addresses, base, len);
-            rest &= !here;
-            let offsets = each_lane(|lane| addresses[lane].wrapping_sub(base));
-            let place = (Region::Global(index), Space::Global);
-            self.visit(context, place, here, &offsets, visit)?;
-        }
-        Ok(())
-    }
-
-    /// The lanes that are aligned and whose bytes lie in the `len` bytes from `base` on.
-    fn inside(&self, lanes: u32, addresses: &Lanes<u64>, base: u64, len: u64) -> u32 {
-        lanes
-            & ballot(|lane| {
-                let bytes = self.lane_bytes.map_or(self.bytes, |bytes| bytes[lane]);
-                let offset = addresses[lane].wrapping_sub(base);
-                let fits = offset < len && u64::from(bytes) <= len - offset;
-                fits && addresses[lane] & u64::from(self.bytes - 1) == 0
-            })
-    }
-
-    fn visit(
-        &self,
-        context: &mut Context,
-        (region, space): (Region, Space),
-        lanes: u32,
-        offsets: &Lanes<u64>,
-        visit: &mut Visit,
-    ) -> Outcome {
-        if lanes == 0 {
-            return Ok(());
-        }
-        let access = Access {
-            action: self.action,
-            region,
-            space,
-            lanes,
-            offsets,
-            bytes: self.bytes,
-            lane_bytes: self.lane_bytes.as_ref(),
-        };
-        visit(context, &access)
-    }
 }

@@ -18,6 +18,7 @@
 //!
 //! ```text
 //! clocks.rs      what the warps of a cluster know of each other; knowledge.rs: what single lanes know
+//! clocks/        gathered.rs: what goes through barriers; snapshot.rs: what goes with a fence
 //! record.rs      what is remembered of an access; cell.rs: of all accesses to some bytes
 //! shadow.rs      cells for all memory
 //! actor.rs       does this access race with that record?
@@ -44,19 +45,18 @@ mod shown;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Access, Action, Arrival, ClusterSize, Exchange, Landing, Region, Step};
-use crate::fault::{FaultKind, Outcome, Trouble, lane_fault};
+use super::{Access, Action, Arrival, ClusterSize, Exchange, Region, Step};
+use crate::fault::{Outcome, Trouble, lane_fault};
 use crate::ir::{Consistency, Kernel, Op, Space};
 use crate::machine::Launch;
-use crate::machine::address::{GlobalView, effective};
-use crate::machine::async_copy::source_bytes;
+use crate::machine::address::GlobalView;
 use crate::machine::context::Context;
-use crate::machine::registers::{Mask, lanes_of};
+use crate::machine::registers::lanes_of;
 use crate::machine::warp::Warp;
 
 use actor::Actor;
 use clocks::Clocks;
-use copies::{Copies, Copy, Write};
+use copies::Copies;
 use phases::AllPhases;
 use record::{Place, Record, Strength, Strengths, is_async};
 use release::{Fencing, Heads, Patterns, Strong};
@@ -232,46 +232,6 @@ impl Races {
         Ok(())
     }
 
-    /// Copies are on their way.
-    fn issue(&mut self, warp: &Warp, step: &Step, access: &Access) {
-        let Op::CpAsync(copy) = &step.instruction.op else {
-            return;
-        };
-        let mask = Mask {
-            lanes: access.lanes,
-            whole: false,
-        };
-        let sources = effective(&warp.regs, mask, copy.src);
-        for lane in lanes_of(access.lanes) {
-            let source_bytes = source_bytes(&warp.regs, copy, lane).min(access.bytes);
-            let copy = Copy {
-                source_bytes: source_bytes as u8,
-                dst: access.offsets[lane] as u32,
-                src: sources[lane],
-                pc: step.pc,
-                epoch: self.clocks.epoch(warp.number),
-            };
-            self.copies.issue(warp.number, copy);
-        }
-    }
-
-    /// Faults when a write changes what a copy may still have to read. The writer is ordered after
-    /// the issue, or it would have raced with it; but it is not ordered after the wait.
-    #[cold]
-    fn check_sources(&self, base: u64, access: &Access) -> Outcome {
-        let writes: Vec<Write> = lanes_of(access.lanes)
-            .map(|lane| Write {
-                lane: lane as u32,
-                address: base + access.offsets[lane],
-                bytes: access.bytes,
-            })
-            .collect();
-        match self.copies.changed_source(&writes) {
-            Some((address, lane)) => lane_fault(lane, FaultKind::CopySourceModified { address }),
-            None => Ok(()),
-        }
-    }
-
     /// Strong accesses take part in release and acquire patterns, weak writes put an end to them.
     #[cold]
     fn follow_patterns(&mut self, warp: &Warp, step: &Step, access: &Access) {
@@ -381,34 +341,6 @@ impl Races {
 
     pub fn cluster_pass(&mut self, warp: u32) {
         self.clocks.pass_cluster(warp);
-    }
-
-    /// A copy's thread has waited: for others, its write happens now, and its read has lasted until
-    /// now.
-    pub fn landed(&mut self, landing: &Landing) {
-        let Some(copy) = self.copies.land(landing) else {
-            return;
-        };
-        let (warp, lanes) = (landing.warp, 1 << landing.lane);
-        let epoch = self.clocks.epoch(warp);
-        let write = Record {
-            cluster: 0,
-            epoch,
-            lanes,
-            place: Place::new(copy.pc, warp, true),
-        };
-        let bytes = u32::from(landing.bytes);
-        let rank = warp / self.grid.warps_per_block;
-        self.shadows[rank as usize].land(write, landing.dst, bytes);
-        let location = (None, shared_location(rank, landing.dst));
-        self.heads.overwrite(location, bytes);
-        if landing.source_bytes > 0 && copy.epoch != epoch {
-            let place = Place::new(copy.pc, warp, false);
-            let mut reader = actor(&self.grid, &self.clocks, Region::Global(0), place);
-            reader.record.lanes = lanes;
-            let bytes = u32::from(landing.source_bytes);
-            self.grid.shadow.read_again(&reader, landing.src, bytes);
-        }
     }
 }
 

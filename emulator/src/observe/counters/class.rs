@@ -1,7 +1,7 @@
 //! Classes of instructions, and the arithmetic that one lane of an instruction performs.
 
 use crate::ir::{
-    BinaryF32, BinaryF64, HalfKind, Mma, Op, Space, UnaryF32, UnaryF64, UnaryHalf, WgmmaA,
+    BinaryF32, BinaryF64, HalfKind, LaneOp, Mma, Op, Space, UnaryF32, UnaryF64, UnaryHalf, WgmmaA,
 };
 
 use super::counts::Operations;
@@ -83,45 +83,53 @@ classes! {
     Other "other",
 }
 
-/// A match over all operations, one line per class.
+/// A match over all operations of a set, one line per class. Variants that are classified elsewhere come first.
 macro_rules! class_by_variant {
-    ($op:expr; $($class:ident: $($variant:ident)*;)*) => {
+    ($set:ident, $op:expr; { $($own:tt)* } $($class:ident: $($variant:ident)*;)*) => {
         match $op {
-            $($(Op::$variant { .. })|* => InstructionClass::$class,)*
+            $($own)*
+            $($($set::$variant { .. })|* => InstructionClass::$class,)*
         }
     };
 }
 
 /// The class of an operation.
 pub(super) fn class_of(op: &Op) -> InstructionClass {
-    match op {
-        Op::Load { space, .. } | Op::Store { space, .. } => class_of_access(*space),
-        _ if operations_of(op).mufu > 0 => InstructionClass::Mufu,
-        _ => class_by_variant! { op;
-            Tensor: Mma Wgmma;
-            TensorGroup: WgmmaFence WgmmaCommit WgmmaWait SetMaxRegisters;
-            F32: SetpF32 TestF32 BinaryF32 UnaryF32 FmaF32;
-            F64: SetpF64 TestF64 BinaryF64 UnaryF64 FmaF64;
-            Half: SetpHalf BinaryHalf UnaryHalf FmaHalf;
-            Integer: Binary16 Binary32 Binary64 Shift64 Unary16 Unary32 Unary64 Count64
-                Ternary16 Ternary32 Ternary64 MulWide16 MulWide32 MadWide16 MadWide32
-                Lop3 Bfi32 Bfi64 Bfe64 Prmt Carry32 Carry64 Setp16 Setp32 Setp64;
-            Conversion: Resize Widen Narrow Convert ConvertPair;
-            Move: Mov32 Mov64 Pack64 Unpack64 Pack16x2 Unpack16x2 Select32 Select64 PredLogic;
-            Address: Cvta IsSpace MapAddress32 MapAddress64 RankOfAddress;
-            Global: Load Store;
-            Matrix: LdMatrix StMatrix MovMatrix;
-            AsyncCopy: CpAsync CpAsyncCommit CpAsyncWait CpAsyncWaitAll;
-            BulkCopy: BulkCopy BulkCommit BulkWait;
-            Mbarrier: Mbarrier MbarrierWait MbarrierPending;
-            Atomic: Atom Red AtomicVector;
-            Exchange: Shfl Vote Ballot MatchAny32 MatchAny64 MatchAll32 MatchAll64 Redux
-                Elect ActiveMask;
-            Barrier: Fence ProxyFence MbarrierInitFence WarpSync Barrier BarrierPopc BarrierLogic
-                ClusterArrive ClusterWait;
-            Control: Bra BranchIndexed Exit Trap;
-            Other: Clock32 Clock64 Yield Nop;
-        },
+    class_by_variant! { Op, op;
+        {
+            Op::Lane(op) => class_of_lane_op(op),
+            Op::Load { space, .. } | Op::Store { space, .. } => class_of_access(*space),
+        }
+        Tensor: Mma Wgmma;
+        TensorGroup: WgmmaFence WgmmaCommit WgmmaWait SetMaxRegisters;
+        Address: Cvta IsSpace MapAddress32 MapAddress64 RankOfAddress;
+        Matrix: LdMatrix StMatrix MovMatrix;
+        AsyncCopy: CpAsync CpAsyncCommit CpAsyncWait CpAsyncWaitAll;
+        BulkCopy: BulkCopy BulkCommit BulkWait;
+        Mbarrier: Mbarrier MbarrierWait MbarrierPending;
+        Atomic: Atom Red AtomicVector;
+        Exchange: Shfl Vote Ballot MatchAny32 MatchAny64 MatchAll32 MatchAll64 Redux
+            Elect ActiveMask;
+        Barrier: Fence ProxyFence MbarrierInitFence WarpSync Barrier BarrierPopc BarrierLogic
+            ClusterArrive ClusterWait;
+        Control: Bra BranchIndexed Exit Trap;
+        Other: Clock32 Clock64 Yield Nop;
+    }
+}
+
+fn class_of_lane_op(op: &LaneOp) -> InstructionClass {
+    if lane_operations(op).mufu > 0 {
+        return InstructionClass::Mufu;
+    }
+    class_by_variant! { LaneOp, op; {}
+        F32: SetpF32 TestF32 BinaryF32 UnaryF32 FmaF32;
+        F64: SetpF64 TestF64 BinaryF64 UnaryF64 FmaF64;
+        Half: SetpHalf BinaryHalf UnaryHalf FmaHalf;
+        Integer: Binary16 Binary32 Binary64 Shift64 Unary16 Unary32 Unary64 Count64
+            Ternary16 Ternary32 Ternary64 MulWide16 MulWide32 MadWide16 MadWide32
+            Lop3 Bfi32 Bfi64 Bfe64 Prmt Carry32 Carry64 Setp16 Setp32 Setp64;
+        Conversion: Resize Widen Narrow Convert ConvertPair;
+        Move: Mov32 Mov64 Pack64 Unpack64 Pack16x2 Unpack16x2 Select32 Select64 PredLogic;
     }
 }
 
@@ -154,41 +162,49 @@ pub(super) fn operations_of(op: &Op) -> Operations {
             tensor_flops: 2 * 16 * 16 * u64::from(wgmma.n) / 32,
             ..none
         },
-        Op::FmaF32 { .. } => Operations {
+        Op::Lane(op) => lane_operations(op),
+        _ => none,
+    }
+}
+
+fn lane_operations(op: &LaneOp) -> Operations {
+    let none = Operations::default();
+    match op {
+        LaneOp::FmaF32 { .. } => Operations {
             f32_flops: 2,
             ..none
         },
-        Op::BinaryF32 { op, .. } => Operations {
+        LaneOp::BinaryF32 { op, .. } => Operations {
             f32_flops: u64::from(*op != BinaryF32::CopySign),
             mufu: u64::from(matches!(op, BinaryF32::DivFull | BinaryF32::DivApprox)),
             ..none
         },
-        Op::UnaryF32 { op, .. } => Operations {
+        LaneOp::UnaryF32 { op, .. } => Operations {
             f32_flops: u64::from(matches!(op, UnaryF32::Rcp | UnaryF32::Sqrt)),
             mufu: u64::from(is_mufu(*op)),
             ..none
         },
-        Op::FmaF64 { .. } => Operations {
+        LaneOp::FmaF64 { .. } => Operations {
             f64_flops: 2,
             ..none
         },
-        Op::BinaryF64 { op, .. } => Operations {
+        LaneOp::BinaryF64 { op, .. } => Operations {
             f64_flops: u64::from(*op != BinaryF64::CopySign),
             ..none
         },
-        Op::UnaryF64 { op, .. } => Operations {
+        LaneOp::UnaryF64 { op, .. } => Operations {
             f64_flops: u64::from(matches!(op, UnaryF64::Rcp | UnaryF64::Sqrt)),
             ..none
         },
-        Op::FmaHalf { kind, .. } => Operations {
+        LaneOp::FmaHalf { kind, .. } => Operations {
             half_flops: 2 * elements(*kind),
             ..none
         },
-        Op::BinaryHalf { kind, .. } => Operations {
+        LaneOp::BinaryHalf { kind, .. } => Operations {
             half_flops: elements(*kind),
             ..none
         },
-        Op::UnaryHalf { op, kind, .. } => Operations {
+        LaneOp::UnaryHalf { op, kind, .. } => Operations {
             mufu: match op {
                 UnaryHalf::Ex2 | UnaryHalf::Tanh => elements(*kind),
                 UnaryHalf::Neg | UnaryHalf::Abs => 0,

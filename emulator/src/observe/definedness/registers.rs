@@ -1,7 +1,7 @@
 //! Which registers of a warp are undefined.
 
 use crate::fault::Origin;
-use crate::ir::{Op, Pred, PredLogic};
+use crate::ir::{LaneOp, Op, Pred, PredLogic};
 use crate::machine::registers::{LANES, Lanes, Registers, lanes_of};
 
 /// The undefined lanes of one value, and where each comes from.
@@ -141,10 +141,13 @@ impl RegisterShadow {
             let chosen = regs.get_pred(p);
             [chosen, !chosen, u32::MAX][index]
         };
-        match *op {
-            Op::Select32 { p, .. } | Op::Select64 { p, .. } => chosen(p),
+        let Op::Lane(op) = *op else {
+            return u32::MAX;
+        };
+        match op {
+            LaneOp::Select32 { p, .. } | LaneOp::Select64 { p, .. } => chosen(p),
             // A defined false (true) decides a conjunction (disjunction) alone.
-            Op::PredLogic { op, a, b, .. } => {
+            LaneOp::PredLogic { op, a, b, .. } => {
                 let other = [b, a][index];
                 let other_undefined = self.undefined(values[1 - index]);
                 match op {

@@ -1,11 +1,16 @@
 //! Time: who knows of which accesses in the cluster that is running (Lamport's happens-before by vector
 //! clocks, one clock per warp and what single lanes know on top).
 
-use std::sync::Arc;
+mod gathered;
+mod snapshot;
 
 use super::knowledge::{Knowledge, Span, WarpId};
 use super::reach::Reach;
 use super::shown::Shown;
+
+use gathered::ClusterGathered;
+pub(super) use gathered::Gathered;
+pub(super) use snapshot::Snapshot;
 
 /// For each warp of the cluster, an epoch: all accesses of the warp in earlier epochs have happened
 /// before what the owner of the row does now.
@@ -29,75 +34,6 @@ struct WarpClock {
     more: Knowledge,
     /// What of all this is visible to the asynchronous proxy; not followed where nobody reads through it.
     shown: Shown,
-}
-
-/// What the warps that have arrived at a barrier know and have done.
-#[derive(Clone)]
-pub(super) struct Gathered {
-    row: Row,
-    more: Knowledge,
-    shown: Shown,
-}
-
-impl Gathered {
-    /// Nobody has arrived.
-    fn clear(&mut self) {
-        self.row.fill(0);
-        self.more.clear();
-        self.shown.clear();
-    }
-
-    /// Something more is known here.
-    pub fn know(&mut self, warp: WarpId, span: Span) {
-        self.more.learn(warp, span, u32::MAX);
-    }
-}
-
-/// What goes through the barrier of the cluster: a warp may wait for a phase when others have long arrived for
-/// the next one.
-struct ClusterGathered {
-    arriving: Gathered,
-    complete: Gathered,
-}
-
-/// What a lane of a warp knew and had done at a fence.
-pub(super) struct Snapshot {
-    warp: WarpId,
-    row: Row,
-    more: Knowledge,
-    shown: Shown,
-    /// The lane's own accesses before this epoch.
-    before: u32,
-}
-
-impl Snapshot {
-    /// Cluster and number of the warp.
-    pub fn warp(&self) -> WarpId {
-        self.warp
-    }
-
-    /// Whether it says at least what `other` says, an earlier or later one of the same lane.
-    pub fn is_at_least(&self, other: &Snapshot) -> bool {
-        self.warp == other.warp && self.before >= other.before
-    }
-
-    /// Calls `tell` for everything that `lane` knew and had done.
-    pub fn each(&self, lane: u32, mut tell: impl FnMut(WarpId, Span)) {
-        let (cluster, own) = self.warp;
-        for (warp, before) in self
-            .row
-            .iter()
-            .enumerate()
-            .filter(|(_, before)| **before > 0)
-        {
-            let lanes = u32::MAX;
-            let before = *before;
-            tell((cluster, warp as u32), Span { lanes, before });
-        }
-        let (lanes, before) = (1 << lane, self.before);
-        tell((cluster, own), Span { lanes, before });
-        self.more.each(lane, tell);
-    }
 }
 
 /// The clocks of one cluster at a time.
@@ -131,11 +67,7 @@ impl Clocks {
             more: Knowledge::default(),
             shown: Shown::new(&nothing),
         };
-        let gathered = Gathered {
-            row: nothing.clone(),
-            more: Knowledge::default(),
-            shown: Shown::new(&nothing),
-        };
+        let gathered = Gathered::new(&nothing);
         Self {
             cluster: 0,
             warps_per_block,
@@ -143,10 +75,7 @@ impl Clocks {
             barriers: (0..num_blocks)
                 .map(|_| std::array::from_fn(|_| gathered.clone()))
                 .collect(),
-            cluster_barrier: ClusterGathered {
-                arriving: gathered.clone(),
-                complete: gathered,
-            },
+            cluster_barrier: ClusterGathered::new(gathered),
             nothing,
             has_proxy,
             landing: 1,
@@ -178,7 +107,7 @@ impl Clocks {
         self.barriers.iter_mut().flatten().for_each(Gathered::clear);
         self.landing = if restart { 1 } else { self.landing + 1 };
         self.first_landing = self.landing;
-        self.cluster_barrier.arriving.clear();
+        self.cluster_barrier.clear();
         restart
     }
 
@@ -214,106 +143,6 @@ impl Clocks {
         self.warps[warp].more.known_to_all(lanes, of, epoch)
     }
 
-    /// A warp arrives at a barrier. One that waits goes on in a new epoch when the barrier is
-    /// complete, one that does not goes on in it now.
-    pub fn arrive(&mut self, warp: u32, barrier: u32, waits: bool) {
-        let clock = &mut self.warps[warp as usize];
-        // A number past the last is a fault of its own.
-        let rank = (warp / self.warps_per_block) as usize;
-        let Some(gathered) = self.barriers[rank].get_mut(barrier as usize) else {
-            return;
-        };
-        raise(&mut gathered.row, &clock.row);
-        gathered.row[warp as usize] = clock.epoch + 1;
-        gathered.more.absorb(&clock.more);
-        if self.has_proxy {
-            let of = (self.cluster, warp);
-            gathered.shown.absorb(&clock.shown, of, u32::MAX);
-        }
-        if !waits {
-            clock.epoch += 1;
-        }
-    }
-
-    /// A barrier of the block of this rank is complete: its warps that waited know what all that arrived
-    /// knew and had done.
-    pub fn complete(&mut self, rank: u32, barrier: u32, waiting: impl Iterator<Item = usize>) {
-        let Some(gathered) = self.barriers[rank as usize].get_mut(barrier as usize) else {
-            return;
-        };
-        let first = (rank * self.warps_per_block) as usize;
-        for warp in waiting {
-            let clock = &mut self.warps[first + warp];
-            raise(&mut clock.row, &gathered.row);
-            clock.more.absorb(&gathered.more);
-            clock.more.settle(self.cluster, &mut clock.row);
-            if self.has_proxy {
-                let within = (self.cluster, self.cluster);
-                clock.shown.learn(&gathered.shown, within, u32::MAX);
-            }
-            clock.epoch += 1;
-        }
-        gathered.clear();
-    }
-
-    /// A warp arrives at the barrier of the cluster, and goes on in a new epoch.
-    pub fn arrive_at_cluster(&mut self, warp: u32) {
-        let clock = &mut self.warps[warp as usize];
-        let gathered = &mut self.cluster_barrier.arriving;
-        raise(&mut gathered.row, &clock.row);
-        clock.epoch += 1;
-        gathered.row[warp as usize] = clock.epoch;
-        gathered.more.absorb(&clock.more);
-        if self.has_proxy {
-            let of = (self.cluster, warp);
-            gathered.shown.absorb(&clock.shown, of, u32::MAX);
-        }
-    }
-
-    /// A warp, the last of its block to exit, knows all that the warps of the block know and have done.
-    pub fn join_block(&mut self, warp: u32) {
-        let first = (warp / self.warps_per_block * self.warps_per_block) as usize;
-        let own = first..first + self.warps_per_block as usize;
-        let mut last = self.warps[warp as usize].clone();
-        for (number, clock) in self.warps[own.clone()].iter().enumerate() {
-            raise(&mut last.row, &clock.row);
-            last.row[first + number] = clock.epoch + 1;
-            last.more.absorb(&clock.more);
-        }
-        last.more.settle(self.cluster, &mut last.row);
-        self.warps[warp as usize] = last;
-    }
-
-    /// What `lane` knew at `snapshot` is known to all that wait for this phase of the cluster's barrier.
-    pub fn gather(&mut self, snapshot: &Snapshot, lane: u32) {
-        let Gathered { more, shown, .. } = &mut self.cluster_barrier.arriving;
-        snapshot.each(lane, |of, span| more.learn(of, span, u32::MAX));
-        if self.has_proxy {
-            shown.absorb(&snapshot.shown, snapshot.warp, 1 << lane);
-        }
-    }
-
-    /// The phase of the cluster's barrier is over.
-    pub fn complete_cluster(&mut self) {
-        let ClusterGathered { arriving, complete } = &mut self.cluster_barrier;
-        std::mem::swap(arriving, complete);
-        arriving.clear();
-    }
-
-    /// A warp that has waited for the phase knows what all that arrived knew and had done.
-    pub fn pass_cluster(&mut self, warp: u32) {
-        let complete = &self.cluster_barrier.complete;
-        let clock = &mut self.warps[warp as usize];
-        raise(&mut clock.row, &complete.row);
-        clock.more.absorb(&complete.more);
-        clock.more.settle(self.cluster, &mut clock.row);
-        if self.has_proxy {
-            let within = (self.cluster, self.cluster);
-            clock.shown.learn(&complete.shown, within, u32::MAX);
-        }
-        clock.epoch += 1;
-    }
-
     /// `bar.warp.sync` among `lanes`, which may be all that are left of the warp.
     pub fn sync_lanes(&mut self, warp: u32, lanes: u32, is_whole: bool) {
         let clock = &mut self.warps[warp as usize];
@@ -330,87 +159,6 @@ impl Clocks {
         clock.more.settle(self.cluster, &mut clock.row);
         if self.has_proxy {
             clock.shown.share((self.cluster, warp), lanes);
-        }
-    }
-
-    /// What each lane of a warp knows and has done up to now. What it does from now on is another
-    /// epoch.
-    pub fn snapshot(&mut self, warp: u32) -> Arc<Snapshot> {
-        let clock = &mut self.warps[warp as usize];
-        clock.epoch += 1;
-        Arc::new(Snapshot {
-            warp: (self.cluster, warp),
-            row: clock.row.clone(),
-            more: clock.more.clone(),
-            shown: clock.shown.clone(),
-            before: clock.epoch,
-        })
-    }
-
-    /// Lanes `by` of a warp learn what `lane` of another, or of the same, knew at `snapshot`.
-    pub fn learn(&mut self, warp: u32, by: u32, snapshot: &Snapshot, lane: u32) {
-        let cluster = self.cluster;
-        let WarpClock {
-            row, more, shown, ..
-        } = &mut self.warps[warp as usize];
-        if self.has_proxy {
-            let mut told = Shown::new(&self.nothing);
-            told.absorb(&snapshot.shown, snapshot.warp, 1 << lane);
-            shown.learn(&told, (cluster, snapshot.warp.0), by);
-        }
-        snapshot.each(lane, |of, span| {
-            if of.0 != cluster || span.before > row[of.1 as usize] {
-                more.learn(of, span, by);
-            }
-        });
-        more.settle(cluster, row);
-    }
-
-    /// A place to gather what warps know.
-    pub fn gathered(&self) -> Gathered {
-        Gathered {
-            row: self.nothing.clone(),
-            more: Knowledge::default(),
-            shown: Shown::new(&self.nothing),
-        }
-    }
-
-    /// Lanes of a warp release: what they know and have done is gathered, and they go on in a new epoch.
-    pub fn release(&mut self, gathered: &mut Gathered, warp: u32, lanes: u32) {
-        let clock = &mut self.warps[warp as usize];
-        clock.epoch += 1;
-        let of = (self.cluster, warp);
-        raise(&mut gathered.row, &clock.row);
-        gathered.more.gather(&clock.more, lanes);
-        let before = clock.epoch;
-        gathered.more.learn(of, Span { lanes, before }, u32::MAX);
-        gathered.more.settle(self.cluster, &mut gathered.row);
-        if self.has_proxy {
-            gathered.shown.absorb(&clock.shown, of, lanes);
-        }
-    }
-
-    /// Lanes `by` of a warp acquire what was gathered.
-    pub fn take_up(&mut self, gathered: &Gathered, warp: u32, by: u32) {
-        let cluster = self.cluster;
-        let clock = &mut self.warps[warp as usize];
-        if by == u32::MAX {
-            raise(&mut clock.row, &gathered.row);
-        } else {
-            for (of, &before) in gathered.row.iter().enumerate() {
-                if before > clock.row[of] {
-                    let span = Span {
-                        lanes: u32::MAX,
-                        before,
-                    };
-                    clock.more.learn((cluster, of as u32), span, by);
-                }
-            }
-        }
-        clock.more.spread(&gathered.more, by);
-        clock.more.settle(cluster, &mut clock.row);
-        if self.has_proxy {
-            clock.shown.learn(&gathered.shown, (cluster, cluster), by);
         }
     }
 
