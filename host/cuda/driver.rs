@@ -6,6 +6,9 @@
 //! without a driver answers with [`DriverError`].
 //!
 //! Before [`load`] has succeeded, and where a driver lacks a function, a call returns `CUDA_ERROR_NOT_INITIALIZED`.
+//!
+//! A library that links the driver would be given these symbols as well, and would call them before [`load`]: programs
+//! with such a library turn on the feature `cuda-linked`, and `linked_driver.rs` stands in the place of this file.
 
 use std::ffi::c_void;
 use std::sync::OnceLock;
@@ -13,13 +16,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use cust::sys::cudaError_enum;
 
-/// The CUDA driver could not be loaded.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no CUDA driver ({reason}): install the NVIDIA driver, or use Device::emulated()")]
-pub struct DriverError {
-    /// What the dynamic loader said.
-    pub reason: String,
-}
+use super::error::DriverError;
 
 /// Loads `libcuda.so.1` and points every slot at its function; once per process, then remembered.
 pub fn load() -> Result<(), DriverError> {

@@ -3,7 +3,13 @@
 use abi::Arch;
 use cust::sys::{CUresult, cudaError_enum};
 
-use super::driver::DriverError;
+/// The CUDA driver could not be loaded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no CUDA driver ({reason}): install the NVIDIA driver, or use Device::emulated()")]
+pub struct DriverError {
+    /// What the dynamic loader said.
+    pub reason: String,
+}
 
 /// A CUDA device could not do what it was asked to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

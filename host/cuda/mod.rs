@@ -3,6 +3,7 @@
 //! Each device works in its primary context, which it shares with every other library in the process, so memory and
 //! streams of candle, burn, cudarc or the CUDA runtime can be handed to [`forward_raw`](crate::forward_raw).
 
+#[cfg_attr(feature = "cuda-linked", path = "linked_driver.rs")]
 mod driver;
 mod error;
 mod kernel;
@@ -20,8 +21,7 @@ use cust::sys;
 use crate::backend::{Backend, BackendError, DeviceLimits, RawStream};
 use crate::kernels;
 use crate::tensor_map::TiledMatrix;
-pub use driver::DriverError;
-pub use error::CudaError;
+pub use error::{CudaError, DriverError};
 use error::{during, returned};
 use kernel::LoadedKernel;
 

@@ -14,6 +14,8 @@ use crate::kernel_compiler;
 const LIMIT: u64 = 60_000_000;
 /// Beside the build folder of this task, so that a later build does not mix with it.
 const TARGET: &str = "target/gpu";
+/// Not all default packages: candle's feature `cuda` needs a CUDA toolkit.
+const LIBRARY: &str = "--package=flash-attention";
 
 /// Builds stripped binaries with the feature `cuda` and puts them, compressed, the data and `run.sh` into
 /// target/gpu-bundle.
@@ -24,10 +26,13 @@ pub fn run() -> Result<(), TaskError> {
         fs::remove_dir_all(&bundle).map_err(TaskError::file(&bundle))?;
     }
     for (folder, arguments) in [
-        ("tests", &["test", "--no-run", "--test", "attention"][..]),
+        (
+            "tests",
+            &["test", LIBRARY, "--no-run", "--test", "attention"][..],
+        ),
         (
             "benches",
-            &["bench", "--no-run", "--bench", "attention"][..],
+            &["bench", LIBRARY, "--no-run", "--bench", "attention"][..],
         ),
         ("bin", &["build", "--package", "flash-attention-cli"][..]),
     ] {
