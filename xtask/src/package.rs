@@ -7,12 +7,13 @@ use crate::command::{TaskError, cargo, cargo_messages, program, root, run as run
 use crate::kernel_compiler;
 
 /// What is published, dependencies first.
-const CRATES: [&str; 5] = [
+const CRATES: [&str; 6] = [
     "flash-attention-abi",
     "ptx-emulator",
     "kernel-builder",
     "flash-attention",
     "flash-attention-cli",
+    "flash-attention-candle",
 ];
 /// Settings of the builds of the packages.
 const UNOPTIMISED: [&str; 3] = [
