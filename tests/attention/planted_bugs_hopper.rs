@@ -27,6 +27,9 @@ fn assert_found_everywhere(entry: &str) {
             places += 1;
         }
         assert!(places > 0, "{entry} has no place for: {}", mistake.name);
+        if redundant::last(entry, mistake.name).is_some_and(|last| last >= places) {
+            wrong.push(format!("{}: {places} places, more are named", mistake.name));
+        }
     }
     assert!(wrong.is_empty(), "{entry}: {wrong:#?}");
 }

@@ -174,8 +174,8 @@ impl Compiled {
                 // The step with and without a mask.
                 products: 2 * products,
                 stores: 0,
-                // Full and empty, for K with V and each stage of Q and of dO.
-                barriers: 2 * (1 + 2 * v.stages),
+                // Full and empty, for K with V and each stage of queries, whose dO has a full one of its own.
+                barriers: 2 * (1 + v.stages) + v.stages,
                 pages: v.head_dim / v.page_cols(),
                 // K with V; Q; dO.
                 least_fills: 3,

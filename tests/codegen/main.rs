@@ -51,9 +51,9 @@ fn barriers(variant: &KernelVariant) -> usize {
             turns + sign + 5
         }
         KernelVariant::HopperBackward(_) => {
-            // dS is written in the step. After the initialisation; K and V, Q and dO cleared beyond the last row; before
-            // the gradients are staged, and of a warp around the staging of each.
-            compiled_hopper_steps() + 4 + 2 * 2
+            // dS is written in the step. After the initialisation; K and V, Q and dO cleared beyond the last row; of a
+            // warp around the staging of each gradient.
+            compiled_hopper_steps() + 3 + 2 * 2
         }
     }
 }

@@ -8,6 +8,9 @@
 //! copies     wait empty | expect bytes, copy ──► full   |  next slot
 //! computes   wait full  | products           ──► empty  |  next slot
 //! ```
+//!
+//! Tiles that are used and given back together need one `empty` barrier for all of them, and each a `full` one of its own
+//! where some are wanted before others have arrived ([`Arrivals`]).
 
 use crate::hopper::roles;
 use crate::ptx::{self, MBARRIER_BYTES};
@@ -15,6 +18,12 @@ use crate::ptx::{self, MBARRIER_BYTES};
 /// The barriers of `SLOTS` slots.
 #[derive(Clone, Copy)]
 pub struct Ring<const SLOTS: u32> {
+    base: u32,
+}
+
+/// The `full` barriers of `SLOTS` slots.
+#[derive(Clone, Copy)]
+pub struct Arrivals<const SLOTS: u32> {
     base: u32,
 }
 
@@ -64,7 +73,7 @@ impl<const SLOTS: u32> Turn<SLOTS> {
 
 impl<const SLOTS: u32> Ring<SLOTS> {
     /// Bytes of shared memory that its barriers take.
-    pub const BYTES: u32 = 2 * SLOTS * MBARRIER_BYTES;
+    pub const BYTES: u32 = Arrivals::<SLOTS>::BYTES + SLOTS * MBARRIER_BYTES;
 
     /// The ring whose barriers are at `base`, a multiple of 8.
     #[inline(always)]
@@ -82,7 +91,7 @@ impl<const SLOTS: u32> Ring<SLOTS> {
         let mut slot = 0;
         while slot < SLOTS {
             // SAFETY: the caller's promise.
-            unsafe { ptx::mbarrier_init(self.full(slot), 1) };
+            unsafe { ptx::mbarrier_init(self.arrivals().full(slot), 1) };
             // SAFETY: the caller's promise.
             unsafe { ptx::mbarrier_init(self.empty(slot), warps) };
             slot += 1;
@@ -96,7 +105,8 @@ impl<const SLOTS: u32> Ring<SLOTS> {
     /// The ring is initialised, and each turn is taken once and in order.
     #[inline(always)]
     pub unsafe fn begin_fill(self, turn: Turn<SLOTS>, bytes: u32) -> u32 {
-        let full = self.full(turn.slot());
+        // Computed behind the wait, it costs the forward loop of head_dim 64 a worse schedule.
+        let full = self.arrivals().full(turn.slot());
         // SAFETY: the caller's promise.
         unsafe { ptx::mbarrier_wait(self.empty(turn.slot()), turn.parity ^ 1) };
         // SAFETY: the caller's promise.
@@ -111,7 +121,7 @@ impl<const SLOTS: u32> Ring<SLOTS> {
     #[inline(always)]
     pub unsafe fn wait_full(self, turn: Turn<SLOTS>) -> u32 {
         // SAFETY: the caller's promise.
-        unsafe { ptx::mbarrier_wait(self.full(turn.slot()), turn.parity) }
+        unsafe { self.arrivals().wait(turn) }
     }
 
     /// Gives the slot back, once all of the warp's uses of it are complete. Every warp that computes calls it.
@@ -141,12 +151,64 @@ impl<const SLOTS: u32> Ring<SLOTS> {
     }
 
     #[inline(always)]
-    const fn full(self, slot: u32) -> u32 {
-        self.base + slot * MBARRIER_BYTES
+    const fn arrivals(self) -> Arrivals<SLOTS> {
+        Arrivals::at(self.base)
     }
 
     #[inline(always)]
     const fn empty(self, slot: u32) -> u32 {
-        self.base + (SLOTS + slot) * MBARRIER_BYTES
+        self.base + Arrivals::<SLOTS>::BYTES + slot * MBARRIER_BYTES
+    }
+}
+
+impl<const SLOTS: u32> Arrivals<SLOTS> {
+    /// Bytes of shared memory that they take.
+    pub const BYTES: u32 = SLOTS * MBARRIER_BYTES;
+
+    /// Those at `base`, a multiple of 8.
+    #[inline(always)]
+    pub const fn at(base: u32) -> Self {
+        Arrivals { base }
+    }
+
+    /// Makes the barriers. Called as [`Ring::init`].
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    pub unsafe fn init(self) {
+        let mut slot = 0;
+        while slot < SLOTS {
+            // SAFETY: the caller's promise.
+            unsafe { ptx::mbarrier_init(self.full(slot), 1) };
+            slot += 1;
+        }
+    }
+
+    /// Lets the slot expect copies of `bytes` bytes; returns the barrier they complete on. The copying thread calls it.
+    ///
+    /// # Safety
+    /// The barriers are initialised, the slot is given back, and each turn is taken once and in order.
+    #[inline(always)]
+    pub unsafe fn expect(self, turn: Turn<SLOTS>, bytes: u32) -> u32 {
+        let full = self.full(turn.slot());
+        // SAFETY: the caller's promise.
+        unsafe { ptx::mbarrier_arrive_expect(full, bytes) };
+        full
+    }
+
+    /// Waits until the slot is filled. Every thread that computes calls it. Returns 1, see [`ptx::mbarrier_wait`].
+    ///
+    /// # Safety
+    /// The barriers are initialised, and each turn is taken in order.
+    #[inline(always)]
+    pub unsafe fn wait(self, turn: Turn<SLOTS>) -> u32 {
+        // SAFETY: the caller's promise.
+        unsafe { ptx::mbarrier_wait(self.full(turn.slot()), turn.parity) }
+    }
+
+    #[inline(always)]
+    const fn full(self, slot: u32) -> u32 {
+        self.base + slot * MBARRIER_BYTES
     }
 }

@@ -94,18 +94,16 @@ fn forward_runs(kernel: Kernel, v: &HopperFwdVariant) -> Vec<Run> {
 
 fn backward_runs(kernel: Kernel, v: &HopperBwdVariant) -> Vec<Run> {
     let (m, n) = (v.block_m as usize, v.block_n as usize);
-    let problem = |seqlen_q, seqlen_k, is_causal, spare| {
-        let case = case(seqlen_q, seqlen_k, v.head_dim).causal(is_causal);
-        Problem::<bf16>::new(case, spare, Some(1))
-    };
+    let case = |seqlen_q, seqlen_k| case(seqlen_q, seqlen_k, v.head_dim);
     let problems = [
         // Ragged ends of sequences inside of their matrices.
-        problem(2 * m + 44, n + 44, true, SPARE),
+        (case(2 * m + 44, n + 44).causal(true), SPARE),
         // Steps without a mask.
-        problem(3 * m, 2 * n, false, 0),
-        // Keys end in a tile, queries do not.
-        problem(m, n - 20, false, 0),
+        (case(3 * m, 2 * n), 0),
+        // Nobody sees the first tile of keys. Keys end in a tile, queries do not.
+        (case(m, 3 * n - 20).window(Some(20), None), 0),
     ];
+    let problems = problems.map(|(case, spare)| Problem::<bf16>::new(case, spare, Some(1)));
     let victim = Rc::new(gradients::Victim::new::<bf16>(kernel.spec.entry));
     let run = |problem| -> Run {
         let victim = Rc::clone(&victim);

@@ -96,11 +96,11 @@ impl<V: Variant> Copies<V> {
         // SAFETY: the boxes are pages of the tiles, whose slots are free; the statistics of a tile are multiples of 16
         // bytes.
         unsafe {
-            let full = storage.q_ring().begin_fill(turn, Queries::<V>::BYTES);
+            let full = storage.queries_ring().begin_fill(turn, Queries::<V>::BYTES);
             let to = storage.q(turn.slot());
             tile::load(to, maps.q, at, full, CachePolicy::EvictLast);
-            let ring = storage.d_out_ring();
-            let full = ring.begin_fill(turn, Queries::<V>::BYTES + bytes);
+            let arrivals = storage.d_out_arrivals();
+            let full = arrivals.expect(turn, Queries::<V>::BYTES + bytes);
             let to = storage.d_out(turn.slot());
             tile::load(to, maps.d_out, at, full, CachePolicy::EvictLast);
             ptx::load_bytes(storage.statistics(turn.slot()), statistics, bytes, full);

@@ -8,7 +8,6 @@ use crate::hopper::backward::gradients::{self, SharedCorner};
 use crate::hopper::backward::storage::Storage;
 use crate::hopper::backward::{KeyTile, SLOTS, Variant, ends};
 use crate::hopper::pipeline::Turn;
-use crate::hopper::roles;
 use crate::ptx::{self, Accumulators};
 use crate::softmax::{MASKED, UNMASKED};
 use abi::BwdParams;
@@ -192,17 +191,14 @@ where
         let (mut row, mut col) = (self.group * 64, 0);
         if V::IS_WIDE {
             (row, col) = (0, self.group * 8 * D as u32);
-            roles::sync_consumers(V::CONSUMERS);
-        } else {
-            // The warpgroup alone reads its rows of V.
-            roles::sync_warpgroup(self.group + 1);
         }
         let corner = SharedCorner {
             tile: self.storage.v(),
             row,
             col,
         };
-        // SAFETY: the caller's promise; the warpgroup stages its own part.
+        // SAFETY: the caller's promise; the warpgroup stages its own part. No product reads V any more: each warpgroup has
+        // waited for its own with V before it has come to the barrier of the last step (`show`), if there was a step.
         unsafe {
             gradients::store::<V, D, D_STEPS>(tile, &params.d_v, &corner, &self.d_v);
             gradients::store::<V, D, D_STEPS>(tile, &params.d_k, &corner, &self.d_k);

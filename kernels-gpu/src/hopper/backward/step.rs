@@ -214,15 +214,15 @@ where
         m_block: u32,
         at: &Place<V>,
     ) -> (Acc<M>, Acc<M>) {
-        let (q_ring, d_out_ring) = (at.storage.q_ring(), at.storage.d_out_ring());
+        let d_out_arrivals = at.storage.d_out_arrivals();
         let (k, v) = (at.keys_of(at.storage.k()), at.keys_of(at.storage.v()));
         // SAFETY: the caller's promise.
         unsafe {
-            q_ring.wait_full(at.turn);
+            at.storage.queries_ring().wait_full(at.turn);
             if MASK {
                 let rows = tile.block.sequence.keys.seqlen_q - m_block * V::BLOCK_M;
                 if rows < V::BLOCK_M {
-                    d_out_ring.wait_full(at.turn);
+                    d_out_arrivals.wait(at.turn);
                     ends::clear::<V, _>([at.q(), at.d_out()], rows);
                 }
             }
@@ -231,7 +231,7 @@ where
             let s = multiply_transposed::<V::Element, Keys<V>, Queries<V>, _>(k, q);
             ptx::commit_products();
 
-            d_out_ring.wait_full(at.turn);
+            d_out_arrivals.wait(at.turn);
             let mut d_p = at.neg_delta::<M>();
             d_p.settle();
             ptx::begin_products();
@@ -278,23 +278,21 @@ where
         p
     }
 
-    /// Waits for dV, dQ and dK, in this order, gives back what they have read and adds to dQ.
+    /// Waits for dQ and adds it, waits for dK, and gives Q and dO back.
     ///
     /// # Safety
-    /// As [`step`](Self::step); the groups of these products are under way.
+    /// As [`step`](Self::step); under way are a group with dK, one with dQ before it, and dV in that one or before.
     #[inline(always)]
     pub unsafe fn finish(&mut self, at: &Place<V>, mut part: Acc<C>, d_q: &DqCursor) {
         // SAFETY: the caller's promise.
         unsafe {
-            ptx::wait_products::<2>();
-            self.d_v.settle();
-            at.storage.d_out_ring().give_back(at.turn);
             ptx::wait_products::<1>();
+            self.d_v.settle();
             part.settle();
             d_q.add(&part);
             ptx::wait_products::<0>();
             self.d_k.settle();
-            at.storage.q_ring().give_back(at.turn);
+            at.storage.queries_ring().give_back(at.turn);
         }
         self.turn = at.turn.next();
     }

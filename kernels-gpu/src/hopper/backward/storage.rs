@@ -1,7 +1,7 @@
 //! What is where in the shared memory of a block.
 
 use crate::hopper::backward::{SLOTS, Variant, dq};
-use crate::hopper::pipeline::Ring;
+use crate::hopper::pipeline::{Arrivals, Ring};
 use crate::ptx;
 use crate::tile::{KeysByQueries, Shape, SharedTile};
 use core::marker::PhantomData;
@@ -137,16 +137,16 @@ impl<V: Variant> Storage<V> {
         Ring::at(self.base + Self::BARRIERS_AT)
     }
 
-    /// Who waits for Q.
+    /// Who waits for Q, and for the slots of a step: of Q, dO and row statistics.
     #[inline(always)]
-    pub const fn q_ring(self) -> Ring<SLOTS> {
+    pub const fn queries_ring(self) -> Ring<SLOTS> {
         Ring::at(self.base + Self::BARRIERS_AT + Ring::<1>::BYTES)
     }
 
-    /// Who waits for dO and row statistics.
+    /// Who waits for dO and row statistics. They are given back with Q.
     #[inline(always)]
-    pub const fn d_out_ring(self) -> Ring<SLOTS> {
-        Ring::at(self.base + Self::BARRIERS_AT + Ring::<1>::BYTES + Ring::<SLOTS>::BYTES)
+    pub const fn d_out_arrivals(self) -> Arrivals<SLOTS> {
+        Arrivals::at(self.base + Self::BARRIERS_AT + Ring::<1>::BYTES + Ring::<SLOTS>::BYTES)
     }
 
     /// Makes all barriers.
@@ -159,8 +159,8 @@ impl<V: Variant> Storage<V> {
         // SAFETY: the caller's promise; the rings are apart.
         unsafe {
             self.keys_ring().init(warps);
-            self.q_ring().init(warps);
-            self.d_out_ring().init(warps);
+            self.queries_ring().init(warps);
+            self.d_out_arrivals().init();
         }
     }
 }

@@ -58,7 +58,6 @@ where
             // Lines 12, 15 and 16.
             ptx::begin_products();
             add_half(&at, p_tile, at.d_out(), &mut self.d_v);
-            ptx::commit_products();
             let part = start_d_q(&at);
             ptx::commit_products();
             add_half(&at, at.d_s(), at.q(), &mut self.d_k);
