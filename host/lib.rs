@@ -70,7 +70,8 @@ mod varlen;
 
 pub use abi::{
     Arch, BaselineStep, BaselineVariant, BwdStep, BwdVariant, CopyKind, Dtype, FwdVariant,
-    HopperBwdVariant, HopperFwdVariant, HopperScores, KernelSpec, KernelVariant, ScoreKind,
+    HopperBwdVariant, HopperFwdVariant, HopperScores, HopperVariant, KernelSpec, KernelVariant,
+    ScoreKind,
 };
 pub use attention::{Attention, Forward};
 pub use backend::{BackendError, RawStream};

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use abi::{BWD_VARIANTS, FWD_VARIANTS, HOPPER_BWD_VARIANTS, HOPPER_FWD_VARIANTS, HopperScores};
+use abi::{
+    BWD_VARIANTS, FWD_VARIANTS, HOPPER_BWD_VARIANTS, HOPPER_FWD_VARIANTS, HopperFwdVariant,
+    HopperScores,
+};
 use flash_attention::baseline::{self, Algorithm};
 use flash_attention::profile::{CounterOptions, Counters, InstructionClass, Recorder};
 use flash_attention::{
@@ -65,6 +68,18 @@ fn counted() -> BTreeMap<String, Row> {
     }
     for v in HOPPER_FWD_VARIANTS {
         let problem = Problem::of_hopper(v.dtype, v.head_dim, v.scores);
+        let is_alike = |other: &&HopperFwdVariant| {
+            (other.dtype, other.head_dim, other.scores) == (v.dtype, v.head_dim, v.scores)
+        };
+        let fewest_keys = HOPPER_FWD_VARIANTS
+            .iter()
+            .filter(is_alike)
+            .map(|v| v.block_n);
+        let problem = Problem {
+            // Of kernels that differ in the number of keys alone, the one with the fewest is for masks.
+            is_causal: fewest_keys.min() == Some(v.block_n),
+            ..problem
+        };
         problem.count(&mut rows, v.entry, Pass::Forward);
     }
     for v in HOPPER_BWD_VARIANTS {
@@ -93,6 +108,7 @@ struct Problem {
     arch: Arch,
     dtype: Dtype,
     head_dim: usize,
+    is_causal: bool,
     has_softcap: bool,
     /// With a bias, whose gradient is asked for.
     has_bias: bool,
@@ -106,6 +122,7 @@ impl Problem {
             arch: Arch::Sm80,
             dtype,
             head_dim: head_dim as usize,
+            is_causal: true,
             // Softcap needs nothing but the scores, and every variant for any scores has it.
             has_softcap: scores == ScoreKind::Any,
             has_bias: scores == ScoreKind::Any,
@@ -118,6 +135,7 @@ impl Problem {
             arch: Arch::Sm90a,
             dtype,
             head_dim: head_dim as usize,
+            is_causal: true,
             has_softcap: scores == HopperScores::Softcap,
             has_bias: false,
             offset: 0,
@@ -138,11 +156,14 @@ impl Problem {
     }
 
     fn attention(&self) -> Attention {
-        let attention = Attention::new().causal();
-        match self.has_softcap {
-            true => attention.softcap(30.0),
-            false => attention,
+        let mut attention = Attention::new();
+        if self.is_causal {
+            attention = attention.causal();
         }
+        if self.has_softcap {
+            attention = attention.softcap(30.0);
+        }
+        attention
     }
 
     /// Queries, and keys that are also values.

@@ -15,10 +15,9 @@ pub use backward::{BWD_VARIANTS, BwdStep, BwdVariant};
 pub use baseline::{
     BASELINE_VARIANTS, BaselineStep, BaselineVariant, Flash1Params, StandardParams,
 };
-pub use hopper::{
-    HOPPER_BWD_VARIANTS, HOPPER_FWD_VARIANTS, HopperBwdParams, HopperBwdVariant, HopperFwdParams,
-    HopperFwdVariant, HopperScores, TensorBox, TensorMap,
-};
+pub use hopper::backward::{HOPPER_BWD_VARIANTS, HopperBwdParams, HopperBwdVariant};
+pub use hopper::forward::{HOPPER_FWD_VARIANTS, HopperFwdParams, HopperFwdVariant};
+pub use hopper::{HopperScores, HopperVariant, TensorBox, TensorMap};
 pub use params::{BwdParams, FwdParams, RowValues, ScoreParams, Sequences, Strided};
 pub use spec::{KernelSpec, KernelVariant};
 pub use variants::{Arch, CopyKind, Dtype, FWD_VARIANTS, FwdVariant, ScoreKind};

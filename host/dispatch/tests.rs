@@ -1,4 +1,5 @@
 use super::*;
+use crate::options::Window;
 use crate::raw::{RawForward, RawTensor};
 
 const AMPERE: DeviceLimits = DeviceLimits::emulated(Arch::Sm80);
@@ -28,6 +29,7 @@ struct Sketch {
     softcap: f32,
     row_stride: i64,
     has_dropout: bool,
+    window: Window,
 }
 
 const PLAIN: Sketch = Sketch {
@@ -36,9 +38,22 @@ const PLAIN: Sketch = Sketch {
     softcap: 0.0,
     row_stride: 256,
     has_dropout: false,
+    window: Window {
+        left: None,
+        right: None,
+    },
 };
 
 impl Sketch {
+    /// With a causal mask.
+    fn masked(self) -> Sketch {
+        let window = Window {
+            left: None,
+            right: Some(0),
+        };
+        Sketch { window, ..self }
+    }
+
     fn problem(self) -> Problem {
         let tensor = |ptr| RawTensor {
             ptr,
@@ -52,6 +67,7 @@ impl Sketch {
         };
         let mut args = RawForward::new(self.dtype, [tensor(0x1000); 3], tensor(0x8000), lse);
         args.options.softcap = self.softcap;
+        args.options.mask.window = self.window;
         args.options.dropout = self.has_dropout.then(|| crate::Dropout::new(0.1, 0));
         Problem::new(&args).unwrap()
     }
@@ -88,7 +104,14 @@ fn hopper_row(dtype: Dtype, scores: HopperScores) -> Row {
         shared_bytes: 200 * 1024,
         blocks_per_sm: 1,
     };
-    Row::hopper(dtype, scores, 256, spec)
+    Row {
+        dtype,
+        scores: scores.into(),
+        copies: Copies::Tensor,
+        head_dim: 256,
+        block_n: 64,
+        spec,
+    }
 }
 
 /// The rule that sends a problem on an H100 to a kernel of sm_80.
@@ -106,6 +129,7 @@ fn all_sketches() -> impl Iterator<Item = Sketch> {
                 softcap: if bits & 1 == 0 { 0.0 } else { 9.0 },
                 row_stride: if bits & 2 == 0 { 256 } else { 257 },
                 has_dropout: bits & 4 != 0,
+                ..PLAIN
             })
         })
     })
@@ -165,8 +189,25 @@ fn every_variant_for_hopper_is_preferred_for_some_problem_there() {
     for variant in HOPPER_FWD_VARIANTS {
         let is_plain = variant.scores == HopperScores::Plain;
         let sketch = sketch(variant.dtype, variant.head_dim, is_plain);
-        let kernel = forward(&sketch.problem(), HOPPER).unwrap();
-        assert_eq!(kernel, ForwardKernel::Hopper(variant));
+        let kernels = [sketch, sketch.masked()].map(|s| forward(&s.problem(), HOPPER).unwrap());
+        let is_preferred = kernels.contains(&ForwardKernel::Hopper(variant));
+        assert!(is_preferred, "{}", variant.entry);
+    }
+}
+
+#[test]
+fn the_most_keys_are_preferred_without_a_mask_and_the_fewest_under_one() {
+    let keys = |sketch: Sketch| Row::from(forward(&sketch.problem(), HOPPER).unwrap()).block_n;
+    for dtype in [Dtype::F16, Dtype::Bf16] {
+        let wide = sketch(dtype, 128, true);
+        assert_eq!((keys(wide), keys(wide.masked())), (176, 128));
+        for (left, right) in [(Some(3), None), (None, Some(3))] {
+            let window = Window { left, right };
+            assert_eq!(keys(Sketch { window, ..wide }), 128, "{window:?}");
+        }
+        // Narrow heads come first: the 128 keys of the next wider kernel are fewer.
+        let narrow = sketch(dtype, 96, true);
+        assert_eq!((keys(narrow), keys(narrow.masked())), (192, 192));
     }
 }
 

@@ -77,17 +77,12 @@ mod tests {
     use super::*;
     use crate::layout;
     use crate::raw::{RawForward, RawTensor};
-    use abi::{Dtype, HopperScores};
+    use abi::{Dtype, HOPPER_FWD_VARIANTS};
 
-    const VARIANT: HopperFwdVariant = HopperFwdVariant {
-        entry: "test",
-        dtype: Dtype::Bf16,
-        scores: HopperScores::Plain,
-        head_dim: 128,
-        block_m: 128,
-        block_n: 176,
-        stages: 2,
-    };
+    fn variant() -> &'static HopperFwdVariant {
+        let is_meant = |v: &&HopperFwdVariant| (v.dtype, v.head_dim) == (Dtype::Bf16, 128);
+        HOPPER_FWD_VARIANTS.iter().find(is_meant).unwrap()
+    }
 
     fn problem(batch: usize, seqlen_q: usize, num_heads: usize, num_heads_k: usize) -> Problem {
         fn tensor<const N: usize>(number: u64, shape: [usize; N]) -> RawTensor<N> {
@@ -107,14 +102,17 @@ mod tests {
 
     #[test]
     fn tiles_cover_every_row_of_every_head() {
-        let plan = problem(2, 380, 6, 3).hopper_forward(&VARIANT).unwrap();
+        let plan = problem(2, 380, 6, 3).hopper_forward(variant()).unwrap();
         assert_eq!((plan.packed_heads, plan.forward.m_blocks), (1, 3));
         assert_eq!(plan.tiles, 3 * 6 * 2);
         let [q, k, v, out] = plan.maps;
         assert_eq!(q.dims, [80, 380, 6, 2]);
         assert_eq!(q.strides, [6 * 160, 160, 380 * 6 * 160]);
         assert_eq!(q.box_dims, [64, 64, 1, 1]);
-        assert_eq!((k.dims, k.box_dims), ([80, 1000, 3, 2], [64, 176, 1, 1]));
+        assert_eq!(
+            (k.dims, k.box_dims),
+            ([80, 1000, 3, 2], [64, variant().block_n, 1, 1])
+        );
         assert_eq!((v.address, v.dims), (3 << 40, k.dims));
         assert_eq!(
             (out.address, out.dims, out.box_dims),
@@ -124,7 +122,7 @@ mod tests {
 
     #[test]
     fn short_queries_of_a_group_share_a_tile() {
-        let plan = problem(3, 1, 8, 2).hopper_forward(&VARIANT).unwrap();
+        let plan = problem(3, 1, 8, 2).hopper_forward(variant()).unwrap();
         assert_eq!((plan.packed_heads, plan.forward.m_blocks), (4, 1));
         assert_eq!(plan.tiles, 2 * 3);
         let [q, _, _, out] = plan.maps;

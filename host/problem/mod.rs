@@ -119,6 +119,7 @@ impl Problem {
             scores: self.scores,
             is_vectorizable: self.is_vectorizable,
             tensor_maps: self.check_maps([&q, &out], [&k, &v]),
+            is_masked: [self.params.window_left, self.params.window_right] != [u32::MAX; 2],
         }
     }
 

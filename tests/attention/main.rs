@@ -23,7 +23,7 @@ mod lse_gradient;
 mod masks;
 mod planted_bugs;
 mod planted_bugs_backward;
-mod planted_bugs_hopper_backward;
+mod planted_bugs_hopper;
 mod profile;
 mod properties;
 mod real_data;

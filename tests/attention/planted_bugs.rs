@@ -1,9 +1,15 @@
 //! Each classic mistake of a tiled kernel, planted into the PTX of a good one, is caught: the emulator reports a fault,
 //! or the result breaks the rule.
 
+pub mod edit;
+pub mod forward;
+pub mod gradients;
+mod maps;
+
 use crate::common::Case;
-use abi::{Flash1Params, FwdParams, KernelVariant, RowValues, ScoreParams, Sequences, Strided};
-use flash_attention::{Dtype, Kernel, f16, kernels, rule};
+use abi::KernelVariant;
+use edit::replace_nth;
+use flash_attention::{Dtype, Kernel, f16, kernels};
 use ptx_emulator::{
     Fault, FaultKind, GlobalMemory, Launch, Module, Options, Sanitizers, Schedule, for_each_seed,
     launch,
@@ -19,6 +25,35 @@ pub enum Caught {
 /// The kernel `entry` of the manifest.
 pub fn kernel(entry: &str) -> Kernel {
     kernels().find(|kernel| kernel.spec.entry == entry).unwrap()
+}
+
+/// Every sanitizer, blocks and warps in order.
+pub fn sanitized() -> Options<'static> {
+    Options {
+        sanitizers: Sanitizers::ALL,
+        ..Options::default()
+    }
+}
+
+/// Runs a text in the place of a kernel, on `blocks` blocks. Returns how many instructions their warps have executed.
+fn run_kernel(
+    (kernel, module): (&Kernel, &Module),
+    memory: &GlobalMemory,
+    (blocks, params): (u32, &[u8]),
+    options: &Options,
+) -> Result<u64, Caught> {
+    let launch_of = Launch {
+        grid: [blocks, 1, 1],
+        block: [kernel.spec.threads, 1, 1],
+        cluster: None,
+        dynamic_shared_bytes: kernel.spec.shared_bytes,
+        params,
+    };
+    let program = module.kernel(kernel.spec.entry).unwrap();
+    match launch(program, memory, &launch_of, options) {
+        Ok(report) => Ok(report.warp_instructions),
+        Err(fault) => Err(Caught::ByFault(Box::new(fault))),
+    }
 }
 
 /// Ragged and whole tiles, with the sign flip of negative scales and without.
@@ -69,139 +104,7 @@ fn run_case(
     case: &Case,
     options: &Options,
 ) -> Result<(), Caught> {
-    let kernel = module.kernel(victim.spec.entry).unwrap();
-    let memory = GlobalMemory::new();
-    let problem = upload(&memory, case, victim.variant);
-    let launch_of = Launch {
-        grid: [problem.m_blocks, 1, 1],
-        block: [victim.spec.threads, 1, 1],
-        cluster: None,
-        dynamic_shared_bytes: victim.spec.shared_bytes,
-        params: &params(&memory, case, victim.variant, problem),
-    };
-    match launch(kernel, &memory, &launch_of, options) {
-        Err(fault) => Err(Caught::ByFault(Box::new(fault))),
-        Ok(_) if !holds_the_rule(&memory, case, &problem) => Err(Caught::ByRule),
-        Ok(_) => Ok(()),
-    }
-}
-
-/// Puts the inputs of `case`, one batch entry and one head, on the device, with room for the results.
-pub fn upload(memory: &GlobalMemory, case: &Case, variant: KernelVariant) -> FwdParams {
-    let [q, k, v] = case.inputs::<f16>().map(|data| {
-        let bytes: Vec<u8> = data.iter().flat_map(|x| x.to_le_bytes()).collect();
-        let ptr = memory.alloc(bytes.len()).unwrap();
-        memory.write(ptr, &bytes).unwrap();
-        ptr
-    });
-    let row_stride = case.head_dim as i64;
-    let strided = |ptr| Strided {
-        ptr,
-        batch_stride: 0,
-        row_stride,
-        head_stride: 0,
-    };
-    FwdParams {
-        q: strided(q),
-        k: strided(k),
-        v: strided(v),
-        out: strided(memory.alloc(case.seqlen_q * case.head_dim * 2).unwrap()),
-        lse: RowValues {
-            ptr: memory.alloc(case.seqlen_q * 4).unwrap(),
-            batch_stride: 0,
-            head_stride: 0,
-        },
-        sequences: Sequences {
-            cu_seqlens_q: 0,
-            cu_seqlens_k: 0,
-            seqused_q: 0,
-            seqused_k: 0,
-        },
-        scores: ScoreParams {
-            alibi_slopes: 0,
-            alibi_batch_stride: 0,
-            bias: strided(0),
-            dropout_seed: 0,
-            dropout_offset: 0,
-            dropout_threshold: abi::dropout::RANGE,
-            dropout_scale: 1.0,
-            softcap: 0.0,
-            bias_is_f32: 0,
-        },
-        softmax_scale: case
-            .softmax_scale
-            .unwrap_or(1.0 / (case.head_dim as f32).sqrt()),
-        seqlen_q: case.seqlen_q as u32,
-        seqlen_k: case.seqlen_k as u32,
-        head_dim: case.head_dim as u32,
-        num_heads: 1,
-        heads_per_group: 1,
-        m_blocks: match variant {
-            KernelVariant::Forward(v) => (case.seqlen_q as u32).div_ceil(v.block_m),
-            KernelVariant::Backward(v) => (case.seqlen_q as u32).div_ceil(v.block_m),
-            // FlashAttention-1 computes a head per block.
-            KernelVariant::Baseline(_) => 1,
-            KernelVariant::HopperForward(v) => (case.seqlen_q as u32).div_ceil(v.block_m),
-            KernelVariant::HopperBackward(v) => (case.seqlen_q as u32).div_ceil(v.block_m),
-        },
-        window_left: u32::MAX,
-        window_right: if case.is_causal { 0 } else { u32::MAX },
-        is_top_left: u32::from(case.is_top_left),
-    }
-}
-
-/// The parameter of a kernel for `problem`.
-fn params(
-    memory: &GlobalMemory,
-    case: &Case,
-    variant: KernelVariant,
-    problem: FwdParams,
-) -> Vec<u8> {
-    match variant {
-        KernelVariant::Forward(_) | KernelVariant::Backward(_) => problem.as_bytes().to_vec(),
-        KernelVariant::HopperForward(_) | KernelVariant::HopperBackward(_) => {
-            panic!("{} needs tensor maps", variant.spec().entry)
-        }
-        KernelVariant::Baseline(_) => {
-            let floats = |count| memory.alloc(4 * count).unwrap();
-            let params = Flash1Params {
-                problem,
-                out: floats(case.seqlen_q * case.head_dim),
-                row_sum: floats(case.seqlen_q),
-                row_max: floats(case.seqlen_q),
-            };
-            params.as_bytes().to_vec()
-        }
-    }
-}
-
-fn holds_the_rule(memory: &GlobalMemory, case: &Case, params: &FwdParams) -> bool {
-    let mut out = vec![0; case.seqlen_q * case.head_dim * 2];
-    let mut lse = vec![0; case.seqlen_q * 4];
-    memory.read(params.out.ptr, &mut out).unwrap();
-    memory.read(params.lse.ptr, &mut lse).unwrap();
-    let out: Vec<f16> = out
-        .as_chunks()
-        .0
-        .iter()
-        .map(|&bytes| f16::from_le_bytes(bytes))
-        .collect();
-    let lse: Vec<f32> = lse
-        .as_chunks()
-        .0
-        .iter()
-        .map(|&bytes| f32::from_le_bytes(bytes))
-        .collect();
-    let [q, k, v] = case.inputs::<f16>();
-    rule::check(&case.spec(), [&q, &k, &v], &out, &lse)
-        .unwrap()
-        .passed()
-}
-
-/// The text with its `nth` occurrence of `from` replaced; `None` when there are fewer.
-pub fn replace_nth(text: &str, from: &str, to: &str, nth: usize) -> Option<String> {
-    let (at, _) = text.match_indices(from).nth(nth)?;
-    Some(format!("{}{to}{}", &text[..at], &text[at + from.len()..]))
+    forward::run::<f16>((victim, module), (case, 0), None, options).map(drop)
 }
 
 const VICTIMS: [&str; 3] = [
@@ -248,10 +151,7 @@ fn a_missing_barrier_is_caught_at_every_place() {
 
 #[test]
 fn racecheck_names_a_missing_barrier_in_the_first_run_in_order() {
-    let options = Options {
-        sanitizers: Sanitizers::ALL,
-        ..Options::default()
-    };
+    let options = sanitized();
     for victim in VICTIMS.map(kernel) {
         let barrier = "bar.sync \t0;";
         for nth in 0..victim.ptx.matches(barrier).count() {

@@ -2,14 +2,12 @@
 //! pairs. The kernels before and after the main one are unchanged, so that dQ can be judged as well.
 
 use crate::common::Case;
-use crate::planted_bugs::{Caught, kernel, replace_nth, upload};
-use abi::{BwdParams, BwdVariant, KernelVariant, RowValues, Strided};
-use flash_attention::reference::{self, Gradients};
-use flash_attention::rule::{GradientSlices, compare_gradients};
-use flash_attention::{Dtype, Kernel, f16};
-use ptx_emulator::{
-    Fault, FaultKind, GlobalMemory, Launch, Module, Options, Sanitizers, for_each_seed, launch,
-};
+use crate::planted_bugs::edit::replace_nth;
+use crate::planted_bugs::gradients::{self, Problem};
+use crate::planted_bugs::{Caught, sanitized};
+use abi::KernelVariant;
+use flash_attention::{Dtype, f16};
+use ptx_emulator::{Fault, FaultKind, Module, Options, Sanitizers, for_each_seed};
 
 const VICTIMS: [&str; 3] = [
     "flash_bwd_sm80_f16_hdim64",
@@ -41,175 +39,52 @@ const REDUNDANT_BARRIERS: [(&str, &[usize]); 3] = [
 const REDUNDANT_WAITS: [(&str, &[usize]); 3] =
     [(VICTIMS[0], &[3]), (VICTIMS[1], &[3]), (VICTIMS[2], &[])];
 
-/// A case, what the forward pass left of it, and its gradients.
-struct Problem {
-    case: Case,
-    /// Blocks that share the key tiles; `None` for one block per tile.
-    n_stride: Option<u32>,
-    out: Vec<u8>,
-    lse: Vec<u8>,
-    exact: Gradients,
-    low: Gradients,
+/// Ragged tiles cut by the diagonal, in a block each; whole tiles before ragged ones, and key tiles that no query sees, in
+/// one block.
+fn problems(head_dim: u32) -> [Problem<f16>; 3] {
+    let case = |seqlen_q, seqlen_k| {
+        Case::new(Dtype::F16, seqlen_q, seqlen_k, head_dim as usize).heads(1, 1)
+    };
+    [
+        Problem::new(case(200, 140).causal(true), 0, None),
+        Problem::new(case(200, 140), 0, Some(1)),
+        Problem::new(case(40, 300).causal(true).top_left(), 0, Some(1)),
+    ]
 }
 
-impl Problem {
-    fn new(case: Case, n_stride: Option<u32>) -> Problem {
-        let [q, k, v] = case.inputs::<f16>();
-        let (spec, d_out) = (case.spec(), case.d_out::<f16>());
-        let forward = reference::forward(&spec, &q, &k, &v).unwrap();
-        let out = forward.out.into_iter().map(f16::from_f64);
-        let lse = forward.lse.into_iter().map(|lse| lse as f32);
-        Problem {
-            case,
-            n_stride,
-            out: out.flat_map(f16::to_le_bytes).collect(),
-            lse: lse.flat_map(f32::to_le_bytes).collect(),
-            exact: reference::backward(&spec, &q, &k, &v, &d_out, None).unwrap(),
-            low: reference::backward_low_precision(&spec, &q, &k, &v, &d_out, None).unwrap(),
-        }
-    }
-
-    /// Ragged tiles cut by the diagonal, in a block each; whole tiles before ragged ones, and key tiles that no query
-    /// sees, in one block.
-    fn all(victim: &'static BwdVariant) -> [Problem; 3] {
-        let case = |seqlen_q, seqlen_k| {
-            Case::new(Dtype::F16, seqlen_q, seqlen_k, victim.head_dim as usize).heads(1, 1)
-        };
-        [
-            Problem::new(case(200, 140).causal(true), None),
-            Problem::new(case(200, 140), Some(1)),
-            Problem::new(case(40, 300).causal(true).top_left(), Some(1)),
-        ]
-    }
-
-    /// What the kernels are told.
-    fn params(&self, memory: &GlobalMemory, victim: &'static BwdVariant) -> BwdParams {
-        let case = &self.case;
-        let forward = upload(memory, case, KernelVariant::Backward(victim));
-        memory.write(forward.out.ptr, &self.out).unwrap();
-        memory.write(forward.lse.ptr, &self.lse).unwrap();
-        let matrix = |seqlen| Strided {
-            ptr: memory.alloc(seqlen * case.head_dim * 2).unwrap(),
-            ..forward.q
-        };
-        let d_out = matrix(case.seqlen_q);
-        let bytes: Vec<u8> = case
-            .d_out::<f16>()
-            .into_iter()
-            .flat_map(f16::to_le_bytes)
-            .collect();
-        memory.write(d_out.ptr, &bytes).unwrap();
-        let d_q = matrix(case.seqlen_q);
-        let n_blocks = forward.seqlen_k.div_ceil(victim.block_n);
-        let rows = (forward.m_blocks * victim.block_m) as usize;
-        BwdParams {
-            forward,
-            d_out,
-            d_q,
-            d_k: matrix(case.seqlen_k),
-            d_v: matrix(case.seqlen_k),
-            d_bias: d_q,
-            d_lse: RowValues {
-                ptr: 0,
-                ..forward.lse
-            },
-            row_statistics: memory.alloc(12 * rows).unwrap(),
-            dq_accum: memory.alloc(4 * rows * victim.head_dim as usize).unwrap(),
-            dq_slice_stride: 0,
-            scratch_tiles: forward.m_blocks,
-            tile_rows: victim.block_m,
-            tile_cols: victim.head_dim,
-            n_blocks,
-            n_stride: self.n_stride.unwrap_or(n_blocks),
-            dq_slices: 1,
-            dq_lane_stride: 1,
-            dq_element_stride: 32,
-            batch: 1,
-            bias_n_blocks: 0,
-            bias_m_blocks: 0,
-            bias_heads: 0,
-            bias_batch: 0,
-            num_heads_k: 1,
-        }
-    }
-
-    fn holds_the_rule(&self, memory: &GlobalMemory, params: &BwdParams) -> bool {
-        let read = |matrix: &Strided, seqlen: usize| -> Vec<f16> {
-            let mut bytes = vec![0; seqlen * self.case.head_dim * 2];
-            memory.read(matrix.ptr, &mut bytes).unwrap();
-            let elements = bytes.as_chunks().0.iter();
-            elements.map(|&bytes| f16::from_le_bytes(bytes)).collect()
-        };
-        let got = GradientSlices {
-            d_q: &read(&params.d_q, self.case.seqlen_q),
-            d_k: &read(&params.d_k, self.case.seqlen_k),
-            d_v: &read(&params.d_v, self.case.seqlen_k),
-            d_bias: None,
-        };
-        compare_gradients(&self.case.spec(), &got, &self.exact, &self.low)
-            .unwrap()
-            .passed()
-    }
-}
-
-/// A main kernel, the problems that it is run on, and the kernels around it.
+/// A main kernel, and the problems that it is run on.
 struct Victim {
-    kernel: Kernel,
-    variant: &'static BwdVariant,
-    problems: [Problem; 3],
-    around: [(Kernel, Module); 2],
+    main: gradients::Victim,
+    problems: [Problem<f16>; 3],
 }
 
 impl Victim {
     fn all() -> [Victim; 3] {
         VICTIMS.map(|entry| {
-            let victim = kernel(entry);
-            let KernelVariant::Backward(variant) = victim.variant else {
+            let main = gradients::Victim::new::<f16>(entry);
+            let KernelVariant::Backward(variant) = main.kernel.variant else {
                 panic!("{entry} is a backward kernel")
             };
-            let around = ["flash_bwd_delta_sm80_f16", "flash_bwd_dq_sm80_f16"].map(kernel);
             Victim {
-                kernel: victim,
-                variant,
-                problems: Problem::all(variant),
-                around: around.map(|kernel| (kernel, Module::parse(kernel.ptx).unwrap())),
+                main,
+                problems: problems(variant.head_dim),
             }
         })
     }
 
-    /// Runs `module` in the place of the main kernel on one problem.
-    fn run_on(&self, module: &Module, problem: &Problem, options: &Options) -> Result<(), Caught> {
-        let memory = GlobalMemory::new();
-        let params = problem.params(&memory, self.variant);
-        let [(delta, delta_module), (dq, dq_module)] = &self.around;
-        let query_tiles = params.forward.m_blocks;
-        for (kernel, module, blocks) in [
-            (delta, delta_module, query_tiles),
-            (&self.kernel, module, params.n_stride),
-            (dq, dq_module, query_tiles),
-        ] {
-            let launch_of = Launch {
-                grid: [blocks, 1, 1],
-                block: [kernel.spec.threads, 1, 1],
-                cluster: None,
-                dynamic_shared_bytes: kernel.spec.shared_bytes,
-                params: params.as_bytes(),
-            };
-            let kernel = module.kernel(kernel.spec.entry).unwrap();
-            launch(kernel, &memory, &launch_of, options)
-                .map_err(|fault| Caught::ByFault(Box::new(fault)))?;
-        }
-        match problem.holds_the_rule(&memory, &params) {
-            true => Ok(()),
-            false => Err(Caught::ByRule),
-        }
+    fn entry(&self) -> &'static str {
+        self.main.kernel.spec.entry
+    }
+
+    fn ptx(&self) -> &'static str {
+        self.main.kernel.ptx
     }
 
     /// Runs a text in the place of the main kernel on every problem until one tells.
     fn run(&self, ptx: &str, options: &Options) -> Option<Caught> {
         let module = Module::parse(ptx).unwrap();
         let mut problems = self.problems.iter();
-        problems.find_map(|problem| self.run_on(&module, problem, options).err())
+        problems.find_map(|problem| self.main.run(&module, problem, options).err())
     }
 
     /// The same under a few schedules.
@@ -227,27 +102,19 @@ impl Victim {
 
     /// The text with `from` replaced at one place, for every place.
     fn plant<'a>(&'a self, from: &'a str, to: &'a str) -> impl Iterator<Item = String> + 'a {
-        let places = self.kernel.ptx.matches(from).count();
-        assert!(places > 0, "{} has no {from}", self.kernel.spec.entry);
-        (0..places).map(move |nth| replace_nth(self.kernel.ptx, from, to, nth).unwrap())
-    }
-}
-
-/// Every sanitizer, blocks and warps in order.
-fn sanitized() -> Options<'static> {
-    Options {
-        sanitizers: Sanitizers::ALL,
-        ..Options::default()
+        let places = self.ptx().matches(from).count();
+        assert!(places > 0, "{} has no {from}", self.entry());
+        (0..places).map(move |nth| replace_nth(self.ptx(), from, to, nth).unwrap())
     }
 }
 
 #[test]
 fn the_unchanged_kernels_are_not_accused() {
     for victim in Victim::all() {
-        let entry = victim.kernel.spec.entry;
-        let caught = victim.run(victim.kernel.ptx, &sanitized());
+        let entry = victim.entry();
+        let caught = victim.run(victim.ptx(), &sanitized());
         assert!(caught.is_none(), "{entry}: {caught:?}");
-        let caught = victim.run_by_seeds(victim.kernel.ptx, Sanitizers::ALL);
+        let caught = victim.run_by_seeds(victim.ptx(), Sanitizers::ALL);
         assert!(caught.is_none(), "{entry}: {caught:?}");
     }
 }
@@ -260,7 +127,7 @@ fn assert_needed(
     is_expected: impl Fn(&Fault) -> bool,
 ) {
     for (victim, (entry, redundant)) in Victim::all().iter().zip(redundant) {
-        assert_eq!(victim.kernel.spec.entry, entry);
+        assert_eq!(victim.entry(), entry);
         for (nth, ptx) in victim.plant(what, "").enumerate() {
             let found = victim.run(&ptx, &sanitized());
             if redundant.contains(&nth) {
@@ -296,9 +163,9 @@ fn a_missing_wait_for_an_asynchronous_copy_is_named_in_the_first_run_in_order() 
 /// Replaces `from` everywhere; nothing but results tells.
 fn assert_breaks_the_rule(from: &str, to: &str) {
     for victim in Victim::all() {
-        let entry = victim.kernel.spec.entry;
-        assert!(victim.kernel.ptx.contains(from), "{entry} has no {from}");
-        let caught = victim.run(&victim.kernel.ptx.replace(from, to), &Options::default());
+        let entry = victim.entry();
+        assert!(victim.ptx().contains(from), "{entry} has no {from}");
+        let caught = victim.run(&victim.ptx().replace(from, to), &Options::default());
         assert!(
             matches!(caught, Some(Caught::ByRule)),
             "{entry}: {caught:?}"
@@ -319,12 +186,12 @@ fn a_mask_that_gives_hidden_keys_weight_one_breaks_the_rule() {
 #[test]
 fn a_tile_that_reaches_out_of_bounds_is_caught_as_such() {
     for victim in Victim::all() {
-        let ptx = (victim.kernel.ptx).replace("setp.lt.u32", "setp.le.u32");
+        let ptx = (victim.ptx()).replace("setp.lt.u32", "setp.le.u32");
         let caught = victim.run(&ptx, &Options::default());
         assert!(
             matches!(&caught, Some(Caught::ByFault(fault)) if matches!(fault.kind, FaultKind::OutOfBounds { .. })),
             "{}: {caught:?}",
-            victim.kernel.spec.entry
+            victim.entry()
         );
     }
 }

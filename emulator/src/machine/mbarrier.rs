@@ -10,6 +10,9 @@ use crate::fault::MbarrierRule;
 /// mbarrier object").
 pub(crate) const MAX_COUNT: u32 = (1 << 20) - 1;
 
+/// Bytes of an mbarrier, and its alignment.
+pub(crate) const MBARRIER_BYTES: u32 = 8;
+
 /// Bits of a state token that hold pending arrivals; the phase stands above them.
 const PENDING_BITS: u32 = 20;
 

@@ -238,7 +238,7 @@ fn observe(
         }
     }
     let counted = if wait.sleeps { executed } else { 0 };
-    context.observe(|observers, _| observers.waited(warp, (pc, counted), &seen))
+    context.observe(|observers, context| observers.waited(warp, context, (pc, counted), &seen))
 }
 
 /// Synccheck remembers which phases a lane has seen complete.

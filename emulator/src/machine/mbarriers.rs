@@ -8,7 +8,7 @@ use crate::ir::{MbarrierAction, MbarrierOp, R32, Space};
 use super::address::effective;
 use super::async_copy;
 use super::context::Context;
-use super::mbarrier::{Arriving, Mbarrier, pending_count};
+use super::mbarrier::{Arriving, MBARRIER_BYTES, Mbarrier, pending_count};
 use super::registers::{LANES, Mask, each_lane};
 use super::shared_access::locate;
 use super::warp::Warp;
@@ -91,21 +91,18 @@ impl Live {
     }
 }
 
-/// Bytes of an mbarrier.
-const BYTES: u32 = 8;
-
 /// Rank of the block and offset in its shared memory of the mbarrier that an address names.
 pub(crate) fn locate_barrier(
     context: &Context,
     space: Space,
     address: u64,
 ) -> Result<(u32, u32), FaultKind> {
-    let place = locate(context, space, address, BYTES)?;
-    if !address.is_multiple_of(BYTES.into()) {
+    let place = locate(context, space, address, MBARRIER_BYTES)?;
+    if !address.is_multiple_of(MBARRIER_BYTES.into()) {
         return Err(FaultKind::Misaligned {
             space: space_name(Space::Shared),
             address,
-            alignment: BYTES,
+            alignment: MBARRIER_BYTES,
         });
     }
     Ok(place)

@@ -46,7 +46,7 @@ mod integer;
 mod lane_op;
 pub(crate) mod launch;
 mod matrix;
-mod mbarrier;
+pub(crate) mod mbarrier;
 pub(crate) mod mbarrier_wait;
 pub(crate) mod mbarriers;
 mod memory_access;

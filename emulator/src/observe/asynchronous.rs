@@ -99,7 +99,13 @@ impl Observers {
 
     /// Lanes of a warp have executed a wait for mbarriers, `counted` of them one that lets them sleep; those of `seen`
     /// have found their phases complete.
-    pub fn waited(&mut self, warp: &Warp, (pc, counted): (u32, u32), seen: &[Waited]) -> Outcome {
+    pub fn waited(
+        &mut self,
+        warp: &Warp,
+        context: &Context,
+        (pc, counted): (u32, u32),
+        seen: &[Waited],
+    ) -> Outcome {
         if let Some(counters) = self.counters.as_mut().filter(|_| counted != 0) {
             counters.waited(pc, counted);
         }
@@ -108,7 +114,7 @@ impl Observers {
         }
         if let Some(races) = &mut self.races {
             for waited in seen {
-                races.waited(warp, waited);
+                races.waited(warp, context, pc, waited)?;
             }
         }
         Ok(())

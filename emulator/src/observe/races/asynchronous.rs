@@ -11,6 +11,7 @@ use crate::fault::{FaultKind, Outcome, lane_fault};
 use crate::ir::{Scope, Space};
 use crate::machine::bulk::{End, Flight, Issuer};
 use crate::machine::context::Context;
+use crate::machine::mbarrier::MBARRIER_BYTES;
 use crate::machine::warp::Warp;
 use crate::observe::{AsyncRead, Region, Waited};
 
@@ -29,17 +30,23 @@ enum Doing {
     Ahead,
     /// Read or write device memory, as if now.
     Now,
+    /// Look at an mbarrier, now and through the generic proxy.
+    Look,
 }
 
 impl Doing {
     /// An earlier access to a cell that the actor's races with, or that its proxy does not see.
     fn visit(self, cell: &mut Cell, actor: &Actor) -> Option<(Record, Lack)> {
-        let hidden = cell.hidden(actor).map(|record| (record, Lack::Fence));
+        let hidden = match self {
+            Doing::Look => None,
+            Doing::Ahead | Doing::Now => cell.hidden(actor),
+        };
         let racing = match self {
             Doing::Ahead => cell.conflict(actor),
-            Doing::Now => cell.access(actor),
+            Doing::Now | Doing::Look => cell.access(actor),
         };
-        racing.map(|record| (record, Lack::Order)).or(hidden)
+        let racing = racing.map(|record| (record, Lack::Order));
+        racing.or(hidden.map(|record| (record, Lack::Fence)))
     }
 }
 
@@ -94,9 +101,20 @@ impl Races {
     fn ahead(
         &mut self,
         context: &Context,
-        (place, lanes): (Place, u32),
+        by: (Place, u32),
         rank: u32,
-        (start, bytes): (u32, u32),
+        range: (u32, u32),
+    ) -> Outcome {
+        self.shared(context, Doing::Ahead, by, (rank, range))
+    }
+
+    /// Checks, and remembers if it happens now, what is done to shared memory of the block of a rank.
+    fn shared(
+        &mut self,
+        context: &Context,
+        doing: Doing,
+        (place, lanes): (Place, u32),
+        (rank, (start, bytes)): (u32, (u32, u32)),
     ) -> Outcome {
         let mut actor = actor(&self.grid, &self.clocks, Region::Shared(rank), place);
         actor.record.lanes = lanes;
@@ -104,7 +122,7 @@ impl Races {
         let shadow = &mut self.shadows[rank as usize];
         shadow.each_cell(start.into(), bytes.into(), |cell, offset| {
             if found.is_none() {
-                let lack = Doing::Ahead.visit(cell, &actor);
+                let lack = doing.visit(cell, &actor);
                 found = lack.map(|(earlier, lack)| (Hit { earlier, offset }, lack));
             }
         });
@@ -219,14 +237,19 @@ impl Races {
         self.phases.flip(&mut self.clocks, agent(rank, offset));
     }
 
-    /// Lanes of a warp have found a phase complete.
-    pub fn waited(&mut self, warp: &Warp, waited: &Waited) {
+    /// Lanes of a warp have found a phase complete. That alone does not order them behind the initialisation of the
+    /// mbarrier: before it there may have been anything there.
+    pub fn waited(&mut self, warp: &Warp, context: &Context, pc: u32, waited: &Waited) -> Outcome {
+        let by = (Place::new(pc, warp.number, false), waited.lanes);
+        let range = (waited.offset, MBARRIER_BYTES);
+        self.shared(context, Doing::Look, by, (waited.rank, range))?;
         if let Some(scope) = waited.acquire {
             let by = (warp.number, whole(warp, waited.lanes));
             let barrier = agent(waited.rank, waited.offset);
             let is_wide = scope != Scope::Cta;
             self.phases.wait(&mut self.clocks, by, barrier, is_wide);
         }
+        Ok(())
     }
 
     /// Lanes of a warp execute `fence.proxy.async`.

@@ -52,6 +52,7 @@ impl Strength {
                 MbarrierAction::Init { .. } | MbarrierAction::Invalidate => Strength::Weak,
                 _ => Strength::strong(8, Scope::Cluster),
             },
+            Op::MbarrierWait(_) => Strength::strong(8, Scope::Cluster),
             _ => Strength::Weak,
         }
     }

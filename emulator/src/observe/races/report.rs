@@ -101,7 +101,7 @@ impl Reporter<'_> {
             Op::CpAsync(_) => AccessKind::CopyRead,
             Op::BulkCopy(_) if writes => AccessKind::BulkWrite,
             Op::BulkCopy(_) => AccessKind::BulkRead,
-            Op::Mbarrier(_) => AccessKind::Mbarrier,
+            Op::Mbarrier(_) | Op::MbarrierWait(_) => AccessKind::Mbarrier,
             Op::Wgmma(_) => AccessKind::MatrixRead,
             _ => AccessKind::Read,
         }

@@ -163,6 +163,8 @@ mod tests {
     use std::collections::HashSet;
 
     const UNLIMITED: u32 = u32::MAX;
+    /// Nobody copies here.
+    const NO_MAP: TensorMap = TensorMap([0; 16]);
 
     struct Small;
     impl Tiling for Small {
@@ -176,10 +178,10 @@ mod tests {
         let rows = forward.seqlen_q * packed_heads;
         let m_blocks = rows.div_ceil(Small::BLOCK_M);
         HopperFwdParams {
-            q: TensorMap::NONE,
-            k: TensorMap::NONE,
-            v: TensorMap::NONE,
-            out: TensorMap::NONE,
+            q: NO_MAP,
+            k: NO_MAP,
+            v: NO_MAP,
+            out: NO_MAP,
             tiles: m_blocks * (forward.num_heads / packed_heads) * batch,
             forward: FwdParams {
                 m_blocks,
