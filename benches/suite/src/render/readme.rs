@@ -30,11 +30,16 @@ pub fn section(results: &Results, folder: &Path, repository: &Path) -> String {
     let link = folder.strip_prefix(repository).unwrap_or(folder).display();
     let mut text = format!(
         "On {},\n{}: medians of rounds in which all who did a work took turns, in one run of `cargo xtask bench`\n\
-         ([all figures]({link}/{PAGE}), [plot]({link}/{PEERS}), [raw]({link}/{FILE})).\n\n{}",
+         ([all figures]({link}/{PAGE}), [raw]({link}/{FILE})).\n",
         results.machine.summary(),
-        results.date,
-        comparisons(&results.comparisons)
+        results.date
     );
+    if !results.comparisons.is_empty() {
+        text += &format!("\n{}", comparisons(&results.comparisons));
+        text += &format!(
+            "\n![the same as bars, with lines from the fastest to the slowest round]({link}/{PEERS})\n"
+        );
+    }
     if let Some(compilation) = &results.compilation {
         text += &format!(
             "\nA build from nothing:\n\n{}",
