@@ -69,6 +69,9 @@ fn measured(arguments: Arguments) -> Result<PathBuf, SuiteError> {
         false => repository().join(format!("benches/results/{}-cpu", results.date)),
     });
     results.write(&folder)?;
+    if results.is_quick {
+        println!("\na quick run: it shows that the suite works, and its numbers mean nothing");
+    }
     println!("\n{}", render::section(&results, &folder, &repository()));
     Ok(folder)
 }
