@@ -32,6 +32,7 @@
 //! | `backend.rs`, `device.rs`, `emulated.rs`, `cuda/` | what executes it? |
 //! | `kernels.rs` | where is the PTX? |
 //! | `profile.rs` | what did a kernel do, and what did that cost? |
+//! | `growth.rs` | how does that grow with the sequence? |
 //! | `reference.rs`, `rule.rs` | what is right, and how close must a kernel be? |
 //!
 //! The algorithm is FlashAttention-2 (Dao, 2023, "FlashAttention-2: Faster Attention with Better Parallelism and Work
@@ -52,6 +53,7 @@ mod element;
 mod emulated;
 mod error;
 mod gradients;
+pub mod growth;
 mod kernels;
 mod launch;
 mod layout;

@@ -5,9 +5,9 @@ use std::io::Write;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use flash_attention::baseline::{self, Algorithm};
-use flash_attention::profile::{CounterOptions, Counters, Recorder};
-use flash_attention::{Attention, AttentionElement, Device, EmulatorOptions, Tensor, bf16, f16};
+use flash_attention::baseline::Algorithm;
+use flash_attention::growth::{self, Counted};
+use flash_attention::{Attention, AttentionElement, bf16, f16};
 
 #[derive(Args)]
 pub struct GrowthArgs {
@@ -32,21 +32,6 @@ pub struct GrowthArgs {
 enum Element {
     F16,
     Bf16,
-}
-
-/// One algorithm at one length.
-struct Counted {
-    seqlen: usize,
-    /// Between the multiprocessors and L2.
-    l2_bytes: u64,
-    /// Between L2 and device memory.
-    hbm_bytes: u64,
-    /// Device memory held beside inputs and outputs.
-    workspace_bytes: u64,
-    /// Into and out of shared memory.
-    shared_bytes: u64,
-    /// Floating-point operations outside the tensor cores, exponentials included.
-    other_flops: u64,
 }
 
 /// What is compared: a heading and its number.
@@ -74,13 +59,16 @@ fn compare<T: AttentionElement>(args: &GrowthArgs, stdout: &mut impl Write) -> R
     let mut seqlens = args.seqlens.clone();
     seqlens.sort_unstable();
     seqlens.dedup();
+    let attention = match args.causal {
+        true => Attention::new().causal(),
+        false => Attention::new(),
+    };
     let mut columns = Vec::new();
     for algorithm in Algorithm::ALL {
-        let counted: Result<Vec<_>> = seqlens
-            .iter()
-            .map(|&seqlen| count::<T>(args, algorithm, seqlen))
-            .collect();
-        columns.push(counted?);
+        let count = |&seqlen: &usize| {
+            growth::count::<T>(algorithm, &attention, [seqlen, args.heads, args.head_dim])
+        };
+        columns.push(seqlens.iter().map(count).collect::<Result<Vec<_>, _>>()?);
     }
     let (heads, head_dim, dtype) = (args.heads, args.head_dim, T::DTYPE.name());
     let mask = if args.causal { "causal" } else { "full" };
@@ -92,43 +80,6 @@ fn compare<T: AttentionElement>(args: &GrowthArgs, stdout: &mut impl Write) -> R
         table(heading, *quantity, &columns, stdout)?;
     }
     Ok(())
-}
-
-fn count<T: AttentionElement>(
-    args: &GrowthArgs,
-    algorithm: Algorithm,
-    seqlen: usize,
-) -> Result<Counted> {
-    let recorder = Recorder::new(CounterOptions::default());
-    let device = Device::emulated_with(EmulatorOptions {
-        record: Some(recorder.clone()),
-        ..EmulatorOptions::default()
-    });
-    let tensor = |step: usize| {
-        let values: Vec<T> = (0..seqlen * args.heads * args.head_dim)
-            .map(|i| T::from_f64((i * step % 101) as f64 / 50.0 - 1.0))
-            .collect();
-        Tensor::from_slice(&device, [1, seqlen, args.heads, args.head_dim], &values)
-    };
-    let (q, k, v) = (tensor(37)?, tensor(43)?, tensor(59)?);
-    let attention = match args.causal {
-        true => Attention::new().causal(),
-        false => Attention::new(),
-    };
-    let result = baseline::forward(algorithm, &attention, &q, &k, &v)?;
-    let mut total = Counters::default();
-    for launch in recorder.take() {
-        total += &launch.counters;
-    }
-    let operations = total.total.operations;
-    Ok(Counted {
-        seqlen,
-        l2_bytes: total.total.global.sum().sector_bytes(),
-        hbm_bytes: total.hbm.read_bytes + total.hbm.write_bytes,
-        workspace_bytes: result.workspace_bytes as u64,
-        shared_bytes: total.total.shared.sum().lane_bytes,
-        other_flops: operations.f32_flops + operations.half_flops + operations.mufu,
-    })
 }
 
 /// One quantity: a row per length, a column per algorithm, and how it grows.
@@ -152,51 +103,11 @@ fn table(
     }
     write!(stdout, "{:>10}", "exponent")?;
     for column in columns {
-        match exponent(column, quantity) {
+        let points = column.iter().map(|c| (c.seqlen as f64, quantity(c) as f64));
+        match growth::exponent(&points.collect::<Vec<_>>()) {
             Some(exponent) => write!(stdout, " {exponent:>20.2}")?,
             None => write!(stdout, " {:>20}", "-")?,
         }
     }
     Ok(writeln!(stdout)?)
-}
-
-/// Slope of the least-squares line through the logarithms: 1 is linear growth, 2 quadratic. None where a value is 0.
-fn exponent(column: &[Counted], quantity: fn(&Counted) -> u64) -> Option<f64> {
-    let points: Vec<(f64, f64)> = column
-        .iter()
-        .map(|c| ((c.seqlen as f64).ln(), (quantity(c) as f64).ln()))
-        .collect();
-    let n = points.len() as f64;
-    let mean_x = points.iter().map(|p| p.0).sum::<f64>() / n;
-    let mean_y = points.iter().map(|p| p.1).sum::<f64>() / n;
-    let covariance: f64 = points.iter().map(|p| (p.0 - mean_x) * (p.1 - mean_y)).sum();
-    let variance: f64 = points.iter().map(|p| (p.0 - mean_x).powi(2)).sum();
-    let slope = covariance / variance;
-    slope.is_finite().then_some(slope)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn counted(seqlen: usize, l2_bytes: u64) -> Counted {
-        Counted {
-            seqlen,
-            l2_bytes,
-            hbm_bytes: 0,
-            workspace_bytes: 0,
-            shared_bytes: 0,
-            other_flops: 0,
-        }
-    }
-
-    #[test]
-    fn the_exponent_is_that_of_the_power_law() {
-        let linear = [counted(10, 30), counted(100, 300), counted(1000, 3000)];
-        let quadratic = [counted(10, 5), counted(20, 20), counted(40, 80)];
-        let of = |column| exponent(column, |c: &Counted| c.l2_bytes).unwrap();
-        assert!((of(&linear) - 1.0).abs() < 1e-9);
-        assert!((of(&quadratic) - 2.0).abs() < 1e-9);
-        assert_eq!(exponent(&linear, |c| c.hbm_bytes), None);
-    }
 }

@@ -1,11 +1,19 @@
-//! `cargo xtask bench`: the emulator against its peers, in one run on one machine.
+//! `cargo xtask bench`: everything that is measured without a GPU, in one run on one machine.
 
 use crate::command::{TaskError, cargo, run as run_command};
 use crate::kernel_compiler;
 
-/// The benchmark is not a default member of the workspace: only this task downloads and builds the peers.
-pub fn run(arguments: &[String]) -> Result<(), TaskError> {
+/// Runs the suite with `arguments`. The programs that the emulator is compared with take minutes to compile, and only
+/// this task downloads and builds them; `has_peers` false does without, and so does what only renders.
+pub fn run(has_peers: bool, arguments: &[String]) -> Result<(), TaskError> {
     kernel_compiler::ensure()?;
-    let mut command = cargo(&["run", "--release", "--package", "peer-bench", "--"]);
-    run_command(command.args(arguments))
+    let mut command = cargo(&["run", "--release", "--package", "bench-suite"]);
+    if has_peers
+        && !arguments
+            .iter()
+            .any(|argument| argument.starts_with("--render"))
+    {
+        command.args(["--features", "peers"]);
+    }
+    run_command(command.arg("--").args(arguments))
 }

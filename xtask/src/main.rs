@@ -46,9 +46,12 @@ enum Task {
     Check,
     /// Take over what kernels do and cost now, as the tables that tests compare with
     Bless,
-    /// Measure the emulator against its peers
+    /// Measure everything that needs no GPU, the emulator beside its peers among it; write tables and plots
     Bench {
-        /// Arguments for the benchmark, after `--`
+        /// Leave out ptoxide and candle-nn, which take minutes to compile
+        #[arg(long)]
+        no_peers: bool,
+        /// Arguments for the suite, after `--`: for example `-- --quick`; `-- --help` lists them
         #[arg(last = true)]
         arguments: Vec<String>,
     },
@@ -71,7 +74,10 @@ fn main() -> ExitCode {
         Task::Test { full, arguments } => test::run(full, &arguments),
         Task::Check => check::run(),
         Task::Bless => bless::run(),
-        Task::Bench { arguments } => bench::run(&arguments),
+        Task::Bench {
+            no_peers,
+            arguments,
+        } => bench::run(!no_peers, &arguments),
         Task::Fuzz { arguments } => fuzz::run(&arguments),
         Task::GpuBundle => gpu_bundle::run(),
         Task::Package => package::run(),
