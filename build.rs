@@ -42,9 +42,11 @@ fn embedded_kernels() -> Result<PathBuf, Box<dyn std::error::Error>> {
         println!("cargo::rerun-if-changed=prebuilt");
         Ok(prebuilt)
     } else {
-        Err("this package has neither the source of the kernels nor what was made of it: \
+        Err(
+            "this package has neither the source of the kernels nor what was made of it: \
              `cargo xtask package` in the repository makes one that has"
-            .into())
+                .into(),
+        )
     }
 }
 
