@@ -2,7 +2,7 @@
 """PyTorch's attention beside ours, and the one table of both.
 
     rivals.py measure --ours ours.jsonl --samples samples/ --out rivals.jsonl --seconds 120
-    rivals.py table ours.jsonl [more.jsonl ...] rivals.jsonl
+    rivals.py table ours.jsonl [more.jsonl ...] rivals.jsonl [--power power.csv]
 
 `measure` takes its shapes from the JSON lines that `benches/gpu/attention` wrote, in their order, and times
 scaled_dot_product_attention with each of its fused backends the way that program times our kernels: CUDA events around
@@ -11,7 +11,7 @@ inputs that are together larger than L2; the median counts. The backward pass is
 For sampled shapes it compares the rivals and our samples with attention in f64. It also takes the machine's ceilings: the
 best bf16 matrix product, and a copy in device memory.
 
-`table` needs no PyTorch. Its first rows are the shapes where we are worst.
+`table` needs no PyTorch. Its first rows are the shapes where we are worst. Power and clocks come from nvidia-smi's CSV.
 
 The lines are those of `benches/gpu/attention/report.rs`, with "implementation" flash, cudnn, efficient or math, and
 {"name", "implementation", "error": {tensor: largest absolute error}} and {"ceiling", "tflops" | "gb_s"}.
@@ -21,6 +21,7 @@ have never been met.
 """
 
 import argparse
+import csv
 import gc
 import json
 import math
@@ -435,6 +436,21 @@ def print_means(table):
     print(f"{measured} of {len(table)} shapes measured, {sum(map(len, groups.values()))} compared")
 
 
+def print_power(path):
+    """Median and extremes of each column of nvidia-smi's CSV; cells that are no numbers do not count."""
+    with open(path, newline="") as file:
+        lines = list(csv.reader(file, skipinitialspace=True))
+    for column, title in enumerate(lines[0] if lines else []):
+        found = []
+        for line in lines[1:]:
+            try:
+                found.append(float(line[column]))
+            except (ValueError, IndexError):  # a time, "[N/A]", a line that was cut off
+                pass
+        if found:
+            print(f"{title}: median {statistics.median(found):g}, {min(found):g} to {max(found):g}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
@@ -445,12 +461,15 @@ def main():
     measuring.add_argument("--seconds", type=float, default=150.0)
     measuring.add_argument("--device", default="cuda:0")
     tabulating = commands.add_parser("table", help="print one table, worst ratio first")
-    tabulating.add_argument("files", nargs="+")
+    tabulating.add_argument("files", nargs="+", help="files that are not there are left out")
+    tabulating.add_argument("--power", help="CSV of nvidia-smi, likewise")
     arguments = parser.parse_args()
     if arguments.command == "measure":
         measure(arguments)
     else:
         print_table([path for path in arguments.files if pathlib.Path(path).exists()])
+        if arguments.power and pathlib.Path(arguments.power).exists():
+            print_power(arguments.power)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,15 @@ class Table(unittest.TestCase):
                      "2 of 3 shapes measured, 2 compared", "0.866 geometric mean of 2, worst 0.500"]:
             self.assertIn(text, printed.getvalue())
 
+    def test_power_and_clocks_are_summed_up(self):
+        file = self.lines("timestamp, power.draw [W], clocks.current.sm [MHz]", "2026/01/01 00:00:00, 300.5, 1980",
+                          "2026/01/01 00:00:01, [N/A], 1500", "2026/01/01 00:0")
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            rivals.print_power(file)
+        self.assertEqual(printed.getvalue(), "power.draw [W]: median 300.5, 300.5 to 300.5\n"
+                                             "clocks.current.sm [MHz]: median 1740, 1500 to 1980\n")
+
 
 class Counting(unittest.TestCase):
     def test_work_is_counted_as_in_the_papers(self):

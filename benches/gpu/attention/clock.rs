@@ -78,10 +78,8 @@ mod cuda {
         pub fn new() -> Result<Event, Error> {
             let mut event = std::ptr::null_mut();
             // SAFETY: the handle is writable; without a current context the driver says so.
-            done(
-                unsafe { sys::cuEventCreate(&mut event, 0) },
-                "create an event",
-            )?;
+            let result = unsafe { sys::cuEventCreate(&mut event, 0) };
+            done(result, "create an event")?;
             Ok(Event(event))
         }
 
@@ -93,10 +91,8 @@ mod cuda {
 
         pub fn wait(&self) -> Result<(), Error> {
             // SAFETY: the event is alive.
-            done(
-                unsafe { sys::cuEventSynchronize(self.0) },
-                "finish the work before an event",
-            )
+            let result = unsafe { sys::cuEventSynchronize(self.0) };
+            done(result, "finish the work before an event")
         }
 
         /// Milliseconds since `earlier`; both must have happened.
