@@ -3,7 +3,7 @@
 # minutes at most, and ends with one table: ours beside PyTorch's attention, worst ratio first.
 #
 #   FLASH_ATTENTION_DEVICE  cuda:0
-#   BUDGET                  seconds in all, 540; every step gets its share of them and is stopped when it is over
+#   BUDGET                  seconds in all, 530; every step gets its share of them and is stopped when it is over
 #   OUT                     folder for logs and JSON, results/
 #   PYTHON                  python3
 #
@@ -14,7 +14,7 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 out=${OUT:-$here/results}
-budget=${BUDGET:-540}
+budget=${BUDGET:-530}
 python=${PYTHON:-python3}
 first=${FLASH_ATTENTION_DEVICE:-cuda:0}
 work=$(mktemp -d) || exit 1
@@ -24,7 +24,7 @@ failed=0
 smi() { # smi FILE ARGUMENTS...: what nvidia-smi says, or that it is not there
   local file=$out/$1
   shift
-  nvidia-smi "$@" >"$file" 2>&1 || echo "nvidia-smi $* failed" >>"$file"
+  timeout 10 nvidia-smi "$@" >"$file" 2>&1 || echo "nvidia-smi $* failed" >>"$file"
 }
 
 # Power and clocks twice a second while the steps run.
@@ -37,8 +37,8 @@ fi
 # The monitor would go on for ever, the unpacked programs would stay.
 trap '[[ -n $monitor ]] && kill "$monitor" 2>/dev/null; rm -rf "$work"' EXIT
 
-step() { # step NAME SECONDS-OF-540 COMMAND...: one log per step, its last line on the terminal
-  local name=$1 share=$(($2 * budget / 540)) log=$out/$1.log state limit
+step() { # step NAME SECONDS-OF-530 COMMAND...: one log per step, its last line on the terminal
+  local name=$1 share=$(($2 * budget / 530)) log=$out/$1.log state limit
   shift 2
   local left=$((budget - SECONDS))
   limit=$((share < left ? share : left))
@@ -51,7 +51,7 @@ step() { # step NAME SECONDS-OF-540 COMMAND...: one log per step, its last line 
 }
 
 seconds() { # seconds SHARE: what a program may take of a step, so that it ends by itself and says what it has
-  echo $(($1 * budget / 540))
+  echo $(($1 * budget / 530))
 }
 
 smi nvidia-smi.txt
@@ -81,7 +81,7 @@ step rivals 130 "$python" "$here/rivals.py" measure --ours "$out/ours.jsonl" --s
   --out "$out/rivals.jsonl" --device "$torch" --seconds "$(seconds 115)"
 step fixtures 60 "$work/gpu_fixtures" --fixtures "$work/fixtures" --device "$gpu" --out "$out/fixtures.json" \
   --seconds "$(seconds 50)"
-if "$work/flash-attention" attend "$paragraph" --device "$gpu:sm_90a" >/dev/null 2>&1; then
+if timeout 20 "$work/flash-attention" attend "$paragraph" --device "$gpu:sm_90a" >/dev/null 2>&1; then
   export FLASH_ATTENTION_DEVICE=$gpu:sm_80
   step attend-sm_80 10 "$work/flash-attention" attend "$paragraph" -o "$out/out-sm_80.safetensors" \
     --device "$FLASH_ATTENTION_DEVICE" --check
