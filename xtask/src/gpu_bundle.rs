@@ -194,6 +194,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_scripts_are_sound() {
+        command::run(&mut program("bash", &["-n", "benches/gpu/run.sh"])).unwrap();
+        // -B leaves no compiled files in the source tree.
+        let tests = ["-B", "-m", "unittest", "benches/gpu/test_rivals.py"];
+        command::run(&mut program("python3", &tests)).unwrap();
+    }
+
+    #[test]
     fn a_test_binary_loses_its_hash_and_a_program_keeps_its_name() {
         assert_eq!(
             plain_name(Path::new("/t/deps/forward-0123456789abcdef")),

@@ -60,6 +60,7 @@ fn main() -> Result<(), Error> {
         until: Instant::now() + Duration::from_secs_f64(arguments.seconds),
         samples: arguments.samples,
         entries: BTreeSet::new(),
+        measured: 0,
     };
     let cases = if is_gpu {
         shapes::gpu()
@@ -77,7 +78,9 @@ fn main() -> Result<(), Error> {
             Dtype::F16 => session.measure(case, &mut f16s)?,
         }
     }
-    session.compile_times()
+    session.compile_times()?;
+    println!("{} of {} shapes measured", session.measured, cases.len());
+    Ok(())
 }
 
 struct Session {
@@ -88,6 +91,8 @@ struct Session {
     samples: Option<PathBuf>,
     /// Kernels that have run.
     entries: BTreeSet<&'static str>,
+    /// Shapes that have.
+    measured: usize,
 }
 
 impl Session {
@@ -110,6 +115,7 @@ impl Session {
         });
         match measured {
             Ok(measured) => {
+                self.measured += 1;
                 self.entries.extend(measured.kernels.iter().copied());
                 self.report.measured(case, &measured)
             }
