@@ -1,17 +1,14 @@
 #!/usr/bin/env python3
-"""PyTorch's attention beside ours, and the one table of both.
+"""PyTorch's attention on the shapes that we were measured on.
 
-    rivals.py measure --ours ours.jsonl --samples samples/ --out rivals.jsonl --seconds 120
-    rivals.py table ours.jsonl [more.jsonl ...] rivals.jsonl [--power power.csv]
+    rivals.py --ours ours.jsonl --samples samples/ --out rivals.jsonl --seconds 120
 
-`measure` takes its shapes from the JSON lines that `benches/gpu/attention` wrote, in their order, and times
+It takes its shapes from the JSON lines that `benches/gpu/attention` wrote, in their order, and times
 scaled_dot_product_attention with each of its fused backends the way that program times our kernels: CUDA events around
 rounds of about a millisecond, all rounds enqueued before the first is waited for, after a warm-up, over copies of the
 inputs that are together larger than L2; the median counts. The backward pass is timed alone. Inputs are the same numbers.
 For sampled shapes it compares the rivals and our samples with attention in f64. It also takes the machine's ceilings: the
 best bf16 matrix product, and a copy in device memory.
-
-`table` needs no PyTorch. Its first rows are the shapes where we are worst. Power and clocks come from nvidia-smi's CSV.
 
 The lines are those of `benches/gpu/attention/report.rs`, with "implementation" flash, cudnn, efficient or math, and
 {"name", "implementation", "error": {tensor: largest absolute error}} and {"ceiling", "tflops" | "gb_s"}.
@@ -21,36 +18,24 @@ have never been met.
 """
 
 import argparse
-import csv
 import gc
 import json
 import math
 import os
 import pathlib
 import statistics
-import sys
 import time
+
+from table import OURS, read_lines
 
 ROTATED_BYTES = 100e6
 MAX_SETS = 32
 ROUND_MS = 1.0
 TOTAL_MS = 150.0
 ROUNDS = (3, 50)
-OURS = "ours"
 
 
-# --- the lines of both programs ---------------------------------------------------------------------------------------
-
-
-def read_lines(path):
-    """The objects of a file of JSON lines; a last line that was cut off is left out."""
-    objects = []
-    for line in pathlib.Path(path).read_text().splitlines():
-        try:
-            objects.append(json.loads(line))
-        except json.JSONDecodeError:
-            print(f"{path}: a line is cut off: {line[:60]}", file=sys.stderr)
-    return objects
+# --- lines -----------------------------------------------------------------------------------------------------------
 
 
 def flops(case):
@@ -333,151 +318,14 @@ def measure(arguments):
     print(f"all {len(cases)} shapes")
 
 
-# --- the table --------------------------------------------------------------------------------------------------------
-
-
-def merge(files):
-    """(shapes by name, in order, with results by implementation; errors likewise; everything else).
-
-    Ours on another device than the first file's is called by what follows its number, as in `ours:sm_80`.
-    """
-    shapes, errors, others = {}, {}, []
-    for path in files:
-        ours = OURS
-        for line in read_lines(path):
-            if "device" in line:
-                name = line["device"].split(" ")[0]
-                ours = "ours:" + name.split(":", 2)[2] if name.count(":") == 2 else OURS
-                others.append(line)
-            elif "shape" in line:
-                implementation = ours if line["implementation"] == OURS else line["implementation"]
-                row = shapes.setdefault(line["name"], {"case": line, "results": {}})
-                row["results"][implementation] = line
-            elif "error" in line:
-                errors.setdefault(line["name"], {})[line["implementation"]] = line["error"]
-            else:
-                others.append(line)
-    return shapes, errors, others
-
-
-def milliseconds(line):
-    return line["ms"]["median"] if line and line.get("ms") else None
-
-
-def best_rival(results):
-    """(name, milliseconds) of the fastest that is not ours, or None."""
-    times = [(milliseconds(line), name) for name, line in results.items() if not name.startswith(OURS)]
-    times = sorted((ms, name) for ms, name in times if ms is not None)
-    return (times[0][1], times[0][0]) if times else None
-
-
-def rows(shapes, errors):
-    """One per shape: ratio (rival's time / ours, above 1 we win), worst first; those without a ratio last."""
-    table = []
-    for name, row in shapes.items():
-        results = row["results"]
-        ours, rival = results.get(OURS), best_rival(results)
-        ms = milliseconds(ours)
-        ratio = rival[1] / ms if ms and rival else None
-        of = errors.get(name, {})
-        worst = lambda e: max(e.values(), key=lambda x: math.inf if math.isnan(x) else x) if e else None
-        table.append(
-            {
-                "name": name,
-                "case": row["case"],
-                "ratio": ratio,
-                "ms": ms,
-                "rival": rival,
-                "others": {n: milliseconds(l) for n, l in results.items() if n.startswith(OURS + ":")},
-                "tflops": ours.get("tflops") if ours else None,
-                "gb_s": ours.get("gb_s") if ours else None,
-                "error": worst(of.get(OURS)),
-                "rival_error": worst(of.get(rival[0])) if rival else None,
-                "failure": ours.get("failure") if ours else "not measured",
-            }
-        )
-    return sorted(table, key=lambda row: (row["ratio"] is None, row["ratio"] or 0.0))
-
-
-def number(value, digits):
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def scientific(value):
-    return "-" if value is None else f"{value:.1e}"
-
-
-def print_table(files):
-    shapes, errors, others = merge(files)
-    for line in others:
-        if "device" in line:
-            print("device", line["device"], "torch " + line["torch"] if "torch" in line else "")
-        elif "ceiling" in line:
-            what = f"{line['tflops']:.1f} TFLOP/s" if "tflops" in line else f"{line['gb_s']:.1f} GB/s"
-            print(f"{line['ceiling']}: {what}")
-        elif "jit" in line:
-            print(f"driver compiles {line['jit']} in {line['ms']:.0f} ms")
-    print(f"{'ratio':>7} {'ours ms':>10} {'rival ms':>10} {'rival':<10} {'TFLOP/s':>8} {'GB/s':>8} "
-          f"{'error':>8} {'rival':>8}  shape")
-    table = rows(shapes, errors)
-    for row in table:
-        rival = row["rival"] or ("-", None)
-        rest = "".join(f"  {name} {number(ms, 4)} ms" for name, ms in row["others"].items())
-        rest += f"  ({row['failure']})" if row["failure"] else ""
-        print(f"{number(row['ratio'], 3):>7} {number(row['ms'], 4):>10} {number(rival[1], 4):>10} {rival[0]:<10} "
-              f"{number(row['tflops'], 1):>8} {number(row['gb_s'], 1):>8} {scientific(row['error']):>8} "
-              f"{scientific(row['rival_error']):>8}  {row['name']}{rest}")
-    print_means(table)
-
-
-def print_means(table):
-    """The geometric mean of the ratios of each pass, type and group."""
-    groups = {}
-    for row in table:
-        if row["ratio"]:
-            case = row["case"]
-            groups.setdefault((case["group"], case["pass"], case["dtype"]), []).append(row["ratio"])
-    for key, ratios in sorted(groups.items()):
-        mean = math.exp(statistics.fmean(map(math.log, ratios)))
-        print(f"{mean:7.3f} geometric mean of {len(ratios)}, worst {min(ratios):.3f}: {' '.join(key)}")
-    measured = sum(row["ms"] is not None for row in table)
-    print(f"{measured} of {len(table)} shapes measured, {sum(map(len, groups.values()))} compared")
-
-
-def print_power(path):
-    """Median and extremes of each column of nvidia-smi's CSV; cells that are no numbers do not count."""
-    with open(path, newline="") as file:
-        lines = list(csv.reader(file, skipinitialspace=True))
-    for column, title in enumerate(lines[0] if lines else []):
-        found = []
-        for line in lines[1:]:
-            try:
-                found.append(float(line[column]))
-            except (ValueError, IndexError):  # a time, "[N/A]", a line that was cut off
-                pass
-        if found:
-            print(f"{title}: median {statistics.median(found):g}, {min(found):g} to {max(found):g}")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    measuring = commands.add_parser("measure", help="time PyTorch on the shapes of a file of ours")
-    measuring.add_argument("--ours", required=True)
-    measuring.add_argument("--samples", help="folder of our results for sampled shapes")
-    measuring.add_argument("--out", required=True)
-    measuring.add_argument("--seconds", type=float, default=150.0)
-    measuring.add_argument("--device", default="cuda:0")
-    tabulating = commands.add_parser("table", help="print one table, worst ratio first")
-    tabulating.add_argument("files", nargs="+", help="files that are not there are left out")
-    tabulating.add_argument("--power", help="CSV of nvidia-smi, likewise")
-    arguments = parser.parse_args()
-    if arguments.command == "measure":
-        measure(arguments)
-    else:
-        print_table([path for path in arguments.files if pathlib.Path(path).exists()])
-        if arguments.power and pathlib.Path(arguments.power).exists():
-            print_power(arguments.power)
+    parser.add_argument("--ours", required=True, help="the file of our program")
+    parser.add_argument("--samples", help="folder of our results for sampled shapes")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--seconds", type=float, default=150.0, help="no shape is begun after so many")
+    parser.add_argument("--device", default="cuda:0")
+    measure(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ step attend 10 "$work/flash-attention" attend "$paragraph" -o "$out/out.safetens
 step test 115 "$work/test-attention" "${emulated_only[@]}"
 CUDA_CACHE_DISABLE=1 step ours 110 "$work/gpu_attention" --out "$out/ours.jsonl" --samples "$out/samples" \
   --seconds "$(seconds 80)"
-step rivals 130 "$python" "$here/rivals.py" measure --ours "$out/ours.jsonl" --samples "$out/samples" \
+step rivals 130 "$python" "$here/rivals.py" --ours "$out/ours.jsonl" --samples "$out/samples" \
   --out "$out/rivals.jsonl" --device "$torch" --seconds "$(seconds 115)"
 step fixtures 60 "$work/gpu_fixtures" --fixtures "$work/fixtures" --device "$gpu" --out "$out/fixtures.json" \
   --seconds "$(seconds 50)"
@@ -90,6 +90,6 @@ if timeout 20 "$work/flash-attention" attend "$paragraph" --device "$gpu:sm_90a"
 fi
 smi state-after.txt -q -d POWER,CLOCK,PERFORMANCE,TEMPERATURE
 
-"$python" "$here/rivals.py" table "$out"/ours.jsonl "$out"/ours-sm_80.jsonl "$out"/rivals.jsonl --power "$out/power.csv" |
+"$python" "$here/table.py" "$out"/ours.jsonl "$out"/ours-sm_80.jsonl "$out"/rivals.jsonl --power "$out/power.csv" |
   tee "$out/table.txt"
 exit $failed

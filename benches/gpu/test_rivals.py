@@ -1,4 +1,4 @@
-"""The parts of rivals.py that need no PyTorch: `python3 -m unittest benches/gpu/test_rivals.py`."""
+"""The table, and the parts of rivals.py that need no PyTorch: `python3 -m unittest benches/gpu/test_rivals.py`."""
 
 import contextlib
 import io
@@ -10,6 +10,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import rivals
+import table
 
 
 def case(name, group="sweep", passes="forward", causal=False, seqlen_q=1024):
@@ -52,8 +53,8 @@ class Table(unittest.TestCase):
 
     def rows(self):
         with contextlib.redirect_stderr(io.StringIO()):
-            shapes, errors, _ = rivals.merge(self.files())
-        return rivals.rows(shapes, errors)
+            shapes, errors, _ = table.merge(self.files())
+        return table.rows(shapes, errors)
 
     def test_the_worst_ratio_comes_first_and_shapes_without_one_last(self):
         self.assertEqual([row["name"] for row in self.rows()], ["lost", "won", "absent"])
@@ -68,7 +69,7 @@ class Table(unittest.TestCase):
     def test_everything_is_printed(self):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
-            rivals.print_table(self.files())
+            table.print_table(self.files())
         for text in ["NVIDIA H100", "700.0 TFLOP/s", "flash_fwd in 321 ms", "no kernel", "ours:sm_80 2.5000 ms",
                      "2 of 3 shapes measured, 2 compared", "0.866 geometric mean of 2, worst 0.500"]:
             self.assertIn(text, printed.getvalue())
@@ -78,7 +79,7 @@ class Table(unittest.TestCase):
                           "2026/01/01 00:00:01, [N/A], 1500", "2026/01/01 00:0")
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            rivals.print_power(file)
+            table.print_power(file)
         self.assertEqual(printed.getvalue(), "power.draw [W]: median 300.5, 300.5 to 300.5\n"
                                              "clocks.current.sm [MHz]: median 1740, 1500 to 1980\n")
 

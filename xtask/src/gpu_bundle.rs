@@ -69,7 +69,7 @@ pub fn run() -> Result<(), TaskError> {
             .arg("."),
     )?;
     copy_folder(&root().join("examples/data"), &bundle.join("data"))?;
-    for script in ["run.sh", "rivals.py"] {
+    for script in ["run.sh", "rivals.py", "table.py"] {
         copy(
             &root().join("benches/gpu").join(script),
             &bundle.join(script),
