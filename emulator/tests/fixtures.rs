@@ -14,8 +14,8 @@ use ptx_emulator::{GlobalMemory, Launch, Module, Options};
 /// Bytes of the output buffer.
 const OUTPUT: usize = 256;
 
-/// Launches `body` with two warps, recording, and reads what was recorded.
-fn recorded(name: &str, body: &str) -> Vec<(Fixture, Contents)> {
+/// Launches `body` with two warps and an output full of `fill`, recording, and reads what was recorded.
+fn recorded(name: &str, body: &str, fill: u8) -> Vec<(Fixture, Contents)> {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).expect("a folder");
@@ -23,7 +23,7 @@ fn recorded(name: &str, body: &str) -> Vec<(Fixture, Contents)> {
     let module = Module::parse(&text).expect("a module");
     let memory = GlobalMemory::new();
     let out = memory.alloc(OUTPUT).expect("memory");
-    memory.write(out, &[7; OUTPUT]).expect("in bounds");
+    memory.write(out, &[fill; OUTPUT]).expect("in bounds");
     let launched = Launched {
         text: &text,
         entry: "k",
@@ -51,7 +51,7 @@ const STORE: &str = "mad.wide.u32 %rd1, %r0, 4, %rd0; st.global.b32 [%rd1], %r1;
 
 /// The only fixture of a body, and what the emulator makes of it.
 fn repeated(name: &str, body: &str) -> (Fixture, Contents, Vec<Vec<u8>>) {
-    let mut all = recorded(name, body);
+    let mut all = recorded(name, body, 7);
     assert_eq!(all.len(), 1);
     let (fixture, contents) = all.remove(0);
     let found = emulate::run(&fixture, &contents, &Options::default()).expect("the same launch");
@@ -110,6 +110,15 @@ fn an_approximation_may_be_off_by_its_bound_and_no_more() {
 }
 
 #[test]
+fn a_launch_that_leaves_no_trace_is_not_recorded_and_zeros_over_zeros_are_one() {
+    assert_eq!(recorded("nothing", "add.u32 %r1, %r0, 1;", 0).len(), 0);
+    let found = recorded("zeros", &format!("mov.u32 %r1, 0; {STORE}"), 0);
+    let (_, contents) = &found[0];
+    assert_eq!(contents.before, [[0xa5; OUTPUT]]);
+    assert_eq!(contents.after, [[0; OUTPUT]]);
+}
+
+#[test]
 fn launches_that_depend_on_the_machine_are_not_recorded() {
     for (name, body) in [
         ("clock", "mov.u32 %r1, %clock;"),
@@ -124,7 +133,7 @@ fn launches_that_depend_on_the_machine_are_not_recorded() {
         ),
         ("order", "atom.global.add.u32 %r1, [%rd0], 1; bar.sync 0;"),
     ] {
-        let found = recorded(name, &format!("{body} {STORE}"));
+        let found = recorded(name, &format!("{body} {STORE}"), 7);
         assert_eq!(found.len(), 0, "{name}");
     }
 }
