@@ -1,5 +1,9 @@
 //! What the decoder makes of instructions that it expands, of calls, scopes and initialisers: small programs, run.
 
+#[allow(dead_code, reason = "a test takes from the common part what it needs")]
+mod common;
+
+use common::record::{self, Buffer, Launched};
 use proptest::prelude::*;
 use ptx_emulator::{FaultKind, GlobalMemory, Launch, Module, Options, launch};
 
@@ -39,13 +43,16 @@ fn run(scope: &str, body: &str, inputs: &[u64; LANES]) -> [u64; LANES] {
         dynamic_shared_bytes: 0,
         params: &params,
     };
-    launch(
-        module.kernel("k").unwrap(),
-        &memory,
-        &shape,
-        &Options::default(),
-    )
-    .unwrap_or_else(|fault| panic!("{fault}\n{text}"));
+    let launched = Launched {
+        text: &text,
+        entry: "k",
+        kernel: module.kernel("k").unwrap(),
+        memory: &memory,
+        shape,
+        buffers: &[input, output].map(|address| Buffer::new(address, LANES * 8)),
+        maps: &[],
+    };
+    record::run(&launched, &Options::default()).unwrap_or_else(|fault| panic!("{fault}\n{text}"));
     let mut bytes = [0; LANES * 8];
     memory.read(output, &mut bytes).unwrap();
     let mut results = [0; LANES];

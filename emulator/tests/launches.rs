@@ -1,5 +1,6 @@
 //! What a launch refuses, what a fault tells about its place, what it leaves behind.
 
+#[allow(dead_code, reason = "a test takes from the common part what it needs")]
 mod common;
 
 use common::{Run, kernel, run, run_with};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::command::{TaskError, cargo, cargo_messages, root};
+use crate::command::{self, TaskError, cargo, cargo_messages, program, root};
 use crate::kernel_compiler;
 
 /// What the folder may weigh, in bytes: it has to travel.
@@ -17,38 +17,103 @@ const TARGET: &str = "target/gpu";
 /// Not all default packages: candle's feature `cuda` needs a CUDA toolkit.
 const LIBRARY: &str = "--package=flash-attention";
 
-/// Builds stripped binaries with the feature `cuda` and puts them, compressed, the data and `run.sh` into
-/// target/gpu-bundle.
+/// Tests of the emulator whose launches travel as fixtures.
+const RECORDED: [&str; 11] = [
+    "arithmetic",
+    "bulk",
+    "clusters",
+    "counters",
+    "decode",
+    "initcheck",
+    "instructions",
+    "launches",
+    "schedules",
+    "synccheck",
+    "wgmma",
+];
+
+/// Builds stripped programs with the feature `cuda`, records the fixtures, and puts both, compressed, with the data and
+/// the scripts into target/gpu-bundle.
 pub fn run() -> Result<(), TaskError> {
     kernel_compiler::ensure()?;
     let bundle = root().join("target/gpu-bundle");
     if bundle.exists() {
         fs::remove_dir_all(&bundle).map_err(TaskError::file(&bundle))?;
     }
-    for (folder, arguments) in [
-        (
-            "tests",
-            &["test", LIBRARY, "--no-run", "--test", "attention"][..],
-        ),
-        (
-            "benches",
-            &["bench", LIBRARY, "--no-run", "--bench", "attention"][..],
-        ),
-        ("bin", &["build", "--package", "flash-attention-cli"][..]),
+    let programs = bundle.join("bin");
+    fs::create_dir_all(&programs).map_err(TaskError::file(&programs))?;
+    for arguments in [
+        &["test", LIBRARY, "--no-run", "--test", "attention"][..],
+        &[
+            "bench",
+            LIBRARY,
+            "--no-run",
+            "--bench",
+            "gpu_attention",
+            "--bench",
+            "gpu_fixtures",
+        ],
+        &["build", "--package", "flash-attention-cli"],
     ] {
-        let folder = bundle.join(folder);
-        fs::create_dir_all(&folder).map_err(TaskError::file(&folder))?;
         for executable in build(arguments)? {
-            compress(&executable, &folder.join(plain_name(&executable) + ".gz"))?;
+            let name = match arguments[0] {
+                "test" => "test-".to_owned() + &plain_name(&executable),
+                _ => plain_name(&executable),
+            };
+            compress(&executable, &programs.join(name + ".gz"))?;
         }
     }
+    let recorded = record()?;
+    command::run(
+        program("tar", &["--create", "--gzip", "--file"])
+            .arg(bundle.join("fixtures.tar.gz"))
+            .arg("--directory")
+            .arg(&recorded)
+            .arg("."),
+    )?;
     copy_folder(&root().join("examples/data"), &bundle.join("data"))?;
-    copy(&root().join("benches/gpu/run.sh"), &bundle.join("run.sh"))?;
-    let bytes = folder_bytes(&bundle)?;
+    for script in ["run.sh", "rivals.py", "table.py"] {
+        copy(
+            &root().join("benches/gpu").join(script),
+            &bundle.join(script),
+        )?;
+    }
+    check_size(&bundle)
+}
+
+/// Runs the emulator's tests with their launches recorded, and returns the folder of the fixtures.
+fn record() -> Result<PathBuf, TaskError> {
+    let folder = root().join("target/gpu-fixtures");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).map_err(TaskError::file(&folder))?;
+    }
+    let mut tests = cargo(&["test", "--release", "--package", "ptx-emulator", "--quiet"]);
+    for test in RECORDED {
+        tests.args(["--test", test]);
+    }
+    command::run(tests.env("PTX_FIXTURES", &folder))?;
+    let files = fs::read_dir(&folder).map_err(TaskError::file(&folder))?;
+    let names = files.filter_map(|file| Some(file.ok()?.file_name().into_encoded_bytes()));
+    let fixtures = names.filter(|name| name.ends_with(b".json")).count();
+    println!("{fixtures} launches recorded in {}", folder.display());
+    Ok(folder)
+}
+
+/// Prints what each part of the bundle weighs and refuses too much.
+fn check_size(bundle: &Path) -> Result<(), TaskError> {
+    let bytes = folder_bytes(bundle)?;
+    for part in ["bin", "fixtures.tar.gz", "data"] {
+        let path = bundle.join(part);
+        let size = match path.is_dir() {
+            true => folder_bytes(&path)?,
+            false => fs::metadata(&path).map_err(TaskError::file(&path))?.len(),
+        };
+        println!("{:>8.1} MB {part}", size as f64 / 1e6);
+    }
     println!(
-        "{}: {:.1} MB; run.sh runs everything on cuda:0",
+        "{:>8.1} MB {}; run.sh runs everything on cuda:0",
+        bytes as f64 / 1e6,
         bundle.display(),
-        bytes as f64 / 1e6
     );
     if bytes > LIMIT {
         return Err(TaskError::BundleTooLarge {
@@ -130,6 +195,14 @@ fn folder_bytes(folder: &Path) -> Result<u64, TaskError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_scripts_are_sound() {
+        command::run(&mut program("bash", &["-n", "benches/gpu/run.sh"])).unwrap();
+        // -B leaves no compiled files in the source tree.
+        let tests = ["-B", "-m", "unittest", "benches/gpu/test_rivals.py"];
+        command::run(&mut program("python3", &tests)).unwrap();
+    }
 
     #[test]
     fn a_test_binary_loses_its_hash_and_a_program_keeps_its_name() {

@@ -7,6 +7,9 @@
 mod bits;
 mod carry;
 mod cases;
+#[allow(dead_code, reason = "a test takes from the common part what it needs")]
+#[path = "../common/mod.rs"]
+mod common;
 mod compare;
 mod convert;
 mod convert_float;

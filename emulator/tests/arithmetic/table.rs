@@ -1,8 +1,9 @@
 //! Runs one instruction on a table of operands: one thread per row, operands and result as 64-bit words.
 
-use ptx_emulator::{GlobalMemory, Launch, Module, Options, launch};
+use ptx_emulator::{GlobalMemory, Launch, Module, Options};
 
 use crate::cases::{Kind, rows};
+use crate::common::record::{self, Buffer, Launched};
 
 const THREADS: u32 = 256;
 
@@ -34,18 +35,26 @@ fn kernel(body: &str, result: &str) -> String {
     )
 }
 
-/// The result of `body` for every row.
-fn results(body: &str, result: &str, rows: &[[u64; 4]]) -> Vec<u64> {
+/// The result of `body` for every row; the rows of which `is_open` is true have none that the ISA defines.
+fn results(
+    body: &str,
+    result: &str,
+    rows: &[[u64; 4]],
+    is_open: impl Fn(usize) -> bool,
+) -> Vec<u64> {
     let text = kernel(body, result);
     let module = Module::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let memory = GlobalMemory::new();
     let blocks = (rows.len() as u32).div_ceil(THREADS);
     let padded = (blocks * THREADS) as usize;
-    let mut input = Vec::with_capacity(32 * padded);
+    let (mut input, mut open) = (Vec::with_capacity(32 * padded), Vec::new());
     // The padding repeats the last row, so that it holds no operand that a row may not have.
     for i in 0..padded {
-        let row = rows[i.min(rows.len() - 1)];
-        input.extend(row.iter().flat_map(|word| word.to_le_bytes()));
+        let row = i.min(rows.len() - 1);
+        input.extend(rows[row].iter().flat_map(|word| word.to_le_bytes()));
+        if is_open(row) {
+            open.push([8 * i, 8 * i + 8]);
+        }
     }
     let table = memory.alloc(input.len()).expect("memory for the operands");
     let output = memory.alloc(8 * padded).expect("memory for the results");
@@ -58,9 +67,20 @@ fn results(body: &str, result: &str, rows: &[[u64; 4]]) -> Vec<u64> {
         dynamic_shared_bytes: 0,
         params: &params,
     };
-    let kernel = module.kernel("k").expect("the entry");
-    launch(kernel, &memory, &shape, &Options::default())
-        .unwrap_or_else(|fault| panic!("{fault}\n{body}"));
+    let results = Buffer {
+        open,
+        ..Buffer::new(output, 8 * padded)
+    };
+    let launched = Launched {
+        text: &text,
+        entry: "k",
+        kernel: module.kernel("k").expect("the entry"),
+        memory: &memory,
+        shape,
+        buffers: &[Buffer::new(table, input.len()), results],
+        maps: &[],
+    };
+    record::run(&launched, &Options::default()).unwrap_or_else(|fault| panic!("{fault}\n{body}"));
     let mut bytes = vec![0; 8 * rows.len()];
     memory.read(output, &mut bytes).expect("the results");
     let words = bytes.chunks_exact(8);
@@ -73,9 +93,11 @@ fn results(body: &str, result: &str, rows: &[[u64; 4]]) -> Vec<u64> {
 /// where the ISA leaves it open.
 pub fn check(body: &str, result: &str, kinds: &[Kind], expected: impl Fn([u64; 4]) -> Option<u64>) {
     let rows = rows(kinds);
+    let expected: Vec<Option<u64>> = rows.iter().map(|row| expected(*row)).collect();
+    let found = results(body, result, &rows, |row| expected[row].is_none());
     let mut checked = 0;
-    for (row, got) in rows.iter().zip(results(body, result, &rows)) {
-        if let Some(expected) = expected(*row) {
+    for ((row, got), expected) in rows.iter().zip(found).zip(expected) {
+        if let Some(expected) = expected {
             assert_eq!(
                 got,
                 expected,

@@ -13,7 +13,7 @@ fn a_load_brings_its_bytes_and_completes_its_mbarrier() {
             tile_out(bytes)
         );
         let input = pattern(16_384);
-        under_many_schedules(&kernel(&body), &input, no_map, |done| {
+        under_many_schedules(&kernel(&body), &input, &no_map(), |done| {
             assert_eq!(done.output[..bytes as usize], input[32..][..bytes as usize]);
             assert!(done.output[bytes as usize..].iter().all(|byte| *byte == 0));
         });
@@ -68,7 +68,7 @@ fn two_stages_carry_more_data_than_they_hold() {
     @%p2 bra CONSUME;
     DONE:";
     let input = pattern(8192);
-    under_many_schedules(&kernel(body), &input, no_map, |done| {
+    under_many_schedules(&kernel(body), &input, &no_map(), |done| {
         assert_eq!(done.output[..8192], input);
     });
 }
@@ -95,7 +95,7 @@ fn a_store_writes_what_the_threads_have_fenced() {
         cp.async.bulk.wait_group.read 1;
         cp.async.bulk.wait_group 0;",
     );
-    under_many_schedules(&text, &[], no_map, |done| {
+    under_many_schedules(&text, &[], &no_map(), |done| {
         let expected: Vec<u8> = (0..64u32).flat_map(|i| (3 * i).to_le_bytes()).collect();
         assert_eq!(done.output[..256], expected);
     });
@@ -108,7 +108,7 @@ fn what_is_only_read_at_the_end_is_written_by_the_end_of_the_launch() {
         "cp.async.bulk.global.shared::cta.bulk_group [%rd1], [%r1], 256;
         cp.async.bulk.commit_group; cp.async.bulk.wait_group.read 0;",
     );
-    under_many_schedules(&text, &[], no_map, |done| {
+    under_many_schedules(&text, &[], &no_map(), |done| {
         let expected: Vec<u8> = (0..64u32).flat_map(u32::to_le_bytes).collect();
         assert_eq!(done.output[..256], expected);
     });
@@ -143,7 +143,7 @@ fn reductions_combine_element_by_element() {
     for (op, value, expected) in cases {
         let text = from_tile(value, &reduce(op))
             .replace(".reg .b16 %h<8>;", ".reg .b16 %h<8>; .reg .f32 %f<4>;");
-        under_many_schedules(&text, &[], no_map, |done| {
+        under_many_schedules(&text, &[], &no_map(), |done| {
             let expected: Vec<u8> = (0..64).flat_map(|i| expected(i).to_le_bytes()).collect();
             assert_eq!(done.output[..256], expected, "{op}");
         });
@@ -163,7 +163,7 @@ fn reductions_of_halves_round_each_element() {
             cp.async.bulk.commit_group; cp.async.bulk.wait_group 0;"
         );
         let text = from_tile(&format!("mov.b32 %r4, {pair:#x};"), &copy);
-        under_many_schedules(&text, &[], no_map, |done| {
+        under_many_schedules(&text, &[], &no_map(), |done| {
             assert_eq!(done.output[..256], sum.to_le_bytes().repeat(64), "{ty}");
         });
     }

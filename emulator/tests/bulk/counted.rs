@@ -9,7 +9,7 @@ fn counters(body: &str) -> Counters {
         counters: Some(CounterOptions::default()),
         ..Options::default()
     };
-    let done = run(&kernel(body), &pattern(4096), no_map, &options);
+    let done = run(&kernel(body), &pattern(4096), &no_map(), &options);
     done.report.counters.expect("counters")
 }
 

@@ -1,8 +1,9 @@
 //! Small kernels, launched under all sanitizers and many schedules.
 
-use ptx_emulator::{
-    GlobalMemory, Launch, LaunchReport, Module, Options, Sanitizers, Schedule, TensorMap, launch,
-};
+use ptx_emulator::{GlobalMemory, Launch, LaunchReport, Module, Options, Sanitizers, Schedule};
+
+use crate::common::fixtures::Map;
+use crate::common::record::{self, Buffer, Launched};
 
 /// Bytes of the `input` and `output` buffers.
 pub const BUFFER: usize = 1 << 16;
@@ -59,8 +60,12 @@ pub struct Done {
     pub output: Vec<u8>,
 }
 
-/// Runs a kernel on one block of 64 threads, with `input` at the start of the input buffer and zeros elsewhere.
-pub fn run(text: &str, input: &[u8], map: impl Fn(u64) -> TensorMap, options: &Options) -> Done {
+/// Where the tensor map lies in the parameters.
+const MAP_OFFSET: usize = 64;
+
+/// Runs a kernel on one block of 64 threads, with `input` at the start of the input buffer, which the map describes, and
+/// zeros elsewhere.
+pub fn run(text: &str, input: &[u8], map: &Map, options: &Options) -> Done {
     let module = Module::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let memory = GlobalMemory::new();
     let [from, to] = [0; 2].map(|_| memory.alloc(BUFFER).expect("memory"));
@@ -69,8 +74,8 @@ pub fn run(text: &str, input: &[u8], map: impl Fn(u64) -> TensorMap, options: &O
     bytes[..input.len()].copy_from_slice(input);
     memory.write(from, &bytes).expect("in bounds");
     let mut params: Vec<u8> = [from, to].iter().flat_map(|at| at.to_le_bytes()).collect();
-    params.resize(64, 0);
-    params.extend(map(from).as_bytes());
+    params.resize(MAP_OFFSET, 0);
+    params.extend(map.encode(from).expect("a map").as_bytes());
     let shape = Launch {
         grid: [1; 3],
         block: [64, 1, 1],
@@ -78,8 +83,16 @@ pub fn run(text: &str, input: &[u8], map: impl Fn(u64) -> TensorMap, options: &O
         dynamic_shared_bytes: 0,
         params: &params,
     };
-    let kernel = module.kernel("k").expect("the entry");
-    let report = launch(kernel, &memory, &shape, options)
+    let launched = Launched {
+        text,
+        entry: "k",
+        kernel: module.kernel("k").expect("the entry"),
+        memory: &memory,
+        shape,
+        buffers: &[from, to].map(|address| Buffer::new(address, BUFFER)),
+        maps: std::slice::from_ref(map),
+    };
+    let report = record::run(&launched, options)
         .unwrap_or_else(|fault| panic!("{:?}: {}\n{text}", options.schedule, fault.report()));
     let mut output = vec![0; BUFFER];
     memory.read(from, &mut bytes).expect("in bounds");
@@ -92,32 +105,33 @@ pub fn run(text: &str, input: &[u8], map: impl Fn(u64) -> TensorMap, options: &O
 }
 
 /// A map for kernels that use none.
-pub fn no_map(_: u64) -> TensorMap {
-    use ptx_emulator::{
-        TensorFill, TensorInterleave, TensorL2Promotion, TensorSwizzle, TensorTile, TensorType,
-    };
-    let tile = TensorTile {
-        data_type: TensorType::U8,
-        address: 0,
-        dims: &[16],
-        strides: &[],
-        box_dims: &[16],
-        element_strides: &[1],
-        interleave: TensorInterleave::None,
-        swizzle: TensorSwizzle::None,
-        l2_promotion: TensorL2Promotion::None,
-        fill: TensorFill::Zero,
-    };
-    TensorMap::encode_tiled(&tile).expect("a map")
+pub fn no_map() -> Map {
+    map("u8", &[16], &[], &[16], &[1])
+}
+
+/// A map of the input without swizzle, filled with zeros outside.
+pub fn map(
+    data_type: &str,
+    dims: &[u64],
+    strides: &[u64],
+    box_dims: &[u32],
+    element_strides: &[u32],
+) -> Map {
+    Map {
+        offset: MAP_OFFSET,
+        buffer: 0,
+        data_type: data_type.to_string(),
+        dims: dims.to_vec(),
+        strides: strides.to_vec(),
+        box_dims: box_dims.to_vec(),
+        element_strides: element_strides.to_vec(),
+        swizzle: 0,
+        fills_with_nan: false,
+    }
 }
 
 /// Runs it in order and under seeds, all sanitizers on, and hands each outcome to `check`.
-pub fn under_many_schedules(
-    text: &str,
-    input: &[u8],
-    map: impl Fn(u64) -> TensorMap,
-    check: impl Fn(&Done),
-) {
+pub fn under_many_schedules(text: &str, input: &[u8], map: &Map, check: impl Fn(&Done)) {
     let seeds = (0..24).map(Schedule::Seeded);
     for schedule in [Schedule::InOrder].into_iter().chain(seeds) {
         let options = Options {
@@ -126,7 +140,7 @@ pub fn under_many_schedules(
             sanitizers: Sanitizers::ALL,
             ..Options::default()
         };
-        check(&run(text, input, &map, &options));
+        check(&run(text, input, map, &options));
     }
 }
 

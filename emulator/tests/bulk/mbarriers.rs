@@ -9,7 +9,7 @@ fn words(body: &str, expected: [u32; 8]) {
         .collect();
     let zeros: String = (8..16).map(|r| format!("mov.b32 %r{r}, 0;\n")).collect();
     let text = kernel(&format!("@%p0 bra DONE;\n{zeros}\n{body}\n{stores}\nDONE:"));
-    under_many_schedules(&text, &[], no_map, |done| {
+    under_many_schedules(&text, &[], &no_map(), |done| {
         let found: Vec<u32> = done.output[..32]
             .chunks_exact(4)
             .map(|word| u32::from_le_bytes(word.try_into().expect("four bytes")))
@@ -104,7 +104,7 @@ fn threads_of_two_warps_hand_values_on() {
     mul.wide.u32 %rd3, %r0, 4; add.u64 %rd3, %rd3, %rd1;
     st.global.b32 [%rd3], %r4;
     DONE:";
-    under_many_schedules(&kernel(body), &[], no_map, |done| {
+    under_many_schedules(&kernel(body), &[], &no_map(), |done| {
         let expected: Vec<u8> = (32..64u32).flat_map(u32::to_le_bytes).collect();
         assert_eq!(done.output[..128], expected);
     });
@@ -136,7 +136,7 @@ fn copies_of_single_threads_arrive_when_they_are_complete() {
             st.global.v4.b32 [%rd3], {{%r5, %r6, %r7, %r8}};"
         );
         let input = crate::launched::pattern(1024);
-        under_many_schedules(&kernel(&body), &input, no_map, |done| {
+        under_many_schedules(&kernel(&body), &input, &no_map(), |done| {
             assert_eq!(done.output[..1024], input);
         });
     }

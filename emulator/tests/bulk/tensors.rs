@@ -1,24 +1,13 @@
 //! Tensor copies against a model that goes through the box element by element.
 
 use proptest::prelude::*;
-use ptx_emulator::{
-    Options, Sanitizers, Schedule, TensorFill, TensorInterleave, TensorL2Promotion, TensorMap,
-    TensorSwizzle, TensorTile, TensorType,
-};
+use ptx_emulator::{Options, Sanitizers, Schedule};
 
-use crate::launched::{INIT, WAIT, kernel, pattern, run, tile_out, under_many_schedules};
+use crate::common::fixtures::Map;
+use crate::launched::{INIT, WAIT, kernel, map, pattern, run, tile_out, under_many_schedules};
 
-const SWIZZLES: [(TensorSwizzle, u32); 4] = [
-    (TensorSwizzle::None, 0),
-    (TensorSwizzle::B32, 32),
-    (TensorSwizzle::B64, 64),
-    (TensorSwizzle::B128, 128),
-];
-const TYPES: [(TensorType, u64); 3] = [
-    (TensorType::Bf16, 2),
-    (TensorType::F32, 4),
-    (TensorType::U8, 1),
-];
+const SWIZZLES: [u32; 4] = [0, 32, 64, 128];
+const TYPES: [(&str, u64); 3] = [("bf16", 2), ("f32", 4), ("u8", 1)];
 
 /// A tensor, a box in it and where the box begins.
 #[derive(Clone, Debug)]
@@ -42,27 +31,22 @@ impl Case {
         TYPES[self.ty].1
     }
 
-    fn fill(&self) -> TensorFill {
-        match self.not_a_number && self.ty < 2 {
-            true => TensorFill::NotANumber,
-            false => TensorFill::Zero,
-        }
+    fn fills_with_nan(&self) -> bool {
+        self.not_a_number && self.ty < 2
     }
 
-    fn map(&self, address: u64) -> TensorMap {
-        let tile = TensorTile {
-            data_type: TYPES[self.ty].0,
-            address,
-            dims: &self.dims,
-            strides: &self.strides,
-            box_dims: &self.boxed,
-            element_strides: &self.steps,
-            interleave: TensorInterleave::None,
-            swizzle: SWIZZLES[self.swizzle].0,
-            l2_promotion: TensorL2Promotion::None,
-            fill: self.fill(),
-        };
-        TensorMap::encode_tiled(&tile).expect("a map")
+    fn map(&self) -> Map {
+        Map {
+            swizzle: SWIZZLES[self.swizzle],
+            fills_with_nan: self.fills_with_nan(),
+            ..map(
+                TYPES[self.ty].0,
+                &self.dims,
+                &self.strides,
+                &self.boxed,
+                &self.steps,
+            )
+        }
     }
 
     fn step(&self, axis: usize) -> u32 {
@@ -103,7 +87,7 @@ impl Case {
     /// Where a byte of the linear box lies in shared memory: rows of the swizzle's width exchange their 16-byte chunks by
     /// the bits above the lowest seven (PTX ISA, "Swizzling Modes").
     fn place(&self, linear: u32) -> u32 {
-        let bits = match SWIZZLES[self.swizzle].1 {
+        let bits = match SWIZZLES[self.swizzle] {
             128 => 7,
             64 => 3,
             32 => 1,
@@ -118,9 +102,9 @@ impl Case {
         let mut bytes = vec![0; self.bytes() as usize];
         for element in 0..self.elements() {
             let place = self.place(element * size as u32) as usize;
-            let value = match (self.offset(element), self.fill(), size) {
+            let value = match (self.offset(element), self.fills_with_nan(), size) {
                 (Some(offset), _, _) => tensor[offset as usize..][..size].to_vec(),
-                (None, TensorFill::Zero, _) => vec![0; size],
+                (None, false, _) => vec![0; size],
                 (None, _, 2) => vec![0xff, 0x7f],
                 (None, _, _) => vec![0xff, 0xff, 0xff, 0x7f],
             };
@@ -183,7 +167,7 @@ fn cases() -> impl Strategy<Value = Case> {
     let inner = (1u32..4, 1u64..200, -20i32..40, 0u64..3);
     (shape, axes, inner).prop_map(|((rank, ty, swizzle, not_a_number), axes, inner)| {
         let element = TYPES[ty].1;
-        let width = match SWIZZLES[swizzle].1 {
+        let width = match SWIZZLES[swizzle] {
             0 => 16 * inner.0,
             width => width,
         };
@@ -226,7 +210,7 @@ proptest! {
     #[test]
     fn loads_are_those_of_the_model((case, seed) in (cases(), any::<u64>())) {
         let input = pattern(1 << 16);
-        let done = run(&case.load_kernel(), &input, |at| case.map(at), &options(seed));
+        let done = run(&case.load_kernel(), &input, &case.map(), &options(seed));
         let expected = case.loaded(&input);
         prop_assert_eq!(&done.output[..expected.len()], &expected[..], "{:?}", case);
     }
@@ -242,7 +226,7 @@ proptest! {
         prop_assume!(!adds || case.ty == 1);
         let input = pattern(1 << 16);
         let how = if adds { "add" } else { "store" };
-        let done = run(&case.store_kernel(how), &input, |at| case.map(at), &options(seed));
+        let done = run(&case.store_kernel(how), &input, &case.map(), &options(seed));
         let tile: Vec<u8> = (0..case.bytes() / 4)
             .flat_map(|word| word.wrapping_mul(65537).wrapping_add(65536).to_le_bytes())
             .collect();
@@ -284,14 +268,9 @@ fn a_swizzled_box_at_an_edge_arrives_under_every_schedule() {
     assert_eq!(case.offset(3 * 64 + 5), Some(0x5d8a));
     assert_eq!(case.place(3 * 128 + 10), 0x1ba);
     assert_eq!(case.offset(3 * 64 + 40), None);
-    under_many_schedules(
-        &case.load_kernel(),
-        &input,
-        |at| case.map(at),
-        |done| {
-            assert_eq!(done.output[..8192], expected);
-        },
-    );
+    under_many_schedules(&case.load_kernel(), &input, &case.map(), |done| {
+        assert_eq!(done.output[..8192], expected);
+    });
 }
 
 #[test]
@@ -311,14 +290,14 @@ fn a_map_in_device_memory_is_found_by_its_address() {
         .load_kernel()
         .replace("cvta.param.u64 %rd2, %rd2;", "add.u64 %rd2, %rd0, 4096;");
     let mut input = pattern(8192);
-    input[4096..4224].copy_from_slice(case.map(0x7000_0000_0000).as_bytes());
-    let expected = case.loaded(&input);
-    under_many_schedules(
-        &text,
-        &input,
-        |at| case.map(at),
-        |done| {
-            assert_eq!(done.output[..256], expected);
-        },
+    input[4096..4224].copy_from_slice(
+        case.map()
+            .encode(0x7000_0000_0000)
+            .expect("a map")
+            .as_bytes(),
     );
+    let expected = case.loaded(&input);
+    under_many_schedules(&text, &input, &case.map(), |done| {
+        assert_eq!(done.output[..256], expected);
+    });
 }

@@ -11,7 +11,7 @@ const MEET: &str = "barrier.cluster.arrive.aligned; barrier.cluster.wait.aligned
 fn a_sum_over_the_cluster_goes_through_the_memory_of_its_blocks() {
     // Each thread puts a number into its own block, reads those of all blocks, and stores their sum.
     let body = format!(
-        "{MEET} mad.lo.u32 %r3, %r1, 1000, %r0; mad.lo.u32 %r4, %r0, 4, buffer; st.shared.u32 [%r4], %r3;
+        "{MEET} mad.lo.u32 %r3, %r1, 1000, %r0; mov.u32 %r4, buffer; mad.lo.u32 %r4, %r0, 4, %r4; st.shared.u32 [%r4], %r3;
          {MEET} mov.u32 %r5, 0; mov.u32 %r6, 0; mov.u32 %r7, %cluster_nctarank;
          next: mapa.shared::cluster.u32 %r8, %r4, %r6; ld.shared::cluster.u32 %r9, [%r8];
          add.u32 %r5, %r5, %r9; add.u32 %r6, %r6, 1; setp.lt.u32 %p0, %r6, %r7; @%p0 bra next;
@@ -98,7 +98,7 @@ fn blocks_of_a_cluster_may_wait_for_each_other_in_loops() {
 fn a_relaxed_arrival_hands_on_what_a_fence_has_made_ready() {
     let body = |fence: &str| {
         format!(
-            "{MEET} mad.lo.u32 %r3, %r0, 4, buffer; st.shared.u32 [%r3], %r1; {fence}
+            "{MEET} mov.u32 %r3, buffer; mad.lo.u32 %r3, %r0, 4, %r3; st.shared.u32 [%r3], %r1; {fence}
              barrier.cluster.arrive.relaxed; barrier.cluster.wait; xor.b32 %r4, %r2, 1;
              mapa.shared::cluster.u32 %r5, %r3, %r4; ld.shared::cluster.u32 %r6, [%r5]; {MEET}
              mad.lo.u32 %r7, %r1, 32, %r0; mad.wide.u32 %rd1, %r7, 4, %rd0; st.global.u32 [%rd1], %r6;"

@@ -2,8 +2,10 @@
 
 use ptx_emulator::{
     Fault, FaultKind, GlobalMemory, Launch, LaunchReport, Module, Options, Sanitizers, Schedule,
-    for_each_seed, launch,
+    for_each_seed,
 };
+
+use crate::common::record::{self, Buffer, Launched};
 
 /// Bytes of the output buffer.
 const OUTPUT: usize = 4096;
@@ -64,7 +66,16 @@ pub fn run(
         instruction_limit: Some(1 << 23),
         ..Options::default()
     };
-    let report = launch(kernel, &memory, &grid, &options).map_err(Box::new)?;
+    let launched = Launched {
+        text,
+        entry: "k",
+        kernel,
+        memory: &memory,
+        shape: grid,
+        buffers: &[Buffer::new(out, OUTPUT)],
+        maps: &[],
+    };
+    let report = record::run(&launched, &options).map_err(Box::new)?;
     let mut bytes = vec![0; OUTPUT];
     memory.read(out, &mut bytes).expect("in bounds");
     let words = bytes.chunks_exact(4);

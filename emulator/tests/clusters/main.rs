@@ -2,6 +2,9 @@
 //! what they do together is right under every schedule.
 
 mod addresses;
+#[allow(dead_code, reason = "a test takes from the common part what it needs")]
+#[path = "../common/mod.rs"]
+mod common;
 mod copies;
 mod exchange;
 mod harness;

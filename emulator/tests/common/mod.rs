@@ -1,6 +1,10 @@
 //! Running small PTX texts: a template kernel around an instruction, and a launch of a whole text.
 
-use ptx_emulator::{Fault, GlobalMemory, Launch, LaunchReport, Module, Options, launch};
+pub mod fixtures;
+pub mod record;
+
+use ptx_emulator::{Fault, GlobalMemory, Launch, LaunchReport, Module, Options};
+use record::{Buffer, Launched};
 
 /// Registers that a body may use. `%r0` is the lane's index in the block.
 const REGISTERS: &str = "
@@ -42,18 +46,22 @@ pub fn run_with(text: &str, blocks: u32, threads: u32, options: &Options) -> Run
     let entry = module.entries().next().expect("one entry").to_string();
     let memory = GlobalMemory::new();
     let out = memory.alloc(4096).expect("memory");
-    let result = launch(
-        module.kernel(&entry).expect("the entry"),
-        &memory,
-        &Launch {
+    let launched = Launched {
+        text,
+        entry: &entry,
+        kernel: module.kernel(&entry).expect("the entry"),
+        memory: &memory,
+        shape: Launch {
             grid: [blocks, 1, 1],
             block: [threads, 1, 1],
             cluster: None,
             dynamic_shared_bytes: 0,
             params: &out.to_le_bytes(),
         },
-        options,
-    );
+        buffers: &[Buffer::new(out, 4096)],
+        maps: &[],
+    };
+    let result = record::run(&launched, options);
     let mut output = vec![0; 4096];
     memory.read(out, &mut output).expect("the output buffer");
     Run { result, output }

@@ -116,7 +116,7 @@ fn the_shared_side_of_copies_is_a_store() {
 #[test]
 fn accesses_to_other_blocks_of_the_cluster_are_counted_apart() {
     let body = "barrier.cluster.arrive; barrier.cluster.wait;
-        mad.lo.u32 %r2, %r0, 4, buffer; mov.u32 %r3, %cluster_ctarank; xor.b32 %r4, %r3, 1;
+        mov.u32 %r2, buffer; mad.lo.u32 %r2, %r0, 4, %r2; mov.u32 %r3, %cluster_ctarank; xor.b32 %r4, %r3, 1;
         st.shared.u32 [%r2], %r0; barrier.cluster.arrive; barrier.cluster.wait;
         mapa.shared::cluster.u32 %r5, %r2, %r4; ld.shared::cluster.u32 %r6, [%r5];
         mapa.shared::cluster.u32 %r7, %r2, %r3; ld.shared::cluster.u32 %r8, [%r7];

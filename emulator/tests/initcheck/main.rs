@@ -2,6 +2,7 @@
 //! nothing else is.
 
 mod check;
+#[allow(dead_code, reason = "a test takes from the common part what it needs")]
 #[path = "../common/mod.rs"]
 mod common;
 mod matrix;

@@ -79,7 +79,7 @@ fn half_precision_accumulators_hold_two_columns() {
 /// address of each lane's row in %r3.
 fn rows_without(column: usize) -> String {
     (0..8).fold(
-        "mad.lo.u32 %r3, %r0, 16, buffer; setp.ne.u32 %p1, %r0, 13; mov.b16 %h1, 0;".into(),
+        "mov.u32 %r3, buffer; mad.lo.u32 %r3, %r0, 16, %r3; setp.ne.u32 %p1, %r0, 13; mov.b16 %h1, 0;".into(),
         |text, n| {
             let guard = if n == column { "@%p1" } else { "" };
             format!("{text} {guard} st.shared.b16 [%r3+{}], %h1;", 2 * n)

@@ -75,7 +75,7 @@ fn local_memory_keeps_undefined_values_until_they_are_used() {
 
 #[test]
 fn asynchronous_copies_carry_the_state_of_their_source() {
-    let copy = "mad.lo.u32 %r3, %r0, 16, buffer; mul.wide.u32 %rd1, %r0, 16; add.u64 %rd1, %rd0, %rd1; FIRST\n\
+    let copy = "mov.u32 %r3, buffer; mad.lo.u32 %r3, %r0, 16, %r3; mul.wide.u32 %rd1, %r0, 16; add.u64 %rd1, %rd0, %rd1; FIRST\n\
                 cp.async.cg.shared.global [%r3], [%rd1], 16 BYTES; cp.async.wait_all;\n\
                 ld.shared.b32 %r1, [%r3+8]; st.global.b32 [%rd1], %r1;";
     let body = |first: &str, bytes: &str| copy.replace("FIRST", first).replace("BYTES", bytes);

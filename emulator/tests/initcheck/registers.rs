@@ -33,7 +33,7 @@ fn an_unwritten_register_is_reported_at_every_sink() {
         ),
         ("not.b32 %r2, %r1; bar.warp.sync %r2;", Use::Address),
         (
-            "mad.lo.u32 %r3, %r0, 4, buffer; cp.async.ca.shared.global [%r3], [%rd0], 4, %r1;",
+            "mov.u32 %r3, buffer; mad.lo.u32 %r3, %r0, 4, %r3; cp.async.ca.shared.global [%r3], [%rd0], 4, %r1;",
             Use::Address,
         ),
     ];

@@ -5,7 +5,9 @@
 //! multiplies, and stores D element by element.
 
 use half::{bf16, f16};
-use ptx_emulator::{Fault, GlobalMemory, Launch, LaunchReport, Module, Options, launch};
+use ptx_emulator::{Fault, GlobalMemory, Launch, LaunchReport, Module, Options};
+
+use crate::common::record::{self, Buffer, Launched};
 
 /// Where the operands start in shared memory.
 pub const A_START: u32 = 0x400;
@@ -242,11 +244,14 @@ pub fn multiply(
     matrices: &Matrices,
     options: &Options,
 ) -> Result<(Vec<Vec<f64>>, LaunchReport), Fault> {
-    let module = Module::parse(&form.text()).unwrap_or_else(|error| panic!("{error}"));
+    let text = form.text();
+    let module = Module::parse(&text).unwrap_or_else(|error| panic!("{error}"));
     let memory = GlobalMemory::new();
-    let upload = |bytes: &[u8]| {
+    let mut buffers = Vec::new();
+    let mut upload = |bytes: &[u8]| {
         let address = memory.alloc(bytes.len()).expect("room");
         memory.write(address, bytes).expect("in bounds");
+        buffers.push(Buffer::new(address, bytes.len()));
         address
     };
     let [a_layout, b_layout] = form.layouts();
@@ -264,18 +269,22 @@ pub fn multiply(
         upload(&fragments(&a)),
     ];
     let params: Vec<u8> = params.iter().flat_map(|p| p.to_le_bytes()).collect();
-    let report = launch(
-        module.kernel("k").expect("the entry"),
-        &memory,
-        &Launch {
+    let launched = Launched {
+        text: &text,
+        entry: "k",
+        kernel: module.kernel("k").expect("the entry"),
+        memory: &memory,
+        shape: Launch {
             grid: [1, 1, 1],
             block: [128, 1, 1],
             cluster: None,
             dynamic_shared_bytes: 0,
             params: &params,
         },
-        options,
-    )?;
+        buffers: &buffers,
+        maps: &[],
+    };
+    let report = record::run(&launched, options)?;
     let mut bytes = vec![0; 512 * form.registers_of_d() as usize];
     memory.read(d, &mut bytes).expect("in bounds");
     let mut out = vec![vec![0.0; form.n as usize]; 64];
