@@ -108,18 +108,29 @@ pub fn flash_attn_alibi_windowed_softcap(
     window_size_right: Option<usize>,
     softcap: f32,
 ) -> Result<Tensor> {
-    let attention = FlashAttention::new()
-        .softmax_scale(softmax_scale)
-        .window(window_size_left, window_size_right)
-        .softcap(softcap);
-    let attention = match alibi_slopes {
-        Some(slopes) => attention.alibi(slopes),
-        None => attention,
-    };
+    let window = [window_size_left, window_size_right];
+    let attention = with_everything(alibi_slopes, softmax_scale, window, softcap);
     Ok(attention.forward(q, k, v)?)
 }
 
 /// Keys that a query sees beyond the diagonal.
 pub(crate) fn right_of_diagonal(causal: bool) -> Option<usize> {
     causal.then_some(0)
+}
+
+/// What the function that takes all options says, dense and packed.
+pub(crate) fn with_everything(
+    alibi_slopes: Option<&Tensor>,
+    softmax_scale: f32,
+    [left, right]: [Option<usize>; 2],
+    softcap: f32,
+) -> FlashAttention {
+    let attention = FlashAttention::new()
+        .softmax_scale(softmax_scale)
+        .window(left, right)
+        .softcap(softcap);
+    match alibi_slopes {
+        Some(slopes) => attention.alibi(slopes),
+        None => attention,
+    }
 }

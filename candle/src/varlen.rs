@@ -2,8 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::attention::FlashAttention;
-use crate::dense::right_of_diagonal;
+use crate::dense::{right_of_diagonal, with_everything};
 use crate::sequences::Sequences;
 
 /// Attention of packed sequences, each for itself, causal or not.
@@ -184,13 +183,7 @@ pub fn flash_attn_varlen_alibi_windowed_softcap(
     softcap: f32,
 ) -> Result<Tensor> {
     let sequences = Sequences::new(seqlens_q, seqlens_k)?.at_most(max_seqlen_q, max_seqlen_k)?;
-    let attention = FlashAttention::new()
-        .softmax_scale(softmax_scale)
-        .window(window_size_left, window_size_right)
-        .softcap(softcap);
-    let attention = match alibi_slopes {
-        Some(slopes) => attention.alibi(slopes),
-        None => attention,
-    };
+    let window = [window_size_left, window_size_right];
+    let attention = with_everything(alibi_slopes, softmax_scale, window, softcap);
     Ok(attention.forward_varlen(q, k, v, &sequences)?)
 }

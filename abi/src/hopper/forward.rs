@@ -64,8 +64,8 @@ impl HopperFwdVariant {
 /// Calls `$consumer!` with all rows of the table of forward kernels for Hopper.
 ///
 /// Tile sizes: the most keys that fit in shared memory (head_dim 192, 256) or in registers without spills (64, 96, and 128
-/// with 176 keys; ptxas 13.5). Rows that differ in the number of keys alone can do the same; dispatch takes the most keys
-/// where nothing is masked, and the fewest where a mask cuts tiles.
+/// with 176 keys; ptxas 13.5). Rows that differ in the number of keys alone can do the same; dispatch takes the one that
+/// computes least where nothing is masked, and the fewest keys where a mask cuts tiles.
 #[macro_export]
 macro_rules! for_each_hopper_fwd_variant {
     ($consumer:ident) => {

@@ -59,6 +59,9 @@ impl Clock {
 }
 
 #[cfg(feature = "cuda")]
+pub use cuda::done;
+
+#[cfg(feature = "cuda")]
 mod cuda {
     use cust::sys::{self, CUresult, cudaError_enum};
 
@@ -67,7 +70,8 @@ mod cuda {
     /// A point on the default stream of the current context.
     pub struct Event(sys::CUevent);
 
-    fn done(result: CUresult, what: &str) -> Result<(), Error> {
+    /// The driver's answer, as an error that says what it could not do.
+    pub fn done(result: CUresult, what: &str) -> Result<(), Error> {
         match result {
             cudaError_enum::CUDA_SUCCESS => Ok(()),
             code => Err(format!("the CUDA driver could not {what}: {code:?}").into()),

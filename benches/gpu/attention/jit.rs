@@ -3,9 +3,10 @@
 use std::ffi::CString;
 use std::time::Instant;
 
-use cust::sys::{self, cudaError_enum};
+use cust::sys;
 
 use crate::Error;
+use crate::clock::done;
 
 /// Milliseconds of loading a module into the context that is current in this thread. With `CUDA_CACHE_DISABLE=1` in the
 /// environment the driver compiles it anew.
@@ -16,10 +17,8 @@ pub fn milliseconds(ptx: &str) -> Result<f64, Error> {
     // SAFETY: the text ends in a zero byte, the handle is writable; without a current context the driver says so.
     let result = unsafe { sys::cuModuleLoadData(&mut module, image.as_ptr().cast()) };
     let elapsed = start.elapsed();
-    if result != cudaError_enum::CUDA_SUCCESS {
-        return Err(format!("the CUDA driver could not compile a kernel: {result:?}").into());
-    }
+    done(result, "compile a kernel")?;
     // SAFETY: the module was just loaded and nothing refers to it.
-    let _ = unsafe { sys::cuModuleUnload(module) };
+    done(unsafe { sys::cuModuleUnload(module) }, "unload a kernel")?;
     Ok(elapsed.as_secs_f64() * 1e3)
 }
