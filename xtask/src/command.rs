@@ -40,6 +40,14 @@ pub enum TaskError {
     /// The library was built, and no build script has left kernels.
     #[error("cargo names no folder with kernels; does build.rs of the library still embed them?")]
     NoEmbeddedKernels,
+    /// Neither `XDG_CACHE_HOME` nor `HOME` is set.
+    #[error("there is no folder for downloads; set HOME or XDG_CACHE_HOME")]
+    NoHome,
+    /// Cargo resolved a package without its only dependency.
+    #[error(
+        "cargo did not say where candle-flash-attn is; see target/candle-flash-attn/Cargo.toml"
+    )]
+    NoCandleFlashAttn,
     /// What is packaged is not what the source compiles to.
     #[error(
         "{kernel} in {packaged} is not what this checkout's build has; `cargo clean` and try again: if it stays, \
@@ -104,11 +112,9 @@ pub fn run(command: &mut Command) -> Result<(), TaskError> {
     }
 }
 
-/// Prints a cargo command that builds something, runs it, and returns the messages that it writes about what it built.
-pub fn cargo_messages(command: &mut Command) -> Result<Vec<serde_json::Value>, TaskError> {
-    command.args(["--message-format", "json-render-diagnostics"]);
+/// Prints a command, runs it, and returns what it writes to its standard output. The rest goes to the terminal.
+pub fn output(command: &mut Command) -> Result<String, TaskError> {
     println!("$ {}", show(command));
-    // Diagnostics go to the terminal.
     let done = command.stderr(Stdio::inherit()).output();
     let done = done.map_err(|source| TaskError::NotStarted {
         command: show(command),
@@ -120,14 +126,20 @@ pub fn cargo_messages(command: &mut Command) -> Result<Vec<serde_json::Value>, T
             status: done.status,
         });
     }
-    Ok(messages(&done.stdout))
+    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+}
+
+/// Runs a cargo command that builds something, and returns the messages that it writes about what it built.
+pub fn cargo_messages(command: &mut Command) -> Result<Vec<serde_json::Value>, TaskError> {
+    let written = output(command.args(["--message-format", "json-render-diagnostics"]))?;
+    Ok(messages(&written))
 }
 
 /// The lines that are messages; a build script or test program can have written others.
-fn messages(output: &[u8]) -> Vec<serde_json::Value> {
-    let lines = output.split(|&byte| byte == b'\n');
+fn messages(output: &str) -> Vec<serde_json::Value> {
+    let lines = output.lines();
     lines
-        .filter_map(|line| serde_json::from_slice(line).ok())
+        .filter_map(|line| serde_json::from_str(line).ok())
         .collect()
 }
 
@@ -186,7 +198,7 @@ mod tests {
 
     #[test]
     fn lines_that_are_no_messages_are_left_out() {
-        let output = b"warning: not JSON\n{\"executable\":\"/t/deps/forward-1\"}\n";
+        let output = "warning: not JSON\n{\"executable\":\"/t/deps/forward-1\"}\n";
         let found = messages(output);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0]["executable"], "/t/deps/forward-1");

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use kernel_builder::tools::{CUDA_TOOLS_PACKAGES, CUDA_TOOLS_VERSION, cuda_tools_dir, find};
 
-use crate::command::{TaskError, program, run};
-use crate::system;
+use crate::command::TaskError;
+use crate::python;
 
 /// Makes sure that both tools are there, or says what is skipped without them.
 pub fn ensure() {
@@ -22,28 +22,10 @@ pub fn ensure() {
     }
 }
 
-/// A Python environment of its own with just the two packages.
+/// Just the two packages. Their dependencies are headers and libraries for nvcc; these two programs use none.
 fn install(environment: &Path) -> Result<(), TaskError> {
-    let environment = environment.to_string_lossy();
-    let create = || {
-        run(&mut program(
-            "python3",
-            &["-m", "venv", "--clear", &environment],
-        ))
-    };
-    // Debian ships Python without the parts that `venv` needs.
-    if let Err(error) = create() {
-        if !system::may_apt_install() {
-            return Err(error);
-        }
-        system::apt_install(&["python3-venv"])?;
-        create()?;
-    }
-    let python = format!("{environment}/bin/python");
     let packages = CUDA_TOOLS_PACKAGES.map(|package| format!("{package}=={CUDA_TOOLS_VERSION}"));
-    // Their dependencies are headers and libraries for nvcc; these two programs use none.
-    let mut pip = program(&python, &["-m", "pip", "install", "--quiet", "--no-deps"]);
-    run(pip.args(packages))
+    python::install(environment, &packages)
 }
 
 /// Says where the tools are; false when one is missing.

@@ -11,7 +11,9 @@ mod demo;
 mod fuzz;
 mod gpu_bundle;
 mod kernel_compiler;
+mod nvcc;
 mod package;
+mod python;
 mod setup;
 mod system;
 mod test;
@@ -51,6 +53,10 @@ enum Task {
         /// Leave out ptoxide and candle-nn, which take minutes to compile
         #[arg(long)]
         no_peers: bool,
+        /// Compile three files of candle-flash-attn too: brings nvcc from the Python registry, and takes a quarter of
+        /// an hour
+        #[arg(long)]
+        nvcc: bool,
         /// Arguments for the suite, after `--`: for example `-- --quick`; `-- --help` lists them
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -76,8 +82,9 @@ fn main() -> ExitCode {
         Task::Bless => bless::run(),
         Task::Bench {
             no_peers,
+            nvcc,
             arguments,
-        } => bench::run(!no_peers, &arguments),
+        } => bench::run(!no_peers, nvcc, &arguments),
         Task::Fuzz { arguments } => fuzz::run(&arguments),
         Task::GpuBundle => gpu_bundle::run(),
         Task::Package => package::run(),

@@ -10,6 +10,8 @@ use crate::SuiteError;
 pub(crate) struct Usage {
     /// Wall time.
     pub seconds: f64,
+    /// Time on processors, of the program and all that it started and waited for. `None` where the system is not Linux.
+    pub cpu_seconds: Option<f64>,
     /// Most memory that one process held at a time, of the program and all that it started and waited for. `None` where
     /// the system is not Linux.
     pub peak_bytes: Option<u64>,
@@ -22,13 +24,21 @@ pub(crate) fn run(command: &mut Command) -> Result<Usage, SuiteError> {
     let ended = command.spawn().and_then(wait);
     let seconds = start.elapsed().as_secs_f64();
     match ended {
-        Ok((status, peak_bytes)) if status.success() => Ok(Usage {
+        Ok((status, taken)) if status.success() => Ok(Usage {
             seconds,
-            peak_bytes,
+            cpu_seconds: taken.cpu_seconds,
+            peak_bytes: taken.peak_bytes,
         }),
         Ok((status, _)) => Err(SuiteError::Failed { program, status }),
         Err(source) => Err(SuiteError::NotStarted { program, source }),
     }
+}
+
+/// What only the system knows of a program.
+#[derive(Default)]
+struct Taken {
+    cpu_seconds: Option<f64>,
+    peak_bytes: Option<u64>,
 }
 
 /// The first line that a program prints, if it succeeds.
@@ -41,7 +51,7 @@ pub(crate) fn first_line(command: &mut Command) -> Option<String> {
 
 /// Waits with wait4(2), which tells what this child took; std has no such call.
 #[cfg(target_os = "linux")]
-fn wait(child: Child) -> io::Result<(ExitStatus, Option<u64>)> {
+fn wait(child: Child) -> io::Result<(ExitStatus, Taken)> {
     use std::mem::MaybeUninit;
     use std::os::unix::process::ExitStatusExt;
 
@@ -62,14 +72,18 @@ fn wait(child: Child) -> io::Result<(ExitStatus, Option<u64>)> {
     }
     // SAFETY: all of its fields are integers, for which zeros, as it began with, are values too.
     let usage = unsafe { usage.assume_init() };
-    // Linux counts in KiB.
-    let peak_bytes = u64::try_from(usage.ru_maxrss).ok().map(|kib| kib * 1024);
-    Ok((ExitStatus::from_raw(status), peak_bytes))
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 * 1e-6;
+    let taken = Taken {
+        cpu_seconds: Some(seconds(usage.ru_utime) + seconds(usage.ru_stime)),
+        // Linux counts in KiB.
+        peak_bytes: u64::try_from(usage.ru_maxrss).ok().map(|kib| kib * 1024),
+    };
+    Ok((ExitStatus::from_raw(status), taken))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn wait(mut child: Child) -> io::Result<(ExitStatus, Option<u64>)> {
-    Ok((child.wait()?, None))
+fn wait(mut child: Child) -> io::Result<(ExitStatus, Taken)> {
+    Ok((child.wait()?, Taken::default()))
 }
 
 #[cfg(test)]
@@ -88,10 +102,14 @@ mod tests {
     }
 
     #[test]
-    #[cfg(unix)]
-    fn time_is_wall_time() {
+    #[cfg(target_os = "linux")]
+    fn waiting_takes_time_and_no_processor() {
         let usage = run(Command::new("sleep").arg("0.2")).unwrap();
         assert!(usage.seconds >= 0.2, "{}", usage.seconds);
+        assert!(usage.cpu_seconds.unwrap() < 0.2);
+        let busy =
+            run(Command::new("sh").args(["-c", "head -c 400000000 /dev/zero | cksum >/dev/null"]));
+        assert!(busy.unwrap().cpu_seconds.unwrap() > 0.0);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bench_suite::measure::{self, Part, Plan};
+use bench_suite::measure::{self, CandleFlashAttn, Part, Plan};
 use bench_suite::{SuiteError, render, repository};
 use clap::Parser;
 
@@ -22,11 +22,14 @@ struct Arguments {
     /// Folder for the results [default: benches/results/DATE-cpu, for a part of the suite target/bench]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Source of candle-flash-attn with CUTLASS in DIR/cutlass, to be compiled by nvcc for comparison
-    #[arg(long, value_name = "DIR")]
+    /// Source of candle-flash-attn, of which nvcc compiles three files for comparison
+    #[arg(long, value_name = "DIR", requires = "cutlass")]
     candle_flash_attn: Option<PathBuf>,
+    /// Headers of CUTLASS for it
+    #[arg(long, value_name = "DIR", requires = "candle_flash_attn")]
+    cutlass: Option<PathBuf>,
     /// Measure nothing: write tables and plots of DIR/results.json again
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["quick", "only", "out", "candle_flash_attn"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["quick", "only", "out", "candle_flash_attn", "cutlass"])]
     render: Option<PathBuf>,
 }
 
@@ -59,7 +62,9 @@ fn measured(arguments: Arguments) -> Result<PathBuf, SuiteError> {
     } else {
         Plan::whole()
     };
-    plan.candle_flash_attn = arguments.candle_flash_attn;
+    let candle_flash_attn = arguments.candle_flash_attn.zip(arguments.cutlass);
+    plan.candle_flash_attn =
+        candle_flash_attn.map(|(source, cutlass)| CandleFlashAttn { source, cutlass });
     if !arguments.only.is_empty() {
         plan.parts = arguments.only;
     }

@@ -11,11 +11,12 @@ mod nvcc;
 mod sanitizers;
 mod traffic;
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use clap::ValueEnum;
 use flash_attention::Arch;
+
+pub use nvcc::CandleFlashAttn;
 
 use crate::machine::Machine;
 use crate::results::{Comparison, Results, SCHEMA};
@@ -57,10 +58,12 @@ pub struct Plan {
     pub heads: usize,
     /// Elements per head.
     pub head_dims: Vec<usize>,
+    /// Elements per head where traffic is counted.
+    pub counted_head_dims: Vec<usize>,
     /// Lengths between which growth is seen.
     pub growth_seqlens: Vec<usize>,
-    /// Source of candle-flash-attn, with CUTLASS in its folder `cutlass`.
-    pub candle_flash_attn: Option<PathBuf>,
+    /// What is compiled by nvcc for comparison.
+    pub candle_flash_attn: Option<CandleFlashAttn>,
 }
 
 impl Plan {
@@ -74,6 +77,7 @@ impl Plan {
             seqlen: 1024,
             heads: 8,
             head_dims: vec![64, 128],
+            counted_head_dims: vec![64, 96, 128, 192, 256],
             growth_seqlens: vec![256, 512, 1024, 2048, 4096],
             candle_flash_attn: None,
         }
@@ -88,6 +92,7 @@ impl Plan {
             seqlen: 128,
             heads: 2,
             head_dims: vec![64],
+            counted_head_dims: vec![64],
             growth_seqlens: vec![128, 256, 512],
             ..Plan::whole()
         };

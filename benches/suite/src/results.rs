@@ -11,7 +11,7 @@ use crate::machine::Machine;
 use crate::timing::{Spread, Timing};
 
 /// Version of this format. Another meaning or another set of fields is another number.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Name of the file in its folder.
 pub const FILE: &str = "results.json";
@@ -66,6 +66,8 @@ pub struct Compilation {
     pub command: String,
     /// Wall time of it.
     pub seconds: f64,
+    /// Time on processors, of all its processes.
+    pub cpu_seconds: Option<f64>,
     /// Most memory that one of its processes held.
     pub peak_bytes: Option<u64>,
     /// The kernels alone.
@@ -94,8 +96,12 @@ pub struct KernelBuild {
 pub struct NvccBuild {
     /// Its name.
     pub file: String,
+    /// Version line of the compiler.
+    pub compiler: String,
     /// Wall time.
     pub seconds: f64,
+    /// Time on processors, of all its processes.
+    pub cpu_seconds: Option<f64>,
     /// Most memory that one process held.
     pub peak_bytes: Option<u64>,
 }
@@ -222,7 +228,7 @@ mod tests {
             SuiteError::Schema { found: 99, .. }
         ));
         assert!(matches!(
-            read(r#"{"schema": 1, "more": 1}"#),
+            read(r#"{"schema": 2, "more": 1}"#),
             SuiteError::Json { .. }
         ));
         assert!(matches!(read("[]"), SuiteError::Json { .. }));

@@ -28,7 +28,7 @@ pub(super) fn measure(plan: &Plan) -> Result<(Compilation, Option<String>), Suit
         .current_dir(repository())
         .env("CARGO_TARGET_DIR", folder.path());
     let usage = child::run(&mut command)?;
-    let nvcc = nvcc::measure(plan.candle_flash_attn.as_deref(), folder.path());
+    let nvcc = nvcc::measure(plan.candle_flash_attn.as_ref(), folder.path());
     let (nvcc, note) = match nvcc {
         Ok(builds) => (builds, None),
         Err(note) => (Vec::new(), Some(note)),
@@ -36,6 +36,7 @@ pub(super) fn measure(plan: &Plan) -> Result<(Compilation, Option<String>), Suit
     let compilation = Compilation {
         command: format!("cargo {}", ARGUMENTS.join(" ")),
         seconds: usage.seconds,
+        cpu_seconds: usage.cpu_seconds,
         peak_bytes: usage.peak_bytes,
         kernels: kernels(&folder.path().join("ptx-cache"))?,
         nvcc,

@@ -8,18 +8,20 @@ use super::inputs::{name_of, random, tensors};
 use crate::SuiteError;
 use crate::results::Traffic;
 
-/// Both passes of every architecture and head_dim.
+/// Both passes of every architecture, head_dim with kernels of its own, and with and without the causal mask.
 pub(super) fn count(plan: &Plan) -> Result<Vec<Traffic>, SuiteError> {
     let mut rows = Vec::new();
     for &arch in Arch::ALL {
-        for &head_dim in &plan.head_dims {
-            rows.extend(passes(arch, plan.shape(head_dim))?);
+        for &head_dim in &plan.counted_head_dims {
+            for is_causal in [false, true] {
+                rows.extend(passes(arch, plan.shape(head_dim), is_causal)?);
+            }
         }
     }
     Ok(rows)
 }
 
-fn passes(arch: Arch, shape: [usize; 4]) -> Result<[Traffic; 2], SuiteError> {
+fn passes(arch: Arch, shape: [usize; 4], is_causal: bool) -> Result<[Traffic; 2], SuiteError> {
     let recorder = Recorder::new(CounterOptions::default());
     let device = Device::emulated_with(EmulatorOptions {
         arch,
@@ -28,16 +30,20 @@ fn passes(arch: Arch, shape: [usize; 4]) -> Result<[Traffic; 2], SuiteError> {
     });
     let [q, k, v] = tensors(&device, shape)?;
     let d_out = Tensor::from_slice(&device, shape, &random(4, shape.iter().product()))?;
-    let forward = Attention::new().forward(&q, &k, &v)?;
+    let (attention, mask) = match is_causal {
+        true => (Attention::new().causal(), "causal"),
+        false => (Attention::new(), "full"),
+    };
+    let forward = attention.forward(&q, &k, &v)?;
     let forward_launches = recorder.take();
-    Attention::new().backward([&q, &k, &v], &forward, &d_out, None)?;
+    attention.backward([&q, &k, &v], &forward, &d_out, None)?;
     let backward_launches = recorder.take();
 
     let [batch, seqlen, heads, _] = shape;
     let tensor = 2 * shape.iter().product::<usize>() as u64;
     let lse = 4 * (batch * seqlen * heads) as u64;
     let row = |pass: &str, launches: &[LaunchProfile], compulsory_bytes| Traffic {
-        work: format!("{pass}, {}, bf16", name_of(shape)),
+        work: format!("{pass}, {mask}, {}, bf16", name_of(shape)),
         arch: arch.name().to_owned(),
         kernels: launches.iter().map(|launch| launch.entry.clone()).collect(),
         hbm_bytes: sum(launches, |l| {

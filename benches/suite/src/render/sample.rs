@@ -65,6 +65,7 @@ fn compilation() -> Compilation {
     Compilation {
         command: "cargo check".to_owned(),
         seconds: 60.0,
+        cpu_seconds: Some(90.0),
         peak_bytes: Some(3 << 29),
         kernels: vec![KernelBuild {
             arch: "sm_80".to_owned(),
@@ -74,7 +75,9 @@ fn compilation() -> Compilation {
         }],
         nvcc: vec![NvccBuild {
             file: "a.cu".to_owned(),
+            compiler: "Cuda compilation tools, release 13.5, V13.5.37".to_owned(),
             seconds: 100.0,
+            cpu_seconds: None,
             peak_bytes: Some(3 << 30),
         }],
     }

@@ -115,15 +115,11 @@ fn work(comparison: &Comparison) -> String {
 
 /// The build of the library, its kernels, and candle-flash-attn's files.
 pub(super) fn compilation_lines(compilation: &Compilation) -> String {
-    let peak = |bytes: Option<u64>| match bytes {
-        Some(bytes) => format!(", largest process {}", gibibytes(bytes)),
-        None => String::new(),
-    };
     let mut lines = format!(
         "- `{}` into an empty folder: {}{}\n",
         compilation.command,
         seconds(compilation.seconds),
-        peak(compilation.peak_bytes)
+        on_processors(compilation.cpu_seconds, compilation.peak_bytes)
     );
     for build in &compilation.kernels {
         let (time, kernels, arch) = (seconds(build.seconds), build.kernels, &build.arch);
@@ -133,13 +129,22 @@ pub(super) fn compilation_lines(compilation: &Compilation) -> String {
         );
     }
     for build in &compilation.nvcc {
-        let (time, peak) = (seconds(build.seconds), peak(build.peak_bytes));
         lines += &format!(
-            "- candle-flash-attn's `{}` alone, by nvcc: {time}{peak}\n",
-            build.file
+            "- candle-flash-attn's `{}` alone, by nvcc: {}{} ({})\n",
+            build.file,
+            seconds(build.seconds),
+            on_processors(build.cpu_seconds, build.peak_bytes),
+            build.compiler
         );
     }
     lines
+}
+
+/// What a build took besides wall time, as far as the system tells.
+fn on_processors(cpu_seconds: Option<f64>, peak_bytes: Option<u64>) -> String {
+    let time = cpu_seconds.map(|time| format!(", {} of processors", seconds(time)));
+    let peak = peak_bytes.map(|bytes| format!(", largest process {}", gibibytes(bytes)));
+    time.unwrap_or_default() + &peak.unwrap_or_default()
 }
 
 /// Exponents of all algorithms.
@@ -297,9 +302,9 @@ mod tests {
             "- commit 0123456789ab",
             "| a product; results equal; 2.00 G thread instructions/s | ours | 0.500 s | 0.400 s to 0.600 s, 3 rounds |  |",
             "|  | theirs | 5.00 s | 4.00 s to 6.00 s, 3 rounds | 10.0 x |",
-            "`cargo check` into an empty folder: 60.0 s, largest process 1.50 GiB",
+            "`cargo check` into an empty folder: 60.0 s, 90.0 s of processors, largest process 1.50 GiB",
             "of it the 2 kernels for sm_80, with `core`: 33.2 s (rustc 1.95.0)",
-            "candle-flash-attn's `a.cu` alone, by nvcc: 100 s, largest process 3.00 GiB",
+            "candle-flash-attn's `a.cu` alone, by nvcc: 100 s, largest process 3.00 GiB (Cuda compilation tools, release 13.5, V13.5.37)",
             "| 512 | 4.00 MB, 0.800 s | 2.00 MB, 0.400 s |",
             "| standard attention | seqlen^2.00 | seqlen^2.00 |",
             "| forward, b1 h2 s128 d64, bf16 | sm_90a | 3.00 MB | 1.50 MB | 2.00 x | 7 |",
