@@ -8,9 +8,9 @@
 //!          tiles.begin         full.begin             full.end             tiles.end
 //! ```
 
+use crate::global_tile::GlobalTile;
 use crate::mask::VisibleKeys;
 use crate::sequence::Sequence;
-use crate::tile::GlobalTile;
 use crate::tiling::Tiling;
 use abi::{FwdParams, RowValues, Strided};
 use core::marker::PhantomData;

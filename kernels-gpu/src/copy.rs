@@ -4,8 +4,9 @@
 //! are not written to global memory. Zero matters: V rows past the end of the keys meet P = 0, and 0 times whatever
 //! was there before could be NaN.
 
+use crate::global_tile::{Extent, GlobalTile};
 use crate::ptx;
-use crate::tile::{CHUNK_COLS, ELEMENT_BYTES, Extent, GlobalTile, Shape, SharedTile, ThreadChunk};
+use crate::tile::{CHUNK_COLS, ELEMENT_BYTES, Shape, SharedTile, ThreadChunk};
 
 /// A way to copy tiles. `load` only starts; [`wait`](TileCopy::wait) ends it for the calling thread, and a barrier
 /// for the block.

@@ -7,9 +7,10 @@ use crate::block_info::BlockInfo;
 use crate::copy::{self, TileCopy};
 use crate::flash_fwd::{Place, Variant};
 use crate::fragment::{Acc, ROW_HALF, STRIP_ROWS, acc_col, acc_row};
+use crate::global_tile::{Extent, Rows};
 use crate::mma::Element;
 use crate::ptx;
-use crate::tile::{ELEMENT_BYTES, Extent, Queries, Rows, Shape, SharedTile};
+use crate::tile::{ELEMENT_BYTES, Queries, Shape, SharedTile};
 use abi::FwdParams;
 
 /// Stores the normalised `acc_o` and the rows' `lse`.

@@ -10,6 +10,7 @@ use crate::copy::{self, TileCopy};
 use crate::dropout::Dropout;
 use crate::epilogue;
 use crate::fragment::{Acc, STRIP_ROWS, acc_col, acc_row, chunks_first, rows_first};
+use crate::global_tile::{Extent, Rows};
 use crate::mask::{hide_before, hide_from};
 use crate::mma::{Element, mma_pv, mma_qk};
 use crate::pipeline::{KvPipeline, Stage};
@@ -17,7 +18,7 @@ use crate::position::{Position, QueryRows};
 use crate::ptx;
 use crate::scores::{ScoreKind, Scores};
 use crate::softmax::{MASKED, OnlineSoftmax, UNMASKED};
-use crate::tile::{Extent, Keys, LaneAddress, Queries, Rows, Shape, SharedTile};
+use crate::tile::{Keys, LaneAddress, Queries, Shape, SharedTile};
 use crate::tiling::Tiling;
 use abi::FwdParams;
 

@@ -42,6 +42,7 @@ pub mod backward;
 pub mod block_info;
 pub mod dropout;
 pub mod fragment;
+pub mod global_tile;
 pub mod hopper;
 pub mod mask;
 pub mod position;

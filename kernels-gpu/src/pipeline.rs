@@ -12,8 +12,9 @@ use crate::block_info::{BlockInfo, Tiles};
 use crate::copy::TileCopy;
 use crate::flash_fwd::Variant;
 use crate::fragment::LanePoint;
+use crate::global_tile::{Extent, GlobalTile, Rows};
 use crate::ptx;
-use crate::tile::{Extent, GlobalTile, Keys, LaneAddress, Rows, Shape, SharedTile};
+use crate::tile::{Keys, LaneAddress, Shape, SharedTile};
 use abi::Strided;
 
 /// One shared tile, the matrix that is streamed through it, and where this lane reads it.

@@ -11,11 +11,12 @@ use crate::block_info::div_rem;
 use crate::copy::TileCopy;
 use crate::flash_fwd::Place;
 use crate::fragment::{Acc, STRIP_ROWS, acc_col, acc_row, chunks_first, rows_first};
+use crate::global_tile::{Extent, Rows};
 use crate::mma::{Element, mma_qk};
 use crate::ptx;
 use crate::sequence::Sequence;
 use crate::softmax::MASKED;
-use crate::tile::{ELEMENT_BYTES, Extent, Keys, LaneAddress, Queries, Rows, Shape, SharedTile};
+use crate::tile::{ELEMENT_BYTES, Keys, LaneAddress, Queries, Shape, SharedTile};
 use crate::tiling::Tiling;
 use abi::BwdParams;
 

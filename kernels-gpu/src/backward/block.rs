@@ -4,9 +4,9 @@
 //! read the same queries run together; under a causal mask the first tiles, which most queries see, start first.
 
 use crate::block_info::div_rem;
+use crate::global_tile::{Extent, GlobalTile, Rows};
 use crate::mask::VisibleKeys;
 use crate::sequence::Sequence;
-use crate::tile::{Extent, GlobalTile, Rows};
 use crate::tiling::Tiling;
 use abi::{BwdParams, FwdParams, Strided};
 

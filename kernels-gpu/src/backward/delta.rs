@@ -5,10 +5,11 @@ use crate::backward::dq::accumulator;
 use crate::backward::key_tile::Variant;
 use crate::backward::rows::{QueryTile, row_statistics};
 use crate::copy::TileCopy;
+use crate::global_tile::GlobalTile;
 use crate::mma::Element;
 use crate::ptx;
 use crate::softmax::across_quad;
-use crate::tile::{CHUNK_COLS, GlobalTile};
+use crate::tile::CHUNK_COLS;
 use abi::BwdParams;
 use core::f32::consts::LOG2_E;
 

@@ -12,9 +12,10 @@ use crate::backward::key_tile::Variant;
 use crate::backward::rows::RowStatistics;
 use crate::copy::TileCopy;
 use crate::fragment::{chunks_first, rows_first};
+use crate::global_tile::{Extent, GlobalTile, Rows};
 use crate::ptx;
 use crate::scores::ScoreKind;
-use crate::tile::{Extent, GlobalTile, LaneAddress, Queries, Rows, Shape, SharedTile};
+use crate::tile::{LaneAddress, Queries, Shape, SharedTile};
 
 /// Where in device memory the tiles of Q and dO of the step come from, and where in shared memory they are.
 pub struct QueryPipeline<V: Variant> {

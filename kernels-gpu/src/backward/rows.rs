@@ -3,10 +3,10 @@
 use crate::backward::key_tile::Variant;
 use crate::block_info::div_rem;
 use crate::fragment::{Acc, acc_col};
+use crate::global_tile::GlobalTile;
 use crate::ptx;
 use crate::scores::ScoreKind;
 use crate::sequence::Sequence;
-use crate::tile::GlobalTile;
 use abi::{BwdParams, RowValues, Strided};
 use core::marker::PhantomData;
 

@@ -11,8 +11,8 @@ pub mod flash1;
 pub mod standard;
 
 use crate::flash_fwd::Variant;
+use crate::global_tile::{Extent, Rows};
 use crate::ptx;
-use crate::tile::{Extent, Rows};
 use core::f32::consts::LOG2_E;
 
 /// e^x. FlashAttention-2 saves the multiplication by folding log2(e) into the softmax scale.

@@ -7,12 +7,13 @@
 use crate::copy::for_each_chunk_of;
 use crate::epilogue::stage_strip;
 use crate::fragment::{Acc, ROW_HALF, STRIP_ROWS, acc_col, acc_row};
+use crate::global_tile::GlobalTile;
 use crate::hopper::forward::kernel::{Block, Rows, Variant};
 use crate::hopper::forward::work::Work;
 use crate::hopper::roles::{self, WARPGROUP};
 use crate::hopper::tile;
 use crate::ptx;
-use crate::tile::{CHUNK_COLS, GlobalTile, Shape};
+use crate::tile::{CHUNK_COLS, Shape};
 
 /// Stores the normalised `o` and the rows' `lse`. The warpgroup's tile of Q is in use until all of its warps return.
 ///
