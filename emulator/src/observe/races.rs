@@ -358,6 +358,7 @@ fn actor<'a>(grid: &'a RaceGrid, clocks: &'a Clocks, region: Region, place: Plac
         Strength::NonCoherent => (Record::NEVER, clocks.nothing()),
         _ => (clocks.epoch(warp), clocks.row(warp)),
     };
+    let first = (warp - warp % grid.warps_per_block) as usize;
     Actor {
         record: Record {
             cluster: match region {
@@ -372,7 +373,7 @@ fn actor<'a>(grid: &'a RaceGrid, clocks: &'a Clocks, region: Region, place: Plac
         strengths: &grid.strengths,
         clocks,
         row,
-        warps_per_block: grid.warps_per_block,
+        block: first..first + grid.warps_per_block as usize,
         // The agents of asynchronous copies are ordered with everybody.
         clusters_meet: grid.has_edges || matches!(region, Region::Shared(_)),
     }

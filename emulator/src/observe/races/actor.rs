@@ -1,5 +1,7 @@
 //! Who is accessing memory, and what it knows of earlier accesses.
 
+use std::ops::Range;
+
 use crate::machine::registers::lanes_of;
 
 use super::clocks::{Clocks, Row};
@@ -16,8 +18,8 @@ pub(super) struct Actor<'a> {
     pub clocks: &'a Clocks,
     /// What all lanes of the warp know of the cluster's warps.
     pub row: &'a Row,
-    /// Of each block of the cluster.
-    pub warps_per_block: u32,
+    /// The warps of its block, by their numbers in the cluster.
+    pub block: Range<usize>,
     /// Whether clusters of this launch can be ordered.
     pub clusters_meet: bool,
 }
@@ -68,17 +70,11 @@ impl Actor<'_> {
         if old.cluster != self.record.cluster {
             return Reach::Grid;
         }
-        let (warp, other) = (self.record.place.warp(), old.place.warp());
-        if warp == other || self.rank_of(warp) == self.rank_of(other) {
+        if self.block.contains(&old.place.warp()) {
             Reach::Block
         } else {
             Reach::Cluster
         }
-    }
-
-    /// Rank of the block of a warp of the cluster.
-    fn rank_of(&self, warp: usize) -> u32 {
-        warp as u32 / self.warps_per_block
     }
 
     /// A lane of the actor and one of `old` whose accesses nothing orders.
@@ -143,13 +139,11 @@ impl Actor<'_> {
     /// that it is ordered after, when whatever races with them will race with the access too.
     #[inline(always)]
     pub fn retire(&self, old: &mut Record) {
-        if self.distance(old) != Reach::Block {
-            // What is morally strong with the access need not be so with that of another block.
-            return;
-        }
         let follows = old.epoch < self.row[old.place.warp()];
         let is_own_warp = old.place.warp() == self.record.place.warp();
-        if (follows || is_own_warp) && self.covers(old) {
+        // What is morally strong with the access need not be so with that of another block.
+        let takes_place = || self.covers(old) && self.distance(old) == Reach::Block;
+        if (follows || is_own_warp) && takes_place() {
             old.lanes &= if follows { 0 } else { !self.record.lanes };
             if old.lanes == 0 {
                 *old = Record::EMPTY;

@@ -119,9 +119,14 @@ impl Races {
         let mut actor = actor(&self.grid, &self.clocks, Region::Shared(rank), place);
         actor.record.lanes = lanes;
         let mut found = None;
+        // What one copy has written looks the same in all cells, and a look changes none: one answer for all of them.
+        let mut answered: Vec<Record> = Vec::new();
         let shadow = &mut self.shadows[rank as usize];
         shadow.each_cell(start.into(), bytes.into(), |cell, offset| {
-            if found.is_none() {
+            let is_answered = doing == Doing::Ahead && answered == cell.records();
+            if found.is_none() && !is_answered {
+                answered.clear();
+                answered.extend_from_slice(cell.records());
                 let lack = doing.visit(cell, &actor);
                 found = lack.map(|(earlier, lack)| (Hit { earlier, offset }, lack));
             }

@@ -18,8 +18,9 @@ pub(super) enum Cell {
 impl Cell {
     pub const UNTOUCHED: Cell = Cell::Few([Record::EMPTY; 2]);
 
+    /// Empty ones are among them. Cells with equal records answer alike.
     #[inline(always)]
-    fn records(&self) -> &[Record] {
+    pub fn records(&self) -> &[Record] {
         match self {
             Cell::Few(records) => records,
             Cell::Many(records) => records,
@@ -64,16 +65,22 @@ impl Cell {
 
     /// Remembers the access of an agent, in place of its last one.
     pub fn note(&mut self, new: Record) {
-        let is_replaced = |old: &Record| {
-            old.is_empty() || (old.cluster, old.place.writes()) == (new.cluster, new.place.writes())
-        };
-        // The agent's own record first, then any free place.
-        let records = self.records_mut();
-        let own = records
-            .iter()
-            .position(|old| !old.is_empty() && is_replaced(old));
-        let place = own.or_else(|| records.iter().position(Record::is_empty));
-        match (place, self) {
+        let mut free = None;
+        for (index, old) in self.records_mut().iter_mut().enumerate() {
+            if old.is_empty() {
+                free = Some(index);
+            } else if (old.cluster, old.place.writes()) == (new.cluster, new.place.writes()) {
+                *old = new;
+                return;
+            }
+        }
+        self.put(free, new);
+    }
+
+    /// Adds a record, in the free place if there is one.
+    #[inline(always)]
+    fn put(&mut self, free: Option<usize>, new: Record) {
+        match (free, self) {
             (Some(index), cell) => cell.records_mut()[index] = new,
             (None, Cell::Many(records)) => records.push(new),
             (None, cell @ Cell::Few(_)) => {
@@ -120,15 +127,7 @@ impl Cell {
         if merged || (strangers && !actor.clusters_meet && self.is_enough(actor)) {
             return None;
         }
-        match (free, self) {
-            (Some(index), cell) => cell.records_mut()[index] = new,
-            (None, Cell::Many(records)) => records.push(new),
-            (None, cell @ Cell::Few(_)) => {
-                let mut records = cell.records().to_vec();
-                records.push(new);
-                *cell = Cell::Many(records);
-            }
-        }
+        self.put(free, new);
         None
     }
 
@@ -188,7 +187,7 @@ mod tests {
             strengths: &strengths,
             clocks: &clocks,
             row: clocks.row(0),
-            warps_per_block: 1,
+            block: 0..1,
             clusters_meet: false,
         })
     }
