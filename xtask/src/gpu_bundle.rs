@@ -200,8 +200,10 @@ mod tests {
     fn the_scripts_are_sound() {
         command::run(&mut program("bash", &["-n", "benches/gpu/run.sh"])).unwrap();
         // -B leaves no compiled files in the source tree.
-        let tests = ["-B", "-m", "unittest", "benches/gpu/test_rivals.py"];
-        command::run(&mut program("python3", &tests)).unwrap();
+        for tests in ["benches/gpu/test_rivals.py", "benches/gpu/test_run.py"] {
+            let tests = ["-B", "-m", "unittest", tests];
+            command::run(&mut program("python3", &tests)).unwrap();
+        }
     }
 
     #[test]
