@@ -90,7 +90,7 @@ pub fn root() -> &'static Path {
 
 /// Prints a command and runs it with this process's input and output.
 pub fn run(command: &mut Command) -> Result<(), TaskError> {
-    println!("$ {}", show(command));
+    say!("$ {}", show(command));
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(TaskError::Failed {
@@ -107,7 +107,7 @@ pub fn run(command: &mut Command) -> Result<(), TaskError> {
 /// Prints a cargo command that builds something, runs it, and returns the messages that it writes about what it built.
 pub fn cargo_messages(command: &mut Command) -> Result<Vec<serde_json::Value>, TaskError> {
     command.args(["--message-format", "json-render-diagnostics"]);
-    println!("$ {}", show(command));
+    say!("$ {}", show(command));
     // Diagnostics go to the terminal.
     let done = command.stderr(Stdio::inherit()).output();
     let done = done.map_err(|source| TaskError::NotStarted {

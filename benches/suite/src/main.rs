@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bench_suite::measure::{self, Part, Plan};
-use bench_suite::{SuiteError, render, repository};
+use bench_suite::results::Results;
+use bench_suite::{SuiteError, render, repository, say};
 use clap::Parser;
 
 #[derive(Parser)]
@@ -46,13 +47,20 @@ fn run(arguments: Arguments) -> Result<(), SuiteError> {
         None => measured(arguments)?,
     };
     for path in render::write(&folder, &repository())? {
-        println!("written: {}", path.display());
+        say(format_args!("written: {}", path.display()));
     }
     Ok(())
 }
 
 /// Measures, and returns where the results are.
 fn measured(arguments: Arguments) -> Result<PathBuf, SuiteError> {
+    // What cannot be used shows now, not after minutes.
+    if let Some(folder) = &arguments.out {
+        Results::check_folder(folder)?;
+    }
+    if let Some(source) = &arguments.candle_flash_attn {
+        measure::check_candle_flash_attn(source)?;
+    }
     let is_part = arguments.quick || !arguments.only.is_empty();
     let mut plan = if arguments.quick {
         Plan::quick()
@@ -70,8 +78,9 @@ fn measured(arguments: Arguments) -> Result<PathBuf, SuiteError> {
     });
     results.write(&folder)?;
     if results.is_quick {
-        println!("\na quick run: it shows that the suite works, and its numbers mean nothing");
+        say("\na quick run: it shows that the suite works, and its numbers mean nothing");
     }
-    println!("\n{}", render::section(&results, &folder, &repository()));
+    let section = render::section(&results, &folder, &repository());
+    say(format_args!("\n{section}"));
     Ok(folder)
 }

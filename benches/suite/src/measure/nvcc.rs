@@ -1,6 +1,7 @@
 //! What it takes to compile FlashAttention-2 in C++: three files of candle-flash-attn, where nvcc and its source are.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,6 +31,19 @@ const FLAGS: [&str; 11] = [
     "--expt-extended-lambda",
     "--use_fast_math",
 ];
+
+/// Checks that a folder has what is to be compiled.
+///
+/// # Errors
+///
+/// [`SuiteError::File`] for the first file that cannot be read.
+pub fn check_candle_flash_attn(source: &Path) -> Result<(), SuiteError> {
+    let files = FILES.map(|file| source.join("kernels").join(file));
+    for path in files.into_iter().chain([source.join("cutlass/include")]) {
+        fs::metadata(&path).map_err(SuiteError::file(&path))?;
+    }
+    Ok(())
+}
 
 /// Compiles the files one after the other; objects go to `objects`. Else a sentence
 /// why not: the rest of a run does not depend on other people's compilers.
@@ -93,7 +107,6 @@ mod tests {
     #[test]
     #[cfg(unix)]
     fn a_file_is_compiled_with_cutlass_of_its_folder() {
-        use std::fs;
         use std::os::unix::fs::PermissionsExt;
 
         let folder = tempfile::tempdir().unwrap();
