@@ -48,6 +48,9 @@ struct Arguments {
     /// Measure in this process, the shapes from this one on
     #[arg(long, hide = true)]
     from: Option<usize>,
+    /// A shape that never ended
+    #[arg(long, hide = true)]
+    hung: Vec<usize>,
     /// What cargo passes to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -87,7 +90,14 @@ fn work(arguments: Arguments, name: &str, cases: &[Case], from: usize) -> Result
     }
     // One type after the other, because the values of each are kept for all of its shapes.
     let (mut bf16s, mut f16s) = (Inputs::<bf16>::default(), Inputs::<f16>::default());
+    let hung = arguments.hung.iter().filter_map(|&index| cases.get(index));
+    let hung: Vec<&Case> = hung.collect();
     for case in &cases[from.min(cases.len())..] {
+        if let Some(hung) = hung.iter().find(|hung| case.hangs_with(hung)) {
+            let failure = format!("not begun: {} never ended", hung.name());
+            session.report.failed(case, &failure)?;
+            continue;
+        }
         let can_go_on = match case.dtype {
             Dtype::Bf16 => session.measure(case, &mut bf16s)?,
             Dtype::F16 => session.measure(case, &mut f16s)?,
