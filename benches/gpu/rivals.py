@@ -7,6 +7,7 @@ It takes its shapes from the JSON lines that `benches/gpu/attention` wrote, in t
 scaled_dot_product_attention with each of its fused backends the way that program times our kernels: CUDA events around
 rounds of about a millisecond, all rounds enqueued before the first is waited for, after a warm-up, over copies of the
 inputs that are together larger than L2; the median counts. The backward pass is timed alone. Inputs are the same numbers.
+"host_ms" is what the host needs to enqueue a call: where it is not below the time measured, the GPU waited for PyTorch.
 For sampled shapes it compares the rivals and our samples with attention in f64. It also takes the machine's ceilings: the
 best bf16 matrix product, and a copy in device memory.
 
@@ -57,8 +58,8 @@ def moved_bytes(case):
 DESCRIBING = ("name", "group", "shape", "dtype", "causal", "pass", "sampled")
 
 
-def result(case, implementation, times, rounds, calls):
-    """One line: times are of rounds, in milliseconds per call."""
+def result(case, implementation, times, rounds, calls, host_ms=None):
+    """One line: times are of rounds, in milliseconds per call; the host enqueues a call in `host_ms`."""
     line = {key: case[key] for key in DESCRIBING}
     median = statistics.median(times)
     line.update(
@@ -66,6 +67,7 @@ def result(case, implementation, times, rounds, calls):
         ms={"median": median, "min": min(times), "max": max(times)},
         rounds=rounds,
         calls=calls,
+        host_ms=host_ms,
         tflops=flops(case) / median / 1e9,
         gb_s=moved_bytes(case) / median / 1e6,
         failure=None,
@@ -113,8 +115,18 @@ class Clock:
         work()
         return (time.perf_counter() - start) * 1e3
 
+    def enqueue_ms(self, call, count):
+        """What the host needs for a call, if it does not wait for the device: few enough to fit in the queue."""
+        if not self.on_gpu:
+            return None
+        self.torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(count):
+            call(0)
+        return (time.perf_counter() - start) * 1e3 / count
+
     def measure(self, call, sets):
-        """(milliseconds per call of each round, rounds, calls), going round over the sets."""
+        """(milliseconds per call of each round, rounds, calls, those of the host), going round over the sets."""
         call(0)
         rounds, calls = plan_rounds(min(self.time(3, lambda: call(0))))
         state = [0]
@@ -125,7 +137,8 @@ class Clock:
                 state[0] = (state[0] + 1) % sets
 
         self.time(math.ceil(rounds / 5), one_round)
-        return [ms / calls for ms in self.time(rounds, one_round)], rounds, calls
+        host_ms = self.enqueue_ms(call, min(calls, 20))
+        return [ms / calls for ms in self.time(rounds, one_round)], rounds, calls, host_ms
 
 
 def values(torch, device, shape, seed, dtype):
@@ -141,10 +154,10 @@ def values(torch, device, shape, seed, dtype):
 
 
 class Rival:
-    """One shape with one backend: tensors [batch, heads, seqlen, head_dim], which lie as ours do."""
+    """One shape: tensors [batch, heads, seqlen, head_dim], which lie as ours do. The caller has chosen a backend."""
 
-    def __init__(self, torch, device, case, backend):
-        self.torch, self.case, self.backend = torch, case, backend
+    def __init__(self, torch, device, case):
+        self.torch, self.case = torch, case
         s = case["shape"]
         self.dtype = {"bf16": torch.bfloat16, "f16": torch.float16}[case["dtype"]]
         self.is_backward = case["pass"] != "forward"
@@ -167,10 +180,8 @@ class Rival:
     def forward(self, index):
         s, (q, k, v, _) = self.case["shape"], self.sets[index]
         grouped = {"enable_gqa": True} if s["num_heads"] != s["num_heads_k"] else {}
-        with self.torch.nn.attention.sdpa_kernel(self.backend):
-            return self.torch.nn.functional.scaled_dot_product_attention(
-                q, k, v, is_causal=self.case["causal"], **grouped
-            )
+        attention = self.torch.nn.functional.scaled_dot_product_attention
+        return attention(q, k, v, is_causal=self.case["causal"], **grouped)
 
     def call(self, index):
         if not self.is_backward:
@@ -246,6 +257,8 @@ class Session:
         torch.utils.deterministic.fill_uninitialized_memory = False
         self.torch = torch
         self.device = torch.device(arguments.device)
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)  # events and streams are those of the current one
         self.clock = Clock(torch, self.device)
         self.samples = pathlib.Path(arguments.samples) if arguments.samples else None
         self.until = time.monotonic() + arguments.seconds
@@ -269,12 +282,12 @@ class Session:
         best = 0.0
         for size in [4096, 8192, 12288] if on_gpu else [256]:
             a, b = (torch.randn(size, size, device=self.device).to(torch.bfloat16) for _ in range(2))
-            times, _, _ = self.clock.measure(lambda _: a @ b, 1)
+            times, *_ = self.clock.measure(lambda _: a @ b, 1)
             best = max(best, 2.0 * size**3 / statistics.median(times) / 1e9)
         self.write({"ceiling": "bf16 matrix product", "tflops": best})
         source = torch.zeros(1 << 28 if on_gpu else 1 << 20, dtype=torch.int32, device=self.device)
         target = torch.empty_like(source)
-        times, _, _ = self.clock.measure(lambda _: target.copy_(source), 1)
+        times, *_ = self.clock.measure(lambda _: target.copy_(source), 1)
         self.write({"ceiling": "copy in device memory", "gb_s": 8 * source.numel() / statistics.median(times) / 1e6})
 
     def case(self, case):
@@ -288,10 +301,12 @@ class Session:
         self.torch.use_deterministic_algorithms(case["pass"] == "backward_deterministic")
         for name, backend in self.backends.items():
             try:
-                rival = Rival(self.torch, self.device, case, backend)
-                self.write(result(case, name, *self.clock.measure(rival.call, len(rival.sets))))
-                if exact:
-                    self.error(case, name, rival.sample(), exact)
+                # Once for all calls: choosing takes the host longer than a small shape the GPU.
+                with self.torch.nn.attention.sdpa_kernel(backend):
+                    rival = Rival(self.torch, self.device, case)
+                    self.write(result(case, name, *self.clock.measure(rival.call, len(rival.sets))))
+                    if exact:
+                        self.error(case, name, rival.sample(), exact)
             except RuntimeError as error:  # the backend does not take the shape
                 self.write(failed(case, name, str(error).splitlines()[0]))
             rival = None

@@ -64,6 +64,12 @@ def best_rival(results):
     return (times[0][1], times[0][0]) if times else None
 
 
+def waits_for_host(line):
+    """Whether the device had nothing to do while a call was enqueued, so that the time is the host's."""
+    host_ms = line.get("host_ms") if line else None
+    return host_ms is not None and host_ms > 0.8 * milliseconds(line)
+
+
 def rows(shapes, errors):
     """One per shape: ratio (rival's time / ours, above 1 we win), worst first; those without a ratio last."""
     table = []
@@ -86,6 +92,7 @@ def rows(shapes, errors):
                 "gb_s": ours.get("gb_s") if ours else None,
                 "error": worst(of.get(OURS)),
                 "rival_error": worst(of.get(rival[0])) if rival else None,
+                "host": [n for n, l in [("ours", ours), ("rival", rival and results[rival[0]])] if waits_for_host(l)],
                 "failure": ours.get("failure") if ours else "not measured",
             }
         )
@@ -117,6 +124,7 @@ def print_table(files):
         rival = row["rival"] or ("-", None)
         rest = "".join(f"  {name} {number(ms, 4)} ms" for name, ms in row["others"].items())
         rest += f"  ({row['failure']})" if row["failure"] else ""
+        rest += f"  (time of the host: {' and '.join(row['host'])})" if row["host"] else ""
         print(f"{number(row['ratio'], 3):>7} {number(row['ms'], 4):>10} {number(rival[1], 4):>10} {rival[0]:<10} "
               f"{number(row['tflops'], 1):>8} {number(row['gb_s'], 1):>8} {scientific(row['error']):>8} "
               f"{scientific(row['rival_error']):>8}  {row['name']}{rest}")

@@ -74,6 +74,16 @@ class Table(unittest.TestCase):
                      "2 of 3 shapes measured, 2 compared", "0.866 geometric mean of 2, worst 0.500"]:
             self.assertIn(text, printed.getvalue())
 
+    def test_a_time_that_is_the_hosts_is_marked(self):
+        quick = rivals.result(case("won"), "flash", [0.05], 3, 20, host_ms=0.045)
+        slow = rivals.result(case("won"), "ours", [1.0], 3, 1, host_ms=0.045)
+        files = [self.lines(slow), self.lines(quick)]
+        self.assertEqual(table.rows(*table.merge(files)[:2])[0]["host"], ["rival"])
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            table.print_table(files)
+        self.assertIn("(time of the host: rival)", printed.getvalue())
+
     def test_power_and_clocks_are_summed_up(self):
         file = self.lines("timestamp, power.draw [W], clocks.current.sm [MHz]", "2026/01/01 00:00:00, 300.5, 1980",
                           "2026/01/01 00:00:01, [N/A], 1500", "2026/01/01 00:0")

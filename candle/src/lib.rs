@@ -29,7 +29,8 @@
 //!
 //! # What is different
 //!
-//! - There are no functions for paged keys and values (`flash_attn_varlen_paged_windowed`).
+//! - There is no function for paged keys and values (`flash_attn_varlen_paged_windowed`), and no `FlashAttn`, the
+//!   operation behind theirs for sequences of one length: [`FlashAttention`] takes what its fields take.
 //! - head_dim is at most 256 (theirs 512), a multiple of 8, the last dimension contiguous, as with theirs.
 //! - `seqlens_q` and `seqlens_k` are read by the host and checked, because kernels trust them; that waits for their
 //!   device. [`Sequences`] does it once for all layers. They may belong to any device; lengths may be 0.

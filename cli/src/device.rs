@@ -92,24 +92,24 @@ impl DeviceChoice {
     }
 }
 
-/// The library's advice names its functions; users of the command need its options.
+/// The library's advice names its functions; users of the command need names of devices, for whichever option.
 fn cannot_open(ordinal: u32, error: BackendError) -> Error {
     match error {
         BackendError::NoCuda { .. } => anyhow!(
-            "cuda:{ordinal}: this command was built without CUDA: build it with --features cuda, or use --device emulated"
+            "cuda:{ordinal}: this command was built without CUDA: build it with --features cuda, or use the device emulated"
         ),
         #[cfg(feature = "cuda")]
         BackendError::Cuda(CudaError::Driver(DriverError { reason })) => anyhow!(
-            "cuda:{ordinal}: no CUDA driver ({reason}): install the NVIDIA driver, or use --device emulated"
+            "cuda:{ordinal}: no CUDA driver ({reason}): install the NVIDIA driver, or use the device emulated"
         ),
         #[cfg(feature = "cuda")]
         BackendError::Cuda(error @ CudaError::Arch { .. }) => anyhow!("{error}"),
         #[cfg(feature = "cuda")]
         BackendError::Cuda(CudaError::NoSuchDevice { count, .. }) => anyhow!(
-            "cuda:{ordinal} does not exist: this machine has {count} CUDA device(s); use a lower number or --device emulated"
+            "cuda:{ordinal} does not exist: this machine has {count} CUDA device(s); use a lower number or the device emulated"
         ),
         other => anyhow!(
-            "cuda:{ordinal}: {other}; see `flash-attention doctor`, or use --device emulated"
+            "cuda:{ordinal}: {other}; see `flash-attention doctor`, or use the device emulated"
         ),
     }
 }

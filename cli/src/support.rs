@@ -23,7 +23,12 @@ use crate::random::numbers;
 #[derive(Args)]
 pub struct SupportArgs {
     /// Devices to try, a column each.
-    #[arg(long, value_delimiter = ',', default_values = ["emulated:sm_80", "emulated:sm_90a"], value_name = "DEVICE,..")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "emulated:sm_80,emulated:sm_90a",
+        value_name = "DEVICE,.."
+    )]
     devices: Vec<DeviceName>,
 }
 
@@ -220,27 +225,29 @@ pub fn run(args: &SupportArgs, stdout: &mut impl Write) -> Result<Outcome> {
     let names: Vec<String> = args.devices.iter().map(column).collect();
     writeln!(stdout, "| forward and backward | {} |", names.join(" | "))?;
     writeln!(stdout, "|---|{}", "---|".repeat(names.len()))?;
-    let mut outcome = Outcome::Done;
+    let mut reasons = Vec::new();
     for feature in Feature::all() {
-        let mut cells = Vec::new();
-        for device in &devices {
-            let cell = cell(&feature, device)?;
-            if cell == FAILED {
-                outcome = Outcome::CheckFailed;
-            }
-            cells.push(cell);
-        }
-        writeln!(stdout, "| {} | {} |", feature.name, cells.join(" | "))?;
+        let cells = devices
+            .iter()
+            .map(|device| cell(&feature, device, &mut reasons));
+        let cells = cells.collect::<Vec<_>>().join(" | ");
+        writeln!(stdout, "| {} | {cells} |", feature.name)?;
     }
     writeln!(
         stdout,
         "\nEach cell: f16 and bf16, head_dim {HEAD_DIMS:?}, out, log-sum-exp and all gradients within the rule of the \
          f64 reference; it names the kernels of the main loops."
     )?;
-    Ok(outcome)
+    for reason in &reasons {
+        writeln!(stdout, "{FAILED}: {reason}")?;
+    }
+    Ok(match reasons.is_empty() {
+        true => Outcome::Done,
+        false => Outcome::CheckFailed,
+    })
 }
 
-/// What a cell says when a result is not within the rule.
+/// What a cell says when a result is not within the rule, or there is none.
 const FAILED: &str = "FAILED";
 
 fn column(device: &DeviceName) -> String {
@@ -253,21 +260,31 @@ fn column(device: &DeviceName) -> String {
     }
 }
 
-/// Tries a feature in all types and classes of head_dim: whose kernels served it.
-fn cell(feature: &Feature, device: &Device) -> Result<String> {
+/// Tries a feature in all types and classes of head_dim: whose kernels served it. What fails, however it does, is one cell
+/// and a reason, and the features behind it are tried.
+fn cell(feature: &Feature, device: &Device, reasons: &mut Vec<String>) -> String {
     let mut served = BTreeSet::new();
     for head_dim in HEAD_DIMS {
         for dtype in [Dtype::F16, Dtype::BF16] {
-            let passed = match feature.inputs(dtype, head_dim)? {
-                AnyInputs::F16(inputs) => tried(feature, device, &inputs, &mut served)?,
-                AnyInputs::Bf16(inputs) => tried(feature, device, &inputs, &mut served)?,
+            let passed = feature
+                .inputs(dtype, head_dim)
+                .and_then(|inputs| match inputs {
+                    AnyInputs::F16(inputs) => tried(feature, device, &inputs, &mut served),
+                    AnyInputs::Bf16(inputs) => tried(feature, device, &inputs, &mut served),
+                });
+            let reason = match passed {
+                Ok(true) => continue,
+                Ok(false) => "not within the rule".to_owned(),
+                Err(error) => format!("{error:#}"),
             };
-            if !passed {
-                return Ok(FAILED.to_owned());
-            }
+            let (name, device) = (feature.name, device.name());
+            reasons.push(format!(
+                "{name}, {dtype:?}, head_dim {head_dim}, on {device}: {reason}"
+            ));
+            return FAILED.to_owned();
         }
     }
-    Ok(Vec::from_iter(served).join(", "))
+    Vec::from_iter(served).join(", ")
 }
 
 /// Whether the results are within the rule; adds the architectures of the kernels with a main loop to `served`.
@@ -301,4 +318,24 @@ fn main_loop(entry: &str) -> Option<&'static str> {
         _ => true,
     };
     multiplies.then(|| Arch::name(kernel.spec.arch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_computed_is_a_cell_with_a_reason() {
+        let feature = Feature {
+            num_heads: 3,
+            num_heads_k: 2,
+            ..Feature::PLAIN
+        };
+        let mut reasons = Vec::new();
+        let cell = cell(&feature, &Device::emulated(), &mut reasons);
+        assert_eq!((cell.as_str(), reasons.len()), (FAILED, 1));
+        let wanted = "F16, head_dim 8, on emulated";
+        assert!(reasons[0].contains(wanted), "{reasons:?}");
+        assert!(reasons[0].contains("num_heads 3"), "{reasons:?}");
+    }
 }

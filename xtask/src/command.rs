@@ -98,7 +98,7 @@ pub fn root() -> &'static Path {
 
 /// Prints a command and runs it with this process's input and output.
 pub fn run(command: &mut Command) -> Result<(), TaskError> {
-    println!("$ {}", show(command));
+    say!("$ {}", show(command));
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(TaskError::Failed {
@@ -114,7 +114,7 @@ pub fn run(command: &mut Command) -> Result<(), TaskError> {
 
 /// Prints a command, runs it, and returns what it writes to its standard output. The rest goes to the terminal.
 pub fn output(command: &mut Command) -> Result<String, TaskError> {
-    println!("$ {}", show(command));
+    say!("$ {}", show(command));
     let done = command.stderr(Stdio::inherit()).output();
     let done = done.map_err(|source| TaskError::NotStarted {
         command: show(command),

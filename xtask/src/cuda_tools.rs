@@ -33,14 +33,14 @@ fn report() -> bool {
     let (Some(ptxas), Some(nvdisasm)) = (find("ptxas"), find("nvdisasm")) else {
         return false;
     };
-    println!("ptxas: {}", ptxas.display());
-    println!("nvdisasm: {}", nvdisasm.display());
+    say!("ptxas: {}", ptxas.display());
+    say!("nvdisasm: {}", nvdisasm.display());
     true
 }
 
 fn say_skipped(reason: &str) {
-    println!("ptxas and nvdisasm: missing, {reason}");
-    println!("  the checks of registers, spills and loops in tests/codegen will be SKIPPED");
-    println!("  to run them: install python3 with venv and pip, then `cargo xtask setup` again,");
-    println!("  or name the programs in the variables PTXAS and NVDISASM");
+    say!("ptxas and nvdisasm: missing, {reason}");
+    say!("  the checks of registers, spills and loops in tests/codegen will be SKIPPED");
+    say!("  to run them: install python3 with venv and pip, then `cargo xtask setup` again,");
+    say!("  or name the programs in the variables PTXAS and NVDISASM");
 }

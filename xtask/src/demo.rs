@@ -41,7 +41,7 @@ pub fn run() -> Result<(), TaskError> {
         let bytes = fs::metadata(root().join(path))
             .map_err(TaskError::file(path))?
             .len();
-        println!("written: {path} ({bytes} bytes)");
+        say!("written: {path} ({bytes} bytes)");
     }
     Ok(())
 }

@@ -95,7 +95,7 @@ fn record() -> Result<PathBuf, TaskError> {
     let files = fs::read_dir(&folder).map_err(TaskError::file(&folder))?;
     let names = files.filter_map(|file| Some(file.ok()?.file_name().into_encoded_bytes()));
     let fixtures = names.filter(|name| name.ends_with(b".json")).count();
-    println!("{fixtures} launches recorded in {}", folder.display());
+    say!("{fixtures} launches recorded in {}", folder.display());
     Ok(folder)
 }
 
@@ -108,9 +108,9 @@ fn check_size(bundle: &Path) -> Result<(), TaskError> {
             true => folder_bytes(&path)?,
             false => fs::metadata(&path).map_err(TaskError::file(&path))?.len(),
         };
-        println!("{:>8.1} MB {part}", size as f64 / 1e6);
+        say!("{:>8.1} MB {part}", size as f64 / 1e6);
     }
-    println!(
+    say!(
         "{:>8.1} MB {}; run.sh runs everything on cuda:0",
         bytes as f64 / 1e6,
         bundle.display(),
@@ -200,8 +200,10 @@ mod tests {
     fn the_scripts_are_sound() {
         command::run(&mut program("bash", &["-n", "benches/gpu/run.sh"])).unwrap();
         // -B leaves no compiled files in the source tree.
-        let tests = ["-B", "-m", "unittest", "benches/gpu/test_rivals.py"];
-        command::run(&mut program("python3", &tests)).unwrap();
+        for tests in ["benches/gpu/test_rivals.py", "benches/gpu/test_run.py"] {
+            let tests = ["-B", "-m", "unittest", tests];
+            command::run(&mut program("python3", &tests)).unwrap();
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub fn ensure() -> Result<(), TaskError> {
         for install in [add_library_source, install_packages] {
             // A failure is not the end: rustup may be absent, or cut off from its server where apt is not.
             if let Err(error) = install() {
-                println!("kernel compiler: {error}");
+                say!("kernel compiler: {error}");
             }
             if report() {
                 return Ok(());
@@ -38,14 +38,14 @@ pub fn ensure() -> Result<(), TaskError> {
 
 /// The way of rustup.
 fn add_library_source() -> Result<(), TaskError> {
-    println!("kernel compiler: none found, asking rustup");
+    say!("kernel compiler: none found, asking rustup");
     run(&mut program("rustup", &["component", "add", "rust-src"]))
 }
 
 /// The way of Debian, where this process may install packages.
 fn install_packages() -> Result<(), TaskError> {
     if system::may_apt_install() {
-        println!("kernel compiler: none found, asking apt");
+        say!("kernel compiler: none found, asking apt");
         system::apt_install(&DEBIAN_PACKAGES)?;
     }
     Ok(())
@@ -56,7 +56,7 @@ fn report() -> bool {
     let searched = probe();
     let usable = searched.iter().find(|candidate| candidate.verdict.is_ok());
     if let Some(candidate) = usable {
-        println!("kernel compiler: {candidate}");
+        say!("kernel compiler: {candidate}");
     }
     usable.is_some()
 }

@@ -2,6 +2,14 @@
 //!
 //! A task is one file. None of them links the library, so all start before any kernel is compiled.
 
+/// Prints a line. A reader who has left, as of `cargo xtask setup | head -1`, does not keep a task from its work.
+macro_rules! say {
+    ($($arguments:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($arguments)*);
+    }};
+}
+
 mod bench;
 mod bless;
 mod check;

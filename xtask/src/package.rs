@@ -68,8 +68,8 @@ pub fn run() -> Result<(), TaskError> {
     let packaged = packages.join(format!("package/flash-attention-{version}/{PREBUILT}"));
     let own = compiled_kernels(None)?;
     let files = expect_equal(&own, &packaged)?;
-    println!("{files} kernels in the package, equal to a build of this checkout");
-    println!("{}: the packages", packages.join("package").display());
+    say!("{files} kernels in the package, equal to a build of this checkout");
+    say!("{}: the packages", packages.join("package").display());
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 //! `cargo bench --bench gpu_attention` runs a short list on the emulated device; with `--features cuda` and
 //! `FLASH_ATTENTION_DEVICE=cuda:0` a GPU runs the whole one, the most important shapes first, for as long as `--seconds`
 //! allows. Each line of the file `--out` is one JSON object: first the device, then a [`report`] per shape, then one
-//! per compiled kernel.
+//! per compiled kernel. A kernel that faults or never ends costs its shape, not those behind it: see [`watch`].
 //!
 //! Run on the emulated device only so far: of `clock.rs` and `jit.rs`, what is behind the feature `cuda` has compiled
 //! and never met a GPU.
@@ -15,6 +15,7 @@ mod inputs;
 mod jit;
 mod report;
 mod shapes;
+mod watch;
 mod work;
 
 use std::collections::BTreeSet;
@@ -44,6 +45,12 @@ struct Arguments {
     /// No shape is begun after so many seconds
     #[arg(long, default_value_t = 120.0)]
     seconds: f64,
+    /// Measure in this process, the shapes from this one on
+    #[arg(long, hide = true)]
+    from: Option<usize>,
+    /// A shape that never ended
+    #[arg(long, hide = true)]
+    hung: Vec<usize>,
     /// What cargo passes to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -53,34 +60,53 @@ fn main() -> Result<(), Error> {
     let arguments = Arguments::parse();
     let name = std::env::var("FLASH_ATTENTION_DEVICE").unwrap_or_else(|_| "emulated".to_owned());
     let is_gpu = name.starts_with("cuda");
-    let mut session = Session {
-        device: Device::from_name(&name)?,
-        clock: Clock::of(is_gpu),
-        report: Report::create(&arguments.out)?,
-        until: Instant::now() + Duration::from_secs_f64(arguments.seconds),
-        samples: arguments.samples,
-        entries: BTreeSet::new(),
-        measured: 0,
-    };
     let cases = if is_gpu {
         shapes::gpu()
     } else {
         shapes::emulated()
     };
-    session.report.device(session.device.name())?;
-    println!("device {}", session.device.name());
-    println!("{}", report::HEADER);
+    if let Some(from) = arguments.from {
+        return work(arguments, &name, &cases, from);
+    }
+    let measured = watch::run(&arguments, &cases)?;
+    println!("{measured} of {} shapes measured", cases.len());
+    Ok(())
+}
+
+/// Measures the cases from `from` on, up to the first that fails: it may have been the last of its device.
+fn work(arguments: Arguments, name: &str, cases: &[Case], from: usize) -> Result<(), Error> {
+    let mut session = Session {
+        device: Device::from_name(name)?,
+        clock: Clock::of(name.starts_with("cuda")),
+        report: Report::append(&arguments.out)?,
+        until: Instant::now() + Duration::from_secs_f64(arguments.seconds),
+        samples: arguments.samples,
+        entries: BTreeSet::new(),
+    };
+    if from == 0 {
+        session.report.device(session.device.name())?;
+        println!("device {}", session.device.name());
+        println!("{}", report::HEADER);
+    }
     // One type after the other, because the values of each are kept for all of its shapes.
     let (mut bf16s, mut f16s) = (Inputs::<bf16>::default(), Inputs::<f16>::default());
-    for case in &cases {
-        match case.dtype {
+    let hung = arguments.hung.iter().filter_map(|&index| cases.get(index));
+    let hung: Vec<&Case> = hung.collect();
+    for case in &cases[from.min(cases.len())..] {
+        if let Some(hung) = hung.iter().find(|hung| case.hangs_with(hung)) {
+            let failure = format!("not begun: {} never ended", hung.name());
+            session.report.failed(case, &failure)?;
+            continue;
+        }
+        let can_go_on = match case.dtype {
             Dtype::Bf16 => session.measure(case, &mut bf16s)?,
             Dtype::F16 => session.measure(case, &mut f16s)?,
+        };
+        if !can_go_on {
+            return Ok(());
         }
     }
-    session.compile_times()?;
-    println!("{} of {} shapes measured", session.measured, cases.len());
-    Ok(())
+    session.compile_times()
 }
 
 struct Session {
@@ -91,19 +117,18 @@ struct Session {
     samples: Option<PathBuf>,
     /// Kernels that have run.
     entries: BTreeSet<&'static str>,
-    /// Shapes that have.
-    measured: usize,
 }
 
 impl Session {
-    /// One shape; what goes wrong with it is its result.
+    /// One shape; what goes wrong with it is its result. Says whether the device can be expected to go on.
     fn measure<T: AttentionElement>(
         &mut self,
         case: &Case,
         inputs: &mut Inputs<T>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if Instant::now() >= self.until {
-            return self.report.failed(case, "not begun: the time was up");
+            self.report.failed(case, "not begun: the time was up")?;
+            return Ok(true);
         }
         let measured = Work::new(&self.device, case, inputs).and_then(|work| {
             let measured = work.measure(&self.clock)?;
@@ -115,11 +140,14 @@ impl Session {
         });
         match measured {
             Ok(measured) => {
-                self.measured += 1;
                 self.entries.extend(measured.kernels.iter().copied());
-                self.report.measured(case, &measured)
+                self.report.measured(case, &measured)?;
+                Ok(true)
             }
-            Err(error) => self.report.failed(case, &error.to_string()),
+            Err(error) => {
+                self.report.failed(case, &error.to_string())?;
+                Ok(false)
+            }
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! A shape is `{"name", "group", "shape": {batch, seqlen_q, seqlen_k, num_heads, num_heads_k, head_dim}, "dtype",
 //! "causal", "pass", "sampled", "implementation": "ours", "kernels", "ms": {median, min, max}, "rounds", "calls",
-//! "first_ms", "tflops", "gb_s", "failure"}`; times are null and `failure` says why when it could not be measured. The rate
-//! of memory counts each input and output once.
+//! "first_ms", "host_ms", "tflops", "gb_s", "failure"}`; times are null and `failure` says why when it could not be
+//! measured. The rate of memory counts each input and output once.
 
 use std::fs::File;
 use std::io::Write;
@@ -27,7 +27,13 @@ impl Report {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        Ok(Report(File::create(path)?))
+        File::create(path)?;
+        Report::append(path)
+    }
+
+    /// More lines for a file that is there.
+    pub fn append(path: &Path) -> Result<Report, Error> {
+        Ok(Report(File::options().append(true).open(path)?))
     }
 
     /// The first line.
@@ -49,6 +55,7 @@ impl Report {
         line["rounds"] = json!(measured.rounds);
         line["calls"] = json!(measured.calls);
         line["first_ms"] = json!(measured.first_ms);
+        line["host_ms"] = json!(measured.host_ms);
         line["tflops"] = json!(tflops);
         line["gb_s"] = json!(gb_s);
         self.line(&line)
@@ -69,10 +76,35 @@ impl Report {
         self.line(&json!({"jit": entry, "ms": milliseconds}))
     }
 
-    /// Written at once, so that a run that is cut off leaves what it had.
+    /// Written at once and whole, so that a run that is cut off leaves what it had.
     fn line(&mut self, value: &Value) -> Result<(), Error> {
-        Ok(writeln!(self.0, "{value}")?)
+        Ok(self.0.write_all(format!("{value}\n").as_bytes())?)
     }
+}
+
+/// What a file of lines has.
+pub struct Written {
+    pub has_device: bool,
+    /// Shapes, measured or not.
+    pub shapes: usize,
+    /// Those that were.
+    pub measured: usize,
+}
+
+/// Counts the lines of a file.
+pub fn read(path: &Path) -> Result<Written, Error> {
+    let mut written = Written {
+        has_device: false,
+        shapes: 0,
+        measured: 0,
+    };
+    for line in std::fs::read_to_string(path)?.lines() {
+        let value: Value = serde_json::from_str(line)?;
+        written.has_device |= value.get("device").is_some();
+        written.shapes += usize::from(value.get("shape").is_some());
+        written.measured += usize::from(value.get("ms").is_some_and(Value::is_object));
+    }
+    Ok(written)
 }
 
 fn describe(case: &Case) -> Value {
@@ -97,6 +129,7 @@ fn describe(case: &Case) -> Value {
         "rounds": null,
         "calls": null,
         "first_ms": null,
+        "host_ms": null,
         "tflops": null,
         "gb_s": null,
         "failure": null,

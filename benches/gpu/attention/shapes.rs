@@ -59,6 +59,12 @@ impl Case {
         )
     }
 
+    /// Whether this case is likely to hang where `hung` did: a backward pass runs the forward one before.
+    pub fn hangs_with(&self, hung: &Case) -> bool {
+        let has_pass = hung.pass == Pass::Forward || self.pass != Pass::Forward;
+        self.head_dim == hung.head_dim && has_pass
+    }
+
     /// Floating-point operations, as the FlashAttention papers count them: two products forward and five backward;
     /// half of them with the causal mask.
     pub fn flops(&self) -> f64 {

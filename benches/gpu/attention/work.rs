@@ -62,6 +62,9 @@ pub struct Measured {
     pub calls: usize,
     /// The very first call, with what the driver has to compile for it.
     pub first_ms: f64,
+    /// What the host needs to enqueue a call; where it is not below the times, the GPU waited for it. None where calls
+    /// wait for their work.
+    pub host_ms: Option<f64>,
 }
 
 impl<'a, T: AttentionElement> Work<'a, T> {
@@ -159,6 +162,11 @@ impl<'a, T: AttentionElement> Work<'a, T> {
             Ok(())
         };
         clock.time(rounds.div_ceil(5), &mut round)?;
+        let host_ms = match clock {
+            Clock::Host => None,
+            #[cfg(feature = "cuda")]
+            Clock::Events => Some(self.enqueue_ms(calls.min(20))?),
+        };
         let mut times = clock.time(rounds, &mut round)?;
         times.sort_by(f64::total_cmp);
         let per_call = |index: usize| times[index] / calls as f64;
@@ -168,7 +176,18 @@ impl<'a, T: AttentionElement> Work<'a, T> {
             rounds,
             calls,
             first_ms,
+            host_ms,
         })
+    }
+
+    /// What the host needs for a call: few enough to fit in the queue of the device.
+    #[cfg(feature = "cuda")]
+    fn enqueue_ms(&self, calls: usize) -> Result<f64, Error> {
+        let start = std::time::Instant::now();
+        for _ in 0..calls {
+            self.call(0)?;
+        }
+        Ok(start.elapsed().as_secs_f64() * 1e3 / calls as f64)
     }
 
     /// Writes the results for batch entry 0, key head 0 and the query heads that share it: `out`, or the gradients.

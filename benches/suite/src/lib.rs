@@ -22,6 +22,8 @@ pub mod render;
 pub mod results;
 pub mod timing;
 
+use std::fmt::Display;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub use error::SuiteError;
@@ -30,4 +32,9 @@ pub use error::SuiteError;
 pub fn repository() -> PathBuf {
     let suite = Path::new(env!("CARGO_MANIFEST_DIR"));
     suite.ancestors().nth(2).unwrap_or(suite).to_owned()
+}
+
+/// Prints a line. A reader who has left, as of `cargo xtask bench | head -1`, does not end a run whose files count.
+pub fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }

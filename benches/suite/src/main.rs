@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bench_suite::measure::{self, CandleFlashAttn, Part, Plan};
-use bench_suite::{SuiteError, render, repository};
+use bench_suite::results::Results;
+use bench_suite::{SuiteError, render, repository, say};
 use clap::Parser;
 
 #[derive(Parser)]
@@ -49,22 +50,30 @@ fn run(arguments: Arguments) -> Result<(), SuiteError> {
         None => measured(arguments)?,
     };
     for path in render::write(&folder, &repository())? {
-        println!("written: {}", path.display());
+        say(format_args!("written: {}", path.display()));
     }
     Ok(())
 }
 
 /// Measures, and returns where the results are.
 fn measured(arguments: Arguments) -> Result<PathBuf, SuiteError> {
+    // What cannot be used shows now, not after minutes.
+    if let Some(folder) = &arguments.out {
+        Results::check_folder(folder)?;
+    }
+    let candle_flash_attn = arguments.candle_flash_attn.zip(arguments.cutlass);
+    let candle_flash_attn =
+        candle_flash_attn.map(|(source, cutlass)| CandleFlashAttn { source, cutlass });
+    if let Some(folders) = &candle_flash_attn {
+        folders.check()?;
+    }
     let is_part = arguments.quick || !arguments.only.is_empty();
     let mut plan = if arguments.quick {
         Plan::quick()
     } else {
         Plan::whole()
     };
-    let candle_flash_attn = arguments.candle_flash_attn.zip(arguments.cutlass);
-    plan.candle_flash_attn =
-        candle_flash_attn.map(|(source, cutlass)| CandleFlashAttn { source, cutlass });
+    plan.candle_flash_attn = candle_flash_attn;
     if !arguments.only.is_empty() {
         plan.parts = arguments.only;
     }
@@ -75,8 +84,9 @@ fn measured(arguments: Arguments) -> Result<PathBuf, SuiteError> {
     });
     results.write(&folder)?;
     if results.is_quick {
-        println!("\na quick run: it shows that the suite works, and its numbers mean nothing");
+        say("\na quick run: it shows that the suite works, and its numbers mean nothing");
     }
-    println!("\n{}", render::section(&results, &folder, &repository()));
+    let section = render::section(&results, &folder, &repository());
+    say(format_args!("\n{section}"));
     Ok(folder)
 }

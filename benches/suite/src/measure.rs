@@ -20,7 +20,7 @@ pub use nvcc::CandleFlashAttn;
 
 use crate::machine::Machine;
 use crate::results::{Comparison, Results, SCHEMA};
-use crate::{SuiteError, blessed, child, date, repository};
+use crate::{SuiteError, blessed, child, date, repository, say};
 
 /// A part of the suite, in the order of a run: first what is likeliest to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -127,7 +127,7 @@ pub fn run(plan: &Plan) -> Result<Results, SuiteError> {
     };
     for part in Part::value_variants() {
         if plan.parts.contains(part) {
-            println!("measuring: {part:?}");
+            say(format_args!("measuring: {part:?}"));
             measure(*part, plan, &mut results)?;
         } else {
             results

@@ -185,6 +185,18 @@ impl Results {
         serde_json::from_str(&text).map_err(json)
     }
 
+    /// Makes the folder for results if it is not there, and checks that files can be written into it.
+    ///
+    /// # Errors
+    ///
+    /// [`SuiteError::File`].
+    pub fn check_folder(folder: &Path) -> Result<(), SuiteError> {
+        fs::create_dir_all(folder).map_err(SuiteError::file(folder))?;
+        // It is removed at once.
+        tempfile::tempfile_in(folder).map_err(SuiteError::file(folder))?;
+        Ok(())
+    }
+
     /// Writes [`FILE`] into a folder, which is made when it is missing.
     ///
     /// # Errors

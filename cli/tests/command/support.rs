@@ -35,3 +35,15 @@ fn a_device_that_is_none_is_refused() {
     let stderr = String::from_utf8(run.stderr).unwrap();
     assert!(stderr.contains("tpu"), "{stderr}");
 }
+
+#[test]
+fn advice_is_for_this_command() {
+    let help = flash_attention(&["support", "--help"]);
+    // What a user can copy.
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(help.contains("[default: emulated:sm_80,emulated:sm_90a]"));
+    let run = flash_attention(&["support", "--devices", "cuda:4096"]);
+    assert_code(&run, 2);
+    let stderr = String::from_utf8(run.stderr).unwrap();
+    assert!(stderr.contains("the device emulated"), "{stderr}");
+}

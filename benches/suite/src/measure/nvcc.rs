@@ -1,6 +1,7 @@
 //! What it takes to compile FlashAttention-2 in C++: three files of candle-flash-attn, where nvcc and its source are.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -40,6 +41,21 @@ pub struct CandleFlashAttn {
     pub source: PathBuf,
     /// The headers of CUTLASS that it needs.
     pub cutlass: PathBuf,
+}
+
+impl CandleFlashAttn {
+    /// Checks that the folders have what is to be compiled.
+    ///
+    /// # Errors
+    ///
+    /// [`SuiteError::File`] for the first file that cannot be read.
+    pub fn check(&self) -> Result<(), SuiteError> {
+        let files = FILES.map(|file| self.source.join("kernels").join(file));
+        for path in files.into_iter().chain([self.cutlass.clone()]) {
+            fs::metadata(&path).map_err(SuiteError::file(&path))?;
+        }
+        Ok(())
+    }
 }
 
 /// Compiles the files one after the other; objects go to `objects`. Else a sentence
@@ -122,7 +138,6 @@ mod tests {
     #[test]
     #[cfg(unix)]
     fn a_file_is_compiled_with_the_cutlass_that_is_named() {
-        use std::fs;
         use std::os::unix::fs::PermissionsExt;
 
         let folder = tempfile::tempdir().unwrap();
