@@ -2,6 +2,7 @@
 //!
 //! A task is one file. None of them links the library, so all start before any kernel is compiled.
 
+mod assemble;
 mod bench;
 mod bless;
 mod check;

@@ -4,9 +4,10 @@
 //! module for each pair of version and target.
 
 mod forms;
+mod refused;
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ptx_emulator::Module;
@@ -54,14 +55,25 @@ fn module((version, target): (&str, &str), forms: &[String]) -> String {
     text
 }
 
-/// What ptxas refuses of a module, a form and a reason in each line.
-fn refused(ptxas: &Path, target: &str, text: &str) -> String {
+/// The assembler, or a note that nothing is asked of it.
+fn ptxas() -> Option<PathBuf> {
+    let ptxas = kernel_builder::tools::find("ptxas");
+    if ptxas.is_none() {
+        let skipped =
+            "SKIPPED: no ptxas, so no form was assembled; `cargo xtask setup` installs it";
+        writeln!(std::io::stderr(), "{skipped}").expect("stderr is open");
+    }
+    ptxas
+}
+
+/// What ptxas refuses of a module, a form and a reason in each line. The module is left in the file `name`.ptx.
+fn refused(ptxas: &Path, target: &str, text: &str, name: &str) -> String {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let file = folder.join("forms.ptx");
+    let file = folder.join(name).with_extension("ptx");
     std::fs::write(&file, text).expect("the target directory is writable");
     let output = Command::new(ptxas)
         .args(["-O0", "-arch", target, "-o"])
-        .arg(folder.join("forms.cubin"))
+        .arg(file.with_extension("cubin"))
         .arg(&file)
         .output()
         .expect("ptxas runs");
@@ -83,12 +95,7 @@ fn refused(ptxas: &Path, target: &str, text: &str) -> String {
 
 #[test]
 fn every_form_that_is_decoded_is_assembled() {
-    let Some(ptxas) = kernel_builder::tools::find("ptxas") else {
-        let skipped =
-            "SKIPPED: no ptxas, so no form was assembled; `cargo xtask setup` installs it";
-        writeln!(std::io::stderr(), "{skipped}").expect("stderr is open");
-        return;
-    };
+    let Some(ptxas) = ptxas() else { return };
     let mut forms = forms::all();
     let mut wrong = String::new();
     for (i, &(version, target)) in MODULES.iter().enumerate() {
@@ -96,7 +103,7 @@ fn every_form_that_is_decoded_is_assembled() {
         let mut decoded = forms.clone();
         decoded.retain(|form| Module::parse(&of(std::slice::from_ref(form))).is_ok());
         assert!(decoded.len() > 5000, "{} of {}", decoded.len(), forms.len());
-        let found = refused(&ptxas, target, &of(&decoded));
+        let found = refused(&ptxas, target, &of(&decoded), "forms");
         if !found.is_empty() {
             wrong += &format!(".version {version}, .target {target}: {found}");
         }
