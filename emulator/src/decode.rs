@@ -21,6 +21,7 @@ mod flight;
 mod float;
 mod flow;
 mod gates;
+mod hints;
 mod inst;
 mod integer;
 mod liveness;
@@ -135,7 +136,7 @@ fn cluster_bounds(tree: &ModuleTree, entry: &Function) -> Result<ClusterBounds, 
         explicit: entry.explicitcluster,
     };
     if bounds != ClusterBounds::default() {
-        gates::check_clusters(entry.line, "a cluster directive", tree)?;
+        gates::check_sm90(entry.line, "a cluster directive", tree)?;
     }
     Ok(bounds)
 }

@@ -10,13 +10,18 @@
 //! cluster, and `limit N`, which is [`Options::instruction_limit`]). A parameter of the entry is a `.u64` device pointer, known by its name: see
 //! [`buffer`]; or `.align 64 .b8 map[128]`, which is a tensor map of `out`: see [`tensor_map`]. All sanitizers are on.
 
+#[allow(dead_code, reason = "a test takes from the common part what it needs")]
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use common::fixtures::Map;
+use common::record::{self, Buffer, Launched};
 use ptx_emulator::{
     GlobalMemory, Launch, Module, Options, Sanitizers, Schedule, TensorFill, TensorInterleave,
-    TensorL2Promotion, TensorMap, TensorSwizzle, TensorTile, TensorType, launch,
+    TensorL2Promotion, TensorMap, TensorSwizzle, TensorTile, TensorType,
 };
 
 /// Bytes of every buffer.
@@ -130,12 +135,34 @@ fn tensor_map(address: u64) -> TensorMap {
     TensorMap::encode_tiled(&tile).expect("a map")
 }
 
-/// The bytes of the entry's parameters.
-fn parameters(memory: &GlobalMemory, text: &str) -> Vec<u8> {
+/// The same map for the record.
+fn recorded_map(offset: usize, buffer: usize) -> Map {
+    Map {
+        offset,
+        buffer,
+        data_type: "f32".to_string(),
+        dims: vec![16, 64],
+        strides: vec![64],
+        box_dims: vec![16, 8],
+        element_strides: vec![1, 1],
+        swizzle: 0,
+        fills_with_nan: false,
+    }
+}
+
+/// The parameters of an entry.
+#[derive(Default)]
+struct Parameters {
+    bytes: Vec<u8>,
+    buffers: Vec<Buffer>,
+    maps: Vec<Map>,
+}
+
+fn parameters(memory: &GlobalMemory, text: &str) -> Parameters {
     let (_, rest) = text.split_once(".entry ").expect("an entry");
     let (_, rest) = rest.split_once('(').expect("a parameter list");
     let (list, _) = rest.split_once(')').expect("a parameter list");
-    let (mut bytes, mut last) = (Vec::new(), 0);
+    let mut parameters = Parameters::default();
     for parameter in list
         .split(',')
         .map(str::trim)
@@ -143,17 +170,25 @@ fn parameters(memory: &GlobalMemory, text: &str) -> Vec<u8> {
     {
         match parameter.strip_prefix(".param .u64 ") {
             Some(name) => {
-                last = buffer(memory, name);
-                bytes.extend(last.to_le_bytes());
+                let address = buffer(memory, name);
+                parameters.bytes.extend(address.to_le_bytes());
+                // What the host has freed cannot be read back.
+                if name != "freed" {
+                    parameters.buffers.push(Buffer::new(address, BUFFER));
+                }
             }
             None => {
                 assert_eq!(parameter, ".param .align 64 .b8 map[128]");
-                bytes.resize(bytes.len().next_multiple_of(64), 0);
-                bytes.extend(tensor_map(last).as_bytes());
+                let of = parameters.buffers.len() - 1;
+                let address = parameters.buffers[of].address;
+                let offset = parameters.bytes.len().next_multiple_of(64);
+                parameters.bytes.resize(offset, 0);
+                parameters.bytes.extend(tensor_map(address).as_bytes());
+                parameters.maps.push(recorded_map(offset, of));
             }
         }
     }
-    bytes
+    parameters
 }
 
 /// What the emulator says of a text: nothing when it is right.
@@ -164,27 +199,33 @@ fn verdict(file: &str, text: &str, schedule: Schedule) -> Option<String> {
     };
     let header = header(file, text);
     let memory = GlobalMemory::new();
-    let params = parameters(&memory, text);
+    let parameters = parameters(&memory, text);
     let entry = module.entries().next().expect("one entry");
-    let result = launch(
-        module.kernel(entry).expect("the entry"),
-        &memory,
-        &Launch {
+    let launched = Launched {
+        text,
+        entry,
+        kernel: module.kernel(entry).expect("the entry"),
+        memory: &memory,
+        shape: Launch {
             grid: [header.blocks, 1, 1],
             block: [header.threads, 1, 1],
             cluster: header.cluster.map(|blocks| [blocks, 1, 1]),
             dynamic_shared_bytes: header.dynamic_shared_bytes,
-            params: &params,
+            params: &parameters.bytes,
         },
-        &Options {
-            schedule,
-            threads: Some(1),
-            sanitizers: Sanitizers::ALL,
-            instruction_limit: header.instruction_limit,
-            ..Options::default()
-        },
-    );
-    result.err().map(|fault| fault.report().to_string())
+        buffers: &parameters.buffers,
+        maps: &parameters.maps,
+    };
+    let options = Options {
+        schedule,
+        threads: Some(1),
+        sanitizers: Sanitizers::ALL,
+        instruction_limit: header.instruction_limit,
+        ..Options::default()
+    };
+    record::run(&launched, &options)
+        .err()
+        .map(|fault| fault.report().to_string())
 }
 
 #[test]

@@ -37,6 +37,16 @@ pub enum TaskError {
         /// What it may weigh.
         limit: u64,
     },
+    /// The emulator runs what no GPU does.
+    #[error(
+        "ptxas refuses {text}, which a test of the emulator runs; mend the test and let the decoder refuse it:\n{reason}"
+    )]
+    NotAssembled {
+        /// The recorded text.
+        text: std::path::PathBuf,
+        /// What ptxas says.
+        reason: String,
+    },
     /// The library was built, and no build script has left kernels.
     #[error("cargo names no folder with kernels; does build.rs of the library still embed them?")]
     NoEmbeddedKernels,

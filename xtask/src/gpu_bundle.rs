@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::assemble;
 use crate::command::{self, TaskError, cargo, cargo_messages, program, root};
 use crate::kernel_compiler;
 
@@ -18,12 +19,13 @@ const TARGET: &str = "target/gpu";
 const LIBRARY: &str = "--package=flash-attention";
 
 /// Tests of the emulator whose launches travel as fixtures.
-const RECORDED: [&str; 11] = [
+const RECORDED: [&str; 12] = [
     "arithmetic",
     "bulk",
     "clusters",
     "counters",
     "decode",
+    "faults",
     "initcheck",
     "instructions",
     "launches",
@@ -64,6 +66,7 @@ pub fn run() -> Result<(), TaskError> {
         }
     }
     let recorded = record()?;
+    assemble::all(&recorded)?;
     command::run(
         program("tar", &["--create", "--gzip", "--file"])
             .arg(bundle.join("fixtures.tar.gz"))

@@ -10,6 +10,7 @@ macro_rules! say {
     }};
 }
 
+mod assemble;
 mod bench;
 mod bless;
 mod check;

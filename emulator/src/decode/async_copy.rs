@@ -1,6 +1,7 @@
 //! Asynchronous copies from global to shared memory (PTX ISA 9.7.9, "cp.async").
 
 use super::builder::File;
+use super::gates;
 use super::inst::Inst;
 use super::types::Ty;
 use crate::error::PtxError;
@@ -43,8 +44,7 @@ impl Inst<'_, '_, '_> {
         let through_l1 = self.require(&[("ca", true), ("cg", false)])?;
         self.require(&[("shared", ()), ("shared::cta", ())])?;
         self.require(&[("global", ())])?;
-        let has_policy = self.ins.qualifiers.contains(&"L2::cache_hint");
-        self.take_cache_hints();
+        let has_policy = self.copy_hints().policy;
         let count = self.arity(3..=5)? - usize::from(has_policy);
         if !(3..=4).contains(&count) {
             return Err(self.bad("a policy operand comes with .L2::cache_hint, and only then"));
@@ -87,6 +87,8 @@ impl Inst<'_, '_, '_> {
         if !negated && register.is_none_or(|register| register.file != File::Pred) {
             return Ok(CpAsyncSource::Bytes(self.r32(3, Ty::U32)?));
         }
+        let what = "cp.async with a predicate";
+        gates::check_form(self.ins.line, what, (80, (7, 5)), self.unit.tree)?;
         let pred = self.named_pred(name)?;
         Ok(CpAsyncSource::IgnoreIf(Guard { pred, negated }))
     }

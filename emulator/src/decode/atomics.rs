@@ -1,5 +1,6 @@
 //! Atomics (PTX ISA, "atom", "red").
 
+use super::hints::Hints;
 use super::inst::Inst;
 use super::memory::Ordering;
 use super::types::Ty;
@@ -13,7 +14,16 @@ impl Inst<'_, '_, '_> {
         if self.take("async") {
             return Err(self.unsupported("use red on the block's own shared memory"));
         }
-        let ordering = self.ordering();
+        let ordering = self.ordering(true)?;
+        if !returns
+            && self
+                .ins
+                .qualifiers
+                .iter()
+                .any(|word| word.starts_with("acq"))
+        {
+            return Err(self.bad("red returns nothing and so acquires nothing; use atom"));
+        }
         let space = self.space().unwrap_or(Space::Generic);
         let has_atomics = matches!(
             space,
@@ -22,11 +32,15 @@ impl Inst<'_, '_, '_> {
         if !has_atomics {
             return Err(self.bad("atomics work on .global and .shared"));
         }
-        self.take_cache_hints();
+        let hints = Hints {
+            policy: self.take("L2::cache_hint"),
+            ..Hints::default()
+        };
+        self.check_hints(hints, space)?;
         let count = self.choose(&[("v2", 2), ("v4", 4), ("v8", 8)]);
         let (op, word, ty) = self.atomic_operation()?;
         if let Some(count) = count {
-            return self.atomic_vector(ordering, (op, word, ty), (space, count));
+            return self.atomic_vector((ordering, hints), (op, word, ty), (space, count));
         }
         if !returns && matches!(op, AtomicOp::Exch | AtomicOp::Cas) {
             return Err(self.bad("red has no .exch and no .cas"));
@@ -35,7 +49,7 @@ impl Inst<'_, '_, '_> {
         self.arity(first + 1 + values..=first + 2 + values)?;
         let (space, address) = self.address(first, space)?;
         let b = self.source(self.operand(first + 1)?, word)?;
-        self.cache_policy(first + 1 + values)?;
+        self.cache_policy(first + 1 + values, hints.policy)?;
         if !returns {
             return self.ordered(
                 ordering,
@@ -73,7 +87,7 @@ impl Inst<'_, '_, '_> {
     /// `atom.global.add.vec.type {d..}, [address], {b..}`, `red.global.add.vec.type [address], {b..}`
     fn atomic_vector(
         &mut self,
-        ordering: Ordering,
+        (ordering, hints): (Ordering, Hints),
         (op, word, ty): (AtomicOp, Ty, AtomicType),
         (space, count): (Space, usize),
     ) -> Result<(), PtxError> {
@@ -108,7 +122,7 @@ impl Inst<'_, '_, '_> {
         if b.len() != count || d.len() != count * returns {
             return Err(self.bad(format!("the vectors have {count} elements")));
         }
-        self.cache_policy(returns + 2)?;
+        self.cache_policy(returns + 2, hints.policy)?;
         let scope = ordering.scope();
         let atomic = AtomicVector {
             ty,

@@ -6,6 +6,7 @@ use crate::error::PtxError;
 use crate::ir::{
     Binary32, Count64, IntCmp, LaneOp, Pred, PredLogic, PrmtMode, R32, Ternary32, Unary32, Unary64,
 };
+use crate::syntax::Operand;
 
 impl Inst<'_, '_, '_> {
     /// `popc`, `clz`, `bfind[.shiftamt]`: a 32-bit result; `brev`: a result of the operand's type.
@@ -45,7 +46,7 @@ impl Inst<'_, '_, '_> {
         self.arity(4..=4)?;
         let ty = self.integer_type()?;
         let signed = ty.is_signed();
-        let (b, c) = (self.r32(2, Ty::U32)?, self.r32(3, Ty::U32)?);
+        let (b, c) = (self.field(2)?, self.field(3)?);
         let op = match ty.bytes() {
             4 => {
                 let op = if signed {
@@ -73,11 +74,23 @@ impl Inst<'_, '_, '_> {
         self.emit(op)
     }
 
+    /// Position or length of a bit field.
+    fn field(&mut self, i: usize) -> Result<R32, PtxError> {
+        if let Ok(value) = self.constant(i)
+            && value > 255
+        {
+            let value = value as i64;
+            let rule = format!("{value} is no position or length of a field; use 0 to 255");
+            return Err(self.bad(rule));
+        }
+        self.r32(i, Ty::U32)
+    }
+
     /// `bfi`
     pub fn bfi(&mut self) -> Result<(), PtxError> {
         self.arity(5..=5)?;
         let ty = self.bits_type()?;
-        let (pos, len) = (self.r32(3, Ty::U32)?, self.r32(4, Ty::U32)?);
+        let (pos, len) = (self.field(3)?, self.field(4)?);
         let op = match ty.bytes() {
             4 => {
                 let (a, b) = (self.r32(1, ty)?, self.r32(2, ty)?);
@@ -172,16 +185,19 @@ impl Inst<'_, '_, '_> {
         })
     }
 
-    /// `lop3[.and|.or|.xor].b32 d[|p], a, b, c, lut[, q]`: with a Boolean operation, p = (d != 0) op q.
+    /// `lop3[.and|.or].b32 d[|p], a, b, c, lut[, q]`: with a Boolean operation, p = (d != 0) op q.
     pub fn lop3(&mut self) -> Result<(), PtxError> {
-        let logic = self.choose(&[
-            ("and", PredLogic::And),
-            ("or", PredLogic::Or),
-            ("xor", PredLogic::Xor),
-        ]);
+        if self.take("xor") {
+            let rule = "lop3 combines with .and or .or; combine predicates by xor.pred";
+            return Err(self.bad(rule));
+        }
+        let logic = self.choose(&[("and", PredLogic::And), ("or", PredLogic::Or)]);
         self.only_type(Ty::B32)?;
         let count = if logic.is_some() { 6 } else { 5 };
         self.arity(count..=count)?;
+        if matches!(self.operand(0)?, Operand::Pair(..)) != logic.is_some() {
+            return Err(self.bad("a second result d|p comes with .and or .or, and only then"));
+        }
         let (first, second) = self.pair(0)?;
         let (a, b, c) = (
             self.r32(1, Ty::B32)?,

@@ -49,14 +49,16 @@ impl Inst<'_, '_, '_> {
             ("bulk_group", false),
         ])?;
         let is_multicast = self.take("multicast::cluster");
-        let has_policy = self.ins.qualifiers.contains(&"L2::cache_hint");
-        self.take_cache_hints();
+        let has_policy = self.take("L2::cache_hint");
         let reduction = match reduces {
             true => Some(self.bulk_reduction(rank.is_some())?),
             false => None,
         };
         self.finish()?;
         self.check_route((to, from), by_mbarrier, is_multicast, reduction)?;
+        if has_policy && to != Side::Global && from != Side::Global {
+            return Err(self.bad("a cache policy is for copies from or to .global"));
+        }
         self.check_reduction(to, reduction)?;
         self.bulk_operands(BulkForm {
             to,
@@ -147,17 +149,19 @@ impl Inst<'_, '_, '_> {
         Ok(BulkReduction { op, ty })
     }
 
-    /// Shared memory knows fewer reductions than device memory.
+    /// Shared memory knows fewer reductions than device memory: those of 32-bit integers, and 64-bit addition.
     fn check_reduction(&self, to: Side, reduction: Option<BulkReduction>) -> Result<(), PtxError> {
-        let Some(ty) = reduction.and_then(|reduction| reduction.ty) else {
+        let Some(BulkReduction { op, ty: Some(ty) }) = reduction else {
             return Ok(());
         };
-        let is_float = !matches!(
-            ty,
-            AtomicType::U32 | AtomicType::S32 | AtomicType::U64 | AtomicType::S64
-        );
-        if to != Side::Global && is_float {
-            return Err(self.bad("shared memory has bulk reductions of integers only"));
+        let is_known = match ty {
+            AtomicType::U32 | AtomicType::S32 => true,
+            AtomicType::U64 => op == AtomicOp::Add,
+            _ => false,
+        };
+        if to != Side::Global && !is_known {
+            let rule = "shared memory has bulk reductions of 32-bit integers, and .add.u64";
+            return Err(self.bad(rule));
         }
         Ok(())
     }
@@ -235,8 +239,7 @@ impl Inst<'_, '_, '_> {
         let rank = self.tensor_rank()?;
         self.require(&[("L2", ())])?;
         self.require(&[("global", ())])?;
-        let has_policy = self.ins.qualifiers.contains(&"L2::cache_hint");
-        self.take_cache_hints();
+        let has_policy = self.take("L2::cache_hint");
         self.finish()?;
         let count = 1 + usize::from(rank.is_none()) + usize::from(has_policy);
         self.arity(count..=count)?;

@@ -2,6 +2,7 @@
 //!
 //! Only `setp` with one result is one operation; the other forms compare into a temporary predicate and combine it.
 
+use super::gates;
 use super::inst::Inst;
 use super::types::Ty;
 use crate::error::PtxError;
@@ -75,13 +76,13 @@ impl<'a> Inst<'_, '_, 'a> {
 
     /// The operation that compares operands 1 and 2 as `ty` into `d`.
     fn compare(&mut self, by: Comparison, ty: Ty, d: Pred) -> Result<LaneOp, PtxError> {
-        if ty.is_float() && ty.bytes() == 4 && ty != Ty::F32 {
+        let ftz = by.ftz;
+        if ftz && !matches!(ty, Ty::F32 | Ty::F16 | Ty::F16x2) {
+            return Err(self.bad(".ftz is for .f32, .f16 and .f16x2"));
+        }
+        if matches!(ty, Ty::F16x2 | Ty::Bf16x2) {
             let (a, b) = (self.r32(1, ty)?, self.r32(2, ty)?);
             return self.compare_half(by, ty, d, a, b);
-        }
-        let ftz = by.ftz;
-        if ftz && !matches!(ty, Ty::F32 | Ty::F16) {
-            return Err(self.bad(".ftz is for .f32 and .f16"));
         }
         let integer = integer_cmp(by.name, ty).filter(|_| !ty.is_float());
         let float = float_cmp(by.name).filter(|_| ty.is_float());
@@ -201,7 +202,11 @@ impl<'a> Inst<'_, '_, 'a> {
         let count = if by.logic.is_some() { 4 } else { 3 };
         self.arity(count..=count)?;
         let (first, second) = self.pair(0)?;
-        let is_packed = ty.is_float() && ty.bytes() == 4 && ty != Ty::F32;
+        let is_packed = matches!(ty, Ty::F16x2 | Ty::Bf16x2);
+        if matches!(ty, Ty::F16 | Ty::Bf16) && matches!(self.operand(0)?, Operand::Pair(..)) {
+            let rule = "one .f16 or .bf16 comparison gives one predicate; invert it by not.pred";
+            return Err(self.bad(rule));
+        }
         if by.logic.is_none() && *second == Operand::Sink && !is_packed {
             let d = Pred(self.destination(first, 0)?);
             let op = self.compare(by, ty, d)?;
@@ -252,6 +257,7 @@ impl<'a> Inst<'_, '_, 'a> {
             Ty::Bf16x2 => 0x3f80_3f80,
             _ => return Err(self.bad("the result is .u32, .s32, .f32 or a 16-bit type")),
         };
+        self.check_set(by, to, from)?;
         let (yes, no) = (self.builder().const32(truth)?, self.builder().const32(0)?);
         let outcome = self.outcome(by, from)?;
         let p = self.combined(by, outcome)?;
@@ -263,9 +269,6 @@ impl<'a> Inst<'_, '_, 'a> {
                 b: no,
                 p,
             });
-        }
-        if to.bytes() != 4 || to == Ty::F32 {
-            return Err(self.bad("two comparisons give a packed result or .u32"));
         }
         let high = self.high_outcome(by, from)?;
         let high = self.combined(by, high)?;
@@ -288,6 +291,31 @@ impl<'a> Inst<'_, '_, 'a> {
         })
     }
 
+    /// The pairs of types that `set` has.
+    fn check_set(&self, by: Comparison, to: Ty, from: Ty) -> Result<(), PtxError> {
+        use Ty::{Bf16, Bf16x2, F16, F16x2, F32, S16, S32, U16, U32};
+        let is_half = matches!(from, F16 | Bf16 | F16x2 | Bf16x2);
+        let exists = match to {
+            U32 | S32 => true,
+            U16 | S16 => matches!(from, F16 | Bf16),
+            F16 => from == F16 || !is_half,
+            Bf16 => matches!(from, F16 | Bf16) || !is_half,
+            F32 => !is_half,
+            _ => to == from,
+        };
+        if !exists {
+            return Err(self.bad("set has no such pair of types; compare by setp and use selp"));
+        }
+        if by.ftz && to == Bf16 {
+            return Err(self.bad("set to .bf16 has no .ftz"));
+        }
+        if is_half && to.is_integer() {
+            let what = "set of 16-bit floats to an integer";
+            gates::check_form(self.ins.line, what, (53, (6, 5)), self.unit.tree)?;
+        }
+        Ok(())
+    }
+
     /// `selp.type d, a, b, p`
     pub fn selp(&mut self) -> Result<(), PtxError> {
         self.arity(4..=4)?;
@@ -297,6 +325,10 @@ impl<'a> Inst<'_, '_, 'a> {
     }
 
     fn select(&mut self, ty: Ty, p: Pred) -> Result<(), PtxError> {
+        if ty.is_float() && !matches!(ty, Ty::F32 | Ty::F64) {
+            let rule = "16-bit floats are selected as .b16, their pairs as .b32";
+            return Err(self.bad(rule));
+        }
         let op = match ty.bytes() {
             2 | 4 => {
                 let (a, b) = (self.r32(1, ty)?, self.r32(2, ty)?);

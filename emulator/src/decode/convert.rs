@@ -4,6 +4,7 @@
 //! last, by the sign of the destination type.
 
 use super::builder::File;
+use super::gates;
 use super::inst::Inst;
 use super::operands::file_of;
 use super::types::{Ty, width};
@@ -65,23 +66,74 @@ impl Inst<'_, '_, '_> {
         if to.number().is_none() || from.number().is_none() {
             return Err(self.bad("cvt names two number types"));
         }
+        self.check_bf16_target(to, from, mode)?;
+        let is_half = |ty: Ty| matches!(ty, Ty::F16 | Ty::Bf16);
         let narrows = to.is_float() && (!from.is_float() || to.bytes() < from.bytes());
+        let may_round = narrows || is_half(to) && is_half(from) && to != from;
+        let may_be_integral = from.is_float() && (to.is_integer() || to == from);
+        let rounds = is_rounded && !mode.to_integral;
         let rule = if from.is_float() && to.is_integer() && !mode.to_integral {
             "a conversion to an integer needs .rni .rzi .rmi or .rpi"
-        } else if narrows && (!is_rounded || mode.to_integral) {
+        } else if narrows && !rounds {
             "this conversion needs .rn .rz .rm or .rp"
-        } else if !to.is_float() && !from.is_float() && is_rounded {
-            "no rounding happens between integers"
+        } else if mode.to_integral && !may_be_integral {
+            ".rni .rzi .rmi and .rpi make integers of floating point, or integral values within one type"
+        } else if rounds && !may_round {
+            "nothing is rounded here; leave .rn .rz .rm and .rp out"
         } else if mode.ftz && to != Ty::F32 && from != Ty::F32 {
             ".ftz needs an .f32 on one side"
-        } else if (mode.relu || mode.satfinite)
-            && !(matches!(to, Ty::F16 | Ty::Bf16) && from == Ty::F32)
-        {
+        } else {
+            return self.check_clamps(to, from, mode);
+        };
+        Err(self.bad(rule))
+    }
+
+    /// Conversions of `.bf16` came in three steps, which its name alone does not tell.
+    fn check_bf16_target(&self, to: Ty, from: Ty, mode: ConvertMode) -> Result<(), PtxError> {
+        let needs = match (to, from) {
+            (Ty::Bf16, Ty::F32) => return Ok(()),
+            (Ty::F32, Ty::Bf16) if !mode.ftz => (80, (7, 1)),
+            (Ty::Bf16, _) | (_, Ty::Bf16) => (90, (7, 8)),
+            _ => return Ok(()),
+        };
+        gates::check_form(self.ins.line, "this cvt of .bf16", needs, self.unit.tree)
+    }
+
+    /// `.sat`, `.satfinite` and `.relu`.
+    fn check_clamps(&self, to: Ty, from: Ty, mode: ConvertMode) -> Result<(), PtxError> {
+        let fits = to.is_integer()
+            && from.is_integer()
+            && match (to.is_signed(), from.is_signed()) {
+                (true, true) | (false, false) => to.bytes() >= from.bytes(),
+                (true, false) => to.bytes() > from.bytes(),
+                (false, true) => false,
+            };
+        let clamps = mode.relu || mode.satfinite;
+        let rule = if mode.saturate && (to == Ty::Bf16 || from == Ty::Bf16) {
+            ".sat is not for .bf16; clamp in .f32"
+        } else if mode.saturate && fits {
+            "every value of the source type fits the destination type; leave .sat out"
+        } else if clamps && !(matches!(to, Ty::F16 | Ty::Bf16) && from == Ty::F32) {
             ".relu and .satfinite are for .f32 to .f16 or .bf16"
+        } else if clamps && (!is_near_or_zero(mode) || mode.saturate || mode.ftz) {
+            ".relu and .satfinite go with .rn or .rz, without .sat and .ftz"
         } else {
             return Ok(());
         };
         Err(self.bad(rule))
+    }
+
+    /// A `.bf16` is converted to and from integers in registers of their own size only: the assembler refuses wider
+    /// ones there, which the ISA allows elsewhere.
+    fn check_bf16_register(&self, register: Slot, to: Ty, from: Ty) -> Result<(), PtxError> {
+        let integer = if to.is_integer() { to } else { from };
+        if register.bytes == integer.bytes() || to != Ty::Bf16 && from != Ty::Bf16 {
+            return Ok(());
+        }
+        Err(self.bad(format!(
+            "beside .bf16 the integer is in a register of {} bits; extend or cut it by another cvt",
+            8 * u32::from(integer.bytes())
+        )))
     }
 
     /// `cvt.rn.f16x2.f32 d, a, b`: a becomes the high half.
@@ -95,7 +147,7 @@ impl Inst<'_, '_, '_> {
         if from != Ty::F32 {
             return Err(self.unsupported("of the pairs those of two .f32 are known here"));
         }
-        if !is_rounded || mode.to_integral || mode.saturate || mode.ftz {
+        if !is_rounded || !is_near_or_zero(mode) || mode.saturate || mode.ftz {
             return Err(self.bad("a pair needs .rn or .rz and may have .relu and .satfinite"));
         }
         self.arity(3..=3)?;
@@ -115,7 +167,7 @@ impl Inst<'_, '_, '_> {
     }
 
     /// The source register or constant of an integer type.
-    fn integer_source(&mut self, from: Ty) -> Result<Slot, PtxError> {
+    fn integer_source(&mut self, to: Ty, from: Ty) -> Result<Slot, PtxError> {
         let operand = self.operand(1)?;
         if let Operand::Name {
             name,
@@ -132,8 +184,12 @@ impl Inst<'_, '_, '_> {
                 bytes: register.bytes,
             });
         }
+        let index = match to.is_float() {
+            true => self.source(operand, from)?,
+            false => self.source_or_special(operand, from)?,
+        };
         Ok(Slot {
-            index: self.source(operand, from)?,
+            index,
             bytes: from.bytes(),
         })
     }
@@ -164,7 +220,10 @@ impl Inst<'_, '_, '_> {
 
     /// Integer to integer without saturation.
     fn resize(&mut self, to: Ty, from: Ty) -> Result<(), PtxError> {
-        let (a, d) = (self.integer_source(from)?, self.integer_destination(to)?);
+        let (a, d) = (
+            self.integer_source(to, from)?,
+            self.integer_destination(to)?,
+        );
         if to.bytes() <= from.bytes() {
             return self.extend(to.is_signed(), to.bytes(), d, a);
         }
@@ -235,11 +294,12 @@ impl Inst<'_, '_, '_> {
     }
 
     /// The source cut to the width of its type.
-    fn exact_source(&mut self, from: Ty) -> Result<u16, PtxError> {
+    fn exact_source(&mut self, to: Ty, from: Ty) -> Result<u16, PtxError> {
         if from.is_float() {
             return self.source(self.operand(1)?, from);
         }
-        let wide = self.integer_source(from)?;
+        let wide = self.integer_source(to, from)?;
+        self.check_bf16_register(wide, to, from)?;
         if wide.bytes == from.bytes() {
             return Ok(wide.index);
         }
@@ -261,7 +321,7 @@ impl Inst<'_, '_, '_> {
         let (Some(to_number), Some(from_number)) = (to.number(), from.number()) else {
             return Err(self.bad("cvt names two number types"));
         };
-        let a = self.exact_source(from)?;
+        let a = self.exact_source(to, from)?;
         if to.is_float() {
             let d = self.destination(self.operand(0)?, to.bytes())?;
             return self.emit(LaneOp::Convert {
@@ -273,6 +333,7 @@ impl Inst<'_, '_, '_> {
             });
         }
         let wide = self.integer_destination(to)?;
+        self.check_bf16_register(wide, to, from)?;
         if wide.bytes == to.bytes() {
             let d = wide.index;
             return self.emit(LaneOp::Convert {
@@ -302,4 +363,9 @@ impl Inst<'_, '_, '_> {
             },
         )
     }
+}
+
+/// The roundings that `.relu`, `.satfinite` and pairs have.
+fn is_near_or_zero(mode: ConvertMode) -> bool {
+    !mode.to_integral && matches!(mode.rounding, Rounding::Nearest | Rounding::Zero)
 }

@@ -206,6 +206,12 @@ impl Inst<'_, '_, '_> {
             return Err(self.bad("one of .rn .rz .rm .rp is missing"));
         }
         let ty = self.float_type(with)?;
+        if self.ins.opcode == "mad" && !matches!(ty, Ty::F32 | Ty::F64) {
+            return Err(self.bad("mad has no 16-bit floats; use fma"));
+        }
+        if with.saturate && with.relu {
+            return Err(self.bad(".sat and .relu exclude each other"));
+        }
         let op = match ty {
             Ty::F32 => {
                 let (d, a, b, c) = self.four32(ty)?;
@@ -330,8 +336,13 @@ impl Inst<'_, '_, '_> {
             _ => (UnaryF32::Tanh, Some(UnaryHalf::Tanh)),
         };
         match (self.ins.opcode, self.last_type()) {
-            // bf16 has the flushing form of ex2 only, and bf16 results are never subnormal f32 inputs.
-            ("ex2", Some(Ty::Bf16 | Ty::Bf16x2)) if with.ftz => {
+            ("ex2", Some(Ty::F16 | Ty::F16x2)) if with.ftz => {
+                return Err(self.bad("ex2 of .f16 has no .ftz"));
+            }
+            ("ex2", Some(Ty::Bf16 | Ty::Bf16x2)) if !with.ftz => {
+                return Err(self.bad("ex2 of .bf16 has the .ftz form only"));
+            }
+            ("ex2", Some(Ty::Bf16 | Ty::Bf16x2)) => {
                 let ty = self.ty()?;
                 return self.float_unary(ty, with, (None, None, half));
             }

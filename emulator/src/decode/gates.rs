@@ -50,6 +50,13 @@ const HALF_FMA: &[Gate] = &[
     gate(&["relu"], 80, (7, 0)),
 ];
 
+const ABSOLUTE: &[Gate] = &[
+    gate(&["f16"], 53, (6, 5)),
+    gate(&["f16x2"], 53, (6, 5)),
+    gate(&["bf16"], 80, (7, 0)),
+    gate(&["bf16x2"], 80, (7, 0)),
+];
+
 const HALF_ARITHMETIC: &[Gate] = &[
     gate(&["f16"], 53, (4, 2)),
     gate(&["f16x2"], 53, (4, 2)),
@@ -88,8 +95,17 @@ const STRONG_ACCESS: &[Gate] = &[
     gate(&["shared::cta"], 30, (7, 8)),
     gate(&["cluster"], 90, (7, 8)),
     gate(&["shared::cluster"], 90, (7, 8)),
+    gate(&["L1::evict_normal"], 70, (7, 4)),
+    gate(&["L1::evict_unchanged"], 70, (7, 4)),
+    gate(&["L1::evict_first"], 70, (7, 4)),
+    gate(&["L1::evict_last"], 70, (7, 4)),
     gate(&["L1::no_allocate"], 70, (7, 4)),
+    gate(&["L2::64B"], 75, (7, 4)),
+    gate(&["L2::128B"], 75, (7, 4)),
+    gate(&["L2::256B"], 80, (7, 4)),
     gate(&["L2::cache_hint"], 80, (7, 4)),
+    gate(&["param::entry"], 30, (8, 3)),
+    gate(&["param::func"], 30, (8, 3)),
 ];
 
 const ATOMIC: &[Gate] = &[
@@ -106,6 +122,7 @@ const ATOMIC: &[Gate] = &[
     gate(&["shared::cta"], 30, (7, 8)),
     gate(&["shared::cluster"], 90, (7, 8)),
     gate(&["cluster"], 90, (7, 8)),
+    gate(&["L2::cache_hint"], 80, (7, 4)),
     gate(&["v2"], 90, (8, 1)),
     gate(&["v4"], 90, (8, 1)),
     gate(&["v8"], 90, (8, 1)),
@@ -138,9 +155,13 @@ const BARRIER: &[Gate] = &[
     gate(&["cta"], 30, (7, 8)),
     gate(&["cluster"], 90, (7, 8)),
     gate(&["cluster", "relaxed"], 90, (8, 0)),
+    gate(&["cluster", "release"], 90, (8, 0)),
+    gate(&["cluster", "acquire"], 90, (8, 0)),
 ];
 
 const ADDRESS: &[Gate] = &[
+    gate(&["param"], 70, (7, 7)),
+    gate(&["param::entry"], 70, (8, 3)),
     gate(&["shared::cta"], 30, (7, 8)),
     gate(&["shared::cluster"], 90, (7, 8)),
 ];
@@ -155,7 +176,10 @@ const MBARRIER: &[Gate] = &[
     gate(&["complete_tx"], 90, (8, 0)),
     gate(&["release"], 90, (8, 0)),
     gate(&["acquire"], 90, (8, 0)),
+    gate(&["cta"], 80, (8, 0)),
+    gate(&["cluster"], 90, (8, 0)),
     gate(&["arrive", "relaxed"], 90, (8, 6)),
+    gate(&["arrive_drop", "relaxed"], 90, (8, 6)),
     gate(&["test_wait", "relaxed"], 90, (8, 6)),
     gate(&["try_wait", "relaxed"], 90, (8, 6)),
 ];
@@ -171,7 +195,12 @@ const LOP3: &[Gate] = &[
     gate(&[], 50, (4, 3)),
     gate(&["and"], 70, (8, 2)),
     gate(&["or"], 70, (8, 2)),
-    gate(&["xor"], 70, (8, 2)),
+];
+
+const PREFETCH: &[Gate] = &[
+    gate(&["tensormap"], 90, (8, 0)),
+    gate(&["L2::evict_last"], 80, (7, 4)),
+    gate(&["L2::evict_normal"], 80, (7, 4)),
 ];
 
 const TANH: &[Gate] = &[
@@ -186,7 +215,8 @@ fn gates(opcode: &str) -> &'static [Gate] {
         "fma" => HALF_FMA,
         "add" | "sub" | "mul" => HALF_ARITHMETIC,
         "min" | "max" => HALF_MIN_MAX,
-        "neg" | "abs" => const { &[gate(&["bf16"], 80, (7, 0)), gate(&["bf16x2"], 80, (7, 0))] },
+        "neg" => const { &[gate(&["bf16"], 80, (7, 0)), gate(&["bf16x2"], 80, (7, 0))] },
+        "abs" => ABSOLUTE,
         "ex2" => HALF_APPROXIMATION,
         "tanh" => TANH,
         "setp" | "set" => HALF_COMPARE,
@@ -213,7 +243,7 @@ fn gates(opcode: &str) -> &'static [Gate] {
         "elect" => const { &[gate(&[], 90, (8, 0))] },
         "cp" => COPY,
         "mbarrier" => MBARRIER,
-        "prefetch" => const { &[gate(&["tensormap"], 90, (8, 0))] },
+        "prefetch" => PREFETCH,
         "createpolicy" | "discard" | "applypriority" => const { &[gate(&[], 80, (7, 4))] },
         _ => &[],
     }
@@ -232,10 +262,20 @@ pub(super) fn check(ins: &Instruction, tree: &ModuleTree) -> Result<(), PtxError
     Ok(())
 }
 
-/// Refuses what clusters have brought, a directive or special register, for a module that is too old for them.
-pub(super) fn check_clusters(line: u32, what: &str, tree: &ModuleTree) -> Result<(), PtxError> {
-    let gate = gate(&[], 90, (7, 8));
-    if tree.target >= gate.target && tree.version >= gate.version {
+/// Refuses what came with sm_90 and no qualifier tells, such as directives, special registers, pairs of types.
+pub(super) fn check_sm90(line: u32, what: &str, tree: &ModuleTree) -> Result<(), PtxError> {
+    check_form(line, what, (90, (7, 8)), tree)
+}
+
+/// Refuses what needs a target and a version and no qualifier tells.
+pub(super) fn check_form(
+    line: u32,
+    what: &str,
+    (target, version): (u32, (u32, u32)),
+    tree: &ModuleTree,
+) -> Result<(), PtxError> {
+    let gate = gate(&[], target, version);
+    if gate.lets_pass(tree) {
         return Ok(());
     }
     Err(too_old(line, what.to_string(), &gate, tree))

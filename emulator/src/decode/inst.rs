@@ -131,17 +131,6 @@ impl<'u, 't, 'a> Inst<'u, 't, 'a> {
         None
     }
 
-    /// Takes every qualifier that only hints at caches: it changes no value (PTX ISA, "Cache Operators", "Cache
-    /// Eviction Priority Hints").
-    pub fn take_cache_hints(&mut self) {
-        let is_hint = |word: &str| {
-            let operators = ["ca", "cg", "cs", "lu", "cv", "wb", "wt"];
-            (operators.contains(&word) || word.starts_with("L1::") || word.starts_with("L2::"))
-                .then_some(())
-        };
-        while self.take_map(is_hint).is_some() {}
-    }
-
     /// Refuses what nobody took.
     pub fn finish(&self) -> Result<(), PtxError> {
         let mut words = self.ins.qualifiers.iter().enumerate();

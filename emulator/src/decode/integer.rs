@@ -174,6 +174,9 @@ impl Inst<'_, '_, '_> {
     pub fn integer_add(&mut self, subtract: bool) -> Result<(), PtxError> {
         let saturate = self.take("sat");
         if self.take("cc") {
+            if saturate {
+                return Err(self.bad(".sat and .cc exclude each other"));
+            }
             return self.carry(subtract, false, true);
         }
         let ty = self.integer_type()?;

@@ -4,6 +4,7 @@ use super::inst::Inst;
 use super::types::Ty;
 use crate::error::PtxError;
 use crate::ir::{HalfKind, Mma, Op, R32, Space};
+use crate::syntax::Operand;
 
 impl Inst<'_, '_, '_> {
     /// Takes `.sync.aligned`.
@@ -18,8 +19,9 @@ impl Inst<'_, '_, '_> {
         self.arity(2..=2)?;
         let (count, transpose, space) = self.matrices("loaded from")?;
         let elements = self.vector(0)?;
-        if elements.len() != usize::from(count) {
-            return Err(self.bad(format!("{count} registers are loaded")));
+        let is_vector = matches!(self.operand(0)?, Operand::Vector(_));
+        if !is_vector || elements.len() != usize::from(count) {
+            return Err(self.bad(format!("{count} registers in braces are loaded")));
         }
         let mut d = [R32(0); 4];
         for (d, element) in d.iter_mut().zip(elements) {
@@ -41,8 +43,9 @@ impl Inst<'_, '_, '_> {
         self.arity(2..=2)?;
         let (count, transpose, space) = self.matrices("stored to")?;
         let elements = self.vector(1)?;
-        if elements.len() != usize::from(count) {
-            return Err(self.bad(format!("{count} registers are stored")));
+        let is_vector = matches!(self.operand(1)?, Operand::Vector(_));
+        if !is_vector || elements.len() != usize::from(count) {
+            return Err(self.bad(format!("{count} registers in braces are stored")));
         }
         let mut a = [R32(0); 4];
         for (a, element) in a.iter_mut().zip(elements) {
@@ -93,8 +96,11 @@ impl Inst<'_, '_, '_> {
         let Some(k) = self.choose(&[("m16n8k8", 8), ("m16n8k16", 16)]) else {
             return Err(self.unsupported(way_out));
         };
-        self.require(&[("row", ())])?;
-        self.require(&[("col", ())])?;
+        let layouts = &[("row", "row"), ("col", "col")];
+        let layouts = (self.require(layouts)?, self.require(layouts)?);
+        if layouts != ("row", "col") {
+            return Err(self.bad("A is .row and B is .col, in this order"));
+        }
         let types = [
             self.next_type(),
             self.next_type(),

@@ -1,8 +1,9 @@
 //! `mbarrier` (PTX ISA, "Parallel Synchronization and Communication Instructions: mbarrier").
 
+use super::gates;
 use super::inst::Inst;
 use super::types::Ty;
-use crate::error::{PtxError, PtxErrorKind};
+use crate::error::PtxError;
 use crate::ir::{
     MbarrierAction, MbarrierOp, MbarrierPhase, MbarrierWait, Op, R64, Scope, SharedOperand, Space,
 };
@@ -15,13 +16,13 @@ impl Inst<'_, '_, '_> {
             return self.mbarrier_pending();
         }
         if self.take("init") {
-            let window = self.barrier_head()?;
+            let window = self.own_barrier_head()?;
             self.arity(2..=2)?;
             let count = self.r32(1, Ty::U32)?;
             return self.barrier_op(0, window, MbarrierAction::Init { count }, None);
         }
         if self.take("inval") {
-            let window = self.barrier_head()?;
+            let window = self.own_barrier_head()?;
             self.arity(1..=1)?;
             return self.barrier_op(0, window, MbarrierAction::Invalidate, None);
         }
@@ -39,8 +40,7 @@ impl Inst<'_, '_, '_> {
         if !expects {
             self.require(&[("complete_tx", ())])?;
         }
-        self.take("relaxed");
-        self.barrier_scope();
+        self.barrier_order(&[("relaxed", true)])?;
         let window = self.barrier_head()?;
         self.arity(2..=2)?;
         let bytes = self.r32(1, Ty::U32)?;
@@ -59,6 +59,16 @@ impl Inst<'_, '_, '_> {
         Ok(window)
     }
 
+    /// As [`Inst::barrier_head`], without `.shared::cluster`.
+    fn own_barrier_head(&mut self) -> Result<Space, PtxError> {
+        match self.barrier_head()? {
+            Space::SharedCluster => {
+                Err(self.bad("this works on an mbarrier of the own block; write .shared::cta"))
+            }
+            window => Ok(window),
+        }
+    }
+
     /// Takes `.shared` with or without its block.
     pub(super) fn shared_window(&mut self) -> Option<Space> {
         self.choose(&[
@@ -68,9 +78,16 @@ impl Inst<'_, '_, '_> {
         ])
     }
 
-    fn barrier_scope(&mut self) -> Scope {
-        let scopes = [("cta", Scope::Cta), ("cluster", Scope::Cluster)];
-        self.choose(&scopes).unwrap_or(Scope::Cta)
+    /// Takes order and scope, which come together: the scope of an acquire or release, which is what no order means.
+    fn barrier_order(&mut self, orders: &[(&str, bool)]) -> Result<Option<Scope>, PtxError> {
+        let is_relaxed = self.choose(orders);
+        let scope = self.choose(&[("cta", Scope::Cta), ("cluster", Scope::Cluster)]);
+        if is_relaxed.is_some() != scope.is_some() {
+            let names: Vec<_> = orders.iter().map(|(name, _)| format!(".{name}")).collect();
+            let rule = format!("{} and .cta or .cluster come together", names.join(" or "));
+            return Err(self.bad(rule));
+        }
+        Ok((is_relaxed != Some(true)).then_some(scope.unwrap_or(Scope::Cta)))
     }
 
     /// Operand `i`, an address in shared memory.
@@ -102,19 +119,27 @@ impl Inst<'_, '_, '_> {
     fn mbarrier_arrive(&mut self, drops: bool) -> Result<(), PtxError> {
         let expects = self.take("expect_tx");
         let no_complete = self.take("noComplete");
-        let is_relaxed = self.choose(&[("relaxed", true), ("release", false)]);
-        let scope = self.barrier_scope();
-        let release = (is_relaxed != Some(true)).then_some(scope);
+        let release = self.barrier_order(&[("relaxed", true), ("release", false)])?;
         let window = self.barrier_head()?;
+        if no_complete && (expects || release != Some(Scope::Cta) || window == Space::SharedCluster)
+        {
+            let rule = ".noComplete goes with .release.cta on an mbarrier of the own block only";
+            return Err(self.bad(rule));
+        }
         let number = usize::from(self.arity(2..=3)? == 3);
         if (expects || no_complete) && number == 0 {
             return Err(self.bad("a third operand with the number is missing"));
         }
         if number == 1 && !no_complete {
-            self.needs_sm90("an mbarrier.arrive with a number")?;
+            let what = "an mbarrier.arrive with a number";
+            gates::check_sm90(self.ins.line, what, self.unit.tree)?;
         }
         let state = match self.operand(0)? {
-            Operand::Sink => None,
+            Operand::Sink => {
+                let what = "an arrival without a state";
+                gates::check_form(self.ins.line, what, (80, (7, 1)), self.unit.tree)?;
+                None
+            }
             _ if window == Space::SharedCluster => {
                 return Err(self.bad("an arrival in another block returns no state; write _"));
             }
@@ -142,13 +167,8 @@ impl Inst<'_, '_, '_> {
     /// `mbarrier.{test_wait,try_wait}[.parity] p, [a], state | parity[, nanoseconds]`
     fn mbarrier_wait(&mut self, sleeps: bool) -> Result<(), PtxError> {
         let by_parity = self.take("parity");
-        let is_relaxed = self.choose(&[("relaxed", true), ("acquire", false)]);
-        let scope = self.barrier_scope();
-        let acquire = (is_relaxed != Some(true)).then_some(scope);
-        let window = self.barrier_head()?;
-        if window == Space::SharedCluster {
-            return Err(self.bad("only an mbarrier of the own block can be waited for"));
-        }
+        let acquire = self.barrier_order(&[("relaxed", true), ("acquire", false)])?;
+        let window = self.own_barrier_head()?;
         let count = self.arity(3..=if sleeps { 4 } else { 3 })?;
         let d = self.dpred(0)?;
         let place = self.shared_place(1, window)?;
@@ -183,23 +203,9 @@ impl Inst<'_, '_, '_> {
         self.require(&[("mbarrier", ())])?;
         self.require(&[("arrive", ())])?;
         let counted = self.take("noinc");
-        let window = self.barrier_head()?;
+        let window = self.own_barrier_head()?;
         self.arity(1..=1)?;
         let action = MbarrierAction::AfterCopies { counted };
         self.barrier_op(0, window, action, Some(Scope::Cta))
-    }
-
-    /// Refuses a form that older targets do not have, where no qualifier tells it.
-    fn needs_sm90(&self, what: &str) -> Result<(), PtxError> {
-        let (target, (major, minor)) = (self.unit.tree.target, self.unit.tree.version);
-        if target >= 90 {
-            return Ok(());
-        }
-        let kind = PtxErrorKind::Target {
-            what: what.to_string(),
-            needs: ".target sm_90 and .version 7.8".to_string(),
-            declared: format!(".target sm_{target} and .version {major}.{minor}"),
-        };
-        Err(PtxError::new(self.ins.line, kind))
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Acquire and release are an access plus a fence. Cache operators and prefetches change no value and are dropped.
 
+use super::hints::Hints;
 use super::inst::Inst;
 use super::operands::file_of;
 use super::types::Ty;
@@ -15,6 +16,7 @@ pub(super) struct Ordering {
     consistency: Consistency,
     release: bool,
     acquire: bool,
+    is_volatile: bool,
 }
 
 impl Ordering {
@@ -35,24 +37,68 @@ const SCOPES: &[(&str, Scope)] = &[
 ];
 
 impl<'a> Inst<'_, '_, 'a> {
-    /// Takes `.weak`, `.volatile`, `.relaxed`, `.acquire`, `.release`, `.acq_rel` and the scope.
-    pub fn ordering(&mut self) -> Ordering {
-        let semantics = self.choose(&[
-            ("weak", (None, false, false)),
-            ("volatile", (Some(Scope::Sys), false, false)),
-            ("relaxed", (Some(Scope::Gpu), false, false)),
-            ("acquire", (Some(Scope::Gpu), false, true)),
-            ("release", (Some(Scope::Gpu), true, false)),
-            ("acq_rel", (Some(Scope::Gpu), true, true)),
+    /// Takes `.relaxed`, `.acquire`, `.release`, `.acq_rel` and the scope; of loads and stores also `.weak` and
+    /// `.volatile`.
+    pub fn ordering(&mut self, is_atomic: bool) -> Result<Ordering, PtxError> {
+        let order = self.choose(&[
+            ("weak", "weak"),
+            ("volatile", "volatile"),
+            ("relaxed", "relaxed"),
+            ("acquire", "acquire"),
+            ("release", "release"),
+            ("acq_rel", "acq_rel"),
         ]);
         let scope = self.choose(SCOPES);
-        let (default, release, acquire) = semantics.unwrap_or((scope, false, false));
-        let strong = default.map(|default| Consistency::Strong(scope.unwrap_or(default)));
-        Ordering {
-            consistency: strong.unwrap_or(Consistency::Weak),
-            release,
-            acquire,
+        let is_strong = !matches!(order, None | Some("weak" | "volatile"));
+        if is_atomic && matches!(order, Some("weak" | "volatile")) {
+            return Err(self.bad("an atomic is neither .weak nor .volatile; leave it out"));
         }
+        if !is_atomic && is_strong != scope.is_some() {
+            let rule = "an order (.relaxed .acquire .release) and a scope come together";
+            return Err(self.bad(rule));
+        }
+        let is_volatile = order == Some("volatile");
+        let default = match order {
+            None | Some("weak") => scope,
+            Some("volatile") => Some(Scope::Sys),
+            Some(_) => Some(scope.unwrap_or(Scope::Gpu)),
+        };
+        Ok(Ordering {
+            consistency: default.map_or(Consistency::Weak, Consistency::Strong),
+            release: matches!(order, Some("release" | "acq_rel")),
+            acquire: matches!(order, Some("acquire" | "acq_rel")),
+            is_volatile,
+        })
+    }
+
+    /// The rules that tie the order of a load or store to its space and its hints.
+    fn check_order(&self, by: Ordering, space: Space, hints: Hints) -> Result<(), PtxError> {
+        let is_weak = by.consistency == Consistency::Weak;
+        let has_order = matches!(
+            space,
+            Space::Global | Space::Generic | Space::Shared | Space::SharedCluster
+        );
+        let rule = if !is_weak && !has_order {
+            "an order is for .global, .shared and generic addresses; other memory has one reader"
+        } else if !is_weak && hints.operator {
+            "a cache operator is for weak accesses; leave it out"
+        } else if by.is_volatile && (hints.priority || hints.policy) {
+            "a volatile access has no eviction priority and no cache policy"
+        } else {
+            return self.check_hints(hints, space);
+        };
+        Err(self.bad(rule))
+    }
+
+    /// `.param::func` is the memory of a call, `.param::entry` that of the entry.
+    fn check_param(&self, space: Space) -> Result<(), PtxError> {
+        let is_call = space == Space::Local;
+        let names = |word: &str| self.ins.qualifiers.contains(&word);
+        if names("param::func") && !is_call || names("param::entry") && is_call {
+            let rule = ".param::func names a parameter of a call, .param::entry one of the entry";
+            return Err(self.bad(rule));
+        }
+        Ok(())
     }
 
     /// Emits an access with the fences that it needs.
@@ -91,27 +137,24 @@ impl<'a> Inst<'_, '_, 'a> {
         Ok((vector, ty))
     }
 
-    /// Checks a cache policy operand, which changes no value.
-    pub fn cache_policy(&mut self, i: usize) -> Result<(), PtxError> {
-        if self.ins.operands.len() > i {
-            self.r64(i, Ty::B64)?;
-        }
-        Ok(())
-    }
-
     /// `ld`
     pub fn load(&mut self) -> Result<(), PtxError> {
         self.arity(2..=3)?;
-        let ordering = self.ordering();
+        let has_order = self.ins.qualifiers.contains(&"weak");
+        let ordering = self.ordering(false)?;
         if ordering.release {
             return Err(self.bad("a load cannot release"));
         }
         let is_read_only = self.take("nc");
+        let has_order = has_order || ordering.consistency != Consistency::Weak;
         let space = self.space().unwrap_or(Space::Generic);
-        if is_read_only && space != Space::Global {
-            return Err(self.bad(".nc is for .global"));
+        if is_read_only && (space != Space::Global || has_order) {
+            return Err(self.bad(".nc is for .global, without an order"));
         }
-        self.take_cache_hints();
+        let operators = ["ca", "cg", "cs", "lu", "cv"];
+        let operators = &operators[..if is_read_only { 3 } else { 5 }];
+        let hints = self.access_hints(operators, false);
+        self.check_order(ordering, space, hints)?;
         let (vector, ty) = self.vector_type()?;
         let elements = self.vector(0)?;
         if elements.len() != usize::from(vector) {
@@ -123,7 +166,8 @@ impl<'a> Inst<'_, '_, 'a> {
             *d = self.destination(element, bytes)?;
         }
         let (space, address) = self.address(1, space)?;
-        self.cache_policy(2)?;
+        self.check_param(space)?;
+        self.cache_policy(2, hints.policy)?;
         let ty = ty.in_memory(bytes);
         let consistency = if is_read_only {
             Consistency::NonCoherent
@@ -176,12 +220,13 @@ impl<'a> Inst<'_, '_, 'a> {
     /// `st`
     pub fn store(&mut self) -> Result<(), PtxError> {
         self.arity(2..=3)?;
-        let ordering = self.ordering();
+        let ordering = self.ordering(false)?;
         if ordering.acquire {
             return Err(self.bad("a store cannot acquire"));
         }
         let space = self.space().unwrap_or(Space::Generic);
-        self.take_cache_hints();
+        let hints = self.access_hints(&["wb", "cg", "cs", "wt"], true);
+        self.check_order(ordering, space, hints)?;
         let (vector, ty) = self.vector_type()?;
         let elements = self.vector(1)?;
         if elements.len() != usize::from(vector) {
@@ -190,8 +235,12 @@ impl<'a> Inst<'_, '_, 'a> {
         let bytes = self.register_bytes(elements, ty)?;
         let mut a = [0; 4];
         for (a, element) in a.iter_mut().zip(elements) {
+            let is_register = match *element {
+                Operand::Name { name, .. } => self.find_register(name)?.is_some(),
+                _ => false,
+            };
             *a = match element {
-                Operand::Name { .. } => self.source(element, bits(bytes))?,
+                _ if is_register => self.source(element, bits(bytes))?,
                 _ if file_of(bytes) == file_of(ty.bytes()) => self.source(element, ty)?,
                 _ => return Err(self.unsupported("move the constant into a register first")),
             };
@@ -200,7 +249,8 @@ impl<'a> Inst<'_, '_, 'a> {
         if matches!(space, Space::Const | Space::Param) {
             return Err(self.bad("this memory is read-only"));
         }
-        self.cache_policy(2)?;
+        self.check_param(space)?;
+        self.cache_policy(2, hints.policy)?;
         let ty = MemoryType {
             signed: false,
             ..ty.in_memory(bytes)
@@ -255,16 +305,35 @@ impl<'a> Inst<'_, '_, 'a> {
 
     /// `prefetch`, `prefetchu`, `applypriority`, `discard`: the address is checked for its form and not used.
     pub fn cache_control(&mut self) -> Result<(), PtxError> {
-        self.arity(1..=2)?;
-        let is_map = self.take("tensormap");
-        let space = self.space().unwrap_or(Space::Generic);
-        self.take_cache_hints();
-        if !is_map {
-            self.choose(&[("L1", ()), ("L2", ())]);
-        }
-        self.address(0, space)?;
-        if self.ins.operands.len() > 1 {
-            self.constant(1)?;
+        let opcode = self.ins.opcode;
+        let has_size = !opcode.starts_with("prefetch");
+        let space = if opcode == "prefetchu" {
+            self.require(&[("L1", ())])?;
+            None
+        } else if opcode == "prefetch" && self.take("tensormap") {
+            self.choose(&[("const", Space::Const), ("param", Space::Param)])
+        } else {
+            let spaces = [("global", Space::Global), ("local", Space::Local)];
+            let space = self.choose(&spaces[..if has_size { 1 } else { 2 }]);
+            let levels: &[(&str, ())] = match (opcode, space) {
+                ("discard", _) => &[("L2", ())],
+                ("applypriority", _) => &[("L2::evict_normal", ())],
+                (_, Some(Space::Global)) => &[
+                    ("L1", ()),
+                    ("L2", ()),
+                    ("L2::evict_last", ()),
+                    ("L2::evict_normal", ()),
+                ],
+                _ => &[("L1", ()), ("L2", ())],
+            };
+            self.require(levels)?;
+            space
+        };
+        let count = 1 + usize::from(has_size);
+        self.arity(count..=count)?;
+        self.address(0, space.unwrap_or(Space::Generic))?;
+        if has_size && self.constant(1)? != 128 {
+            return Err(self.bad("the size is 128"));
         }
         self.emit(Op::Nop)
     }
@@ -273,7 +342,15 @@ impl<'a> Inst<'_, '_, 'a> {
     pub fn create_policy(&mut self) -> Result<(), PtxError> {
         self.arity(1..=2)?;
         self.require(&[("fractional", ())])?;
-        self.take_cache_hints();
+        let second = [("L2::evict_first", ()), ("L2::evict_unchanged", ())];
+        let first = [
+            second[0],
+            second[1],
+            ("L2::evict_last", ()),
+            ("L2::evict_normal", ()),
+        ];
+        self.require(&first)?;
+        self.choose(&second);
         self.only_type(Ty::B64)?;
         if self.ins.operands.len() > 1 {
             self.r32(1, Ty::F32)?;

@@ -17,7 +17,15 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
         if ty.bytes() == 1 {
             return Err(self.bad("mov has no 8-bit types; use cvt"));
         }
-        match (self.operand(0)?, self.operand(1)?) {
+        if ty.is_float() && !matches!(ty, Ty::F32 | Ty::F64) {
+            return Err(self.bad("mov has no 16-bit floats; use .b16 or .b32"));
+        }
+        let (d, a) = (self.operand(0)?, self.operand(1)?);
+        let has_vector = matches!(d, Operand::Vector(_)) || matches!(a, Operand::Vector(_));
+        if has_vector && !matches!(ty, Ty::B32 | Ty::B64) {
+            return Err(self.bad("registers are packed and unpacked as .b32 or .b64"));
+        }
+        match (d, a) {
             (Operand::Vector(elements), _) => self.unpack(ty, elements),
             (_, Operand::Vector(elements)) => self.pack(ty, elements),
             (
@@ -28,7 +36,10 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                 },
             ) if special::reading(name).is_some() => self.read_clock(ty, name),
             (d, a) => {
-                let (d, a) = (self.destination(d, ty.bytes())?, self.source(a, ty)?);
+                let (d, a) = (
+                    self.destination(d, ty.bytes())?,
+                    self.source_or_address(a, ty)?,
+                );
                 self.emit(copy(file_of(ty.bytes()), d, a))
             }
         }
@@ -36,6 +47,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
 
     fn read_clock(&mut self, ty: Ty, name: &str) -> Result<(), PtxError> {
         let op = match (special::reading(name), ty.bytes()) {
+            _ if ty.is_float() => return Err(self.bad(format!("{name} is an integer"))),
             (Some(Reading::Clock32), 4) => Op::Clock32 {
                 d: self.d32(0, ty)?,
             },
@@ -151,7 +163,12 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
         ])
     }
 
+    /// Takes the state space of an address, which must be named.
     fn required_space(&mut self) -> Result<Space, PtxError> {
+        if self.ins.qualifiers.contains(&"param::func") {
+            let rule = "parameters of calls have no address of their own; name .param::entry";
+            return Err(self.bad(rule));
+        }
         self.space().ok_or_else(|| match self.finish() {
             Err(unknown) => unknown,
             Ok(()) => self.bad("a state space is missing"),
@@ -164,7 +181,15 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
         let to_space = self.take("to");
         let space = self.required_space()?;
         self.only_type(Ty::U64)?;
-        let (d, a) = (self.d64(0)?, self.r64(1, Ty::U64)?);
+        let operand = self.operand(1)?;
+        let a = match to_space {
+            true => self.source(operand, Ty::U64)?,
+            false => {
+                self.check_lies_in(operand, space)?;
+                self.source_or_address(operand, Ty::U64)?
+            }
+        };
+        let (d, a) = (self.d64(0)?, R64(a));
         self.emit(match space {
             Space::Global => LaneOp::Mov64 { d, a }.into(),
             _ => Op::Cvta {
@@ -208,13 +233,13 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
             }
             (Ty::U32, _) => Op::MapAddress32 {
                 d: self.d32(0, ty)?,
-                a: self.r32(1, ty)?,
+                a: R32(self.source_or_address(self.operand(1)?, ty)?),
                 rank,
             },
             _ => Op::MapAddress64 {
                 space,
                 d: self.d64(0)?,
-                a: self.r64(1, ty)?,
+                a: R64(self.source_or_address(self.operand(1)?, ty)?),
                 rank,
             },
         };
@@ -228,17 +253,15 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
         let ty = self.require(&[("u32", Ty::U32), ("u64", Ty::U64)])?;
         self.finish()?;
         let d = self.d32(0, Ty::U32)?;
+        let a = self.source_or_address(self.operand(1)?, ty)?;
         if ty == Ty::U64 {
-            let a = self.r64(1, ty)?;
+            let a = R64(a);
             return self.emit(Op::RankOfAddress { space, d, a });
         }
         if space == Space::Generic {
             return Err(self.bad("a generic address has 64 bits; name .shared::cluster"));
         }
-        let (a, b) = (
-            self.r32(1, ty)?,
-            self.builder().const32(SharedModel::RANK_SHIFT)?,
-        );
+        let (a, b) = (R32(a), self.builder().const32(SharedModel::RANK_SHIFT)?);
         let op = Binary32::ShrU;
         self.emit(LaneOp::Binary32 { op, d, a, b })
     }

@@ -61,7 +61,7 @@ impl Inst<'_, '_, '_> {
         };
         let op = match ty.bytes() {
             2 => {
-                let (a, b, c) = (self.r32(1, ty)?, self.r32(2, ty)?, self.r32(3, Ty::B32)?);
+                let (a, b, c) = (self.r32(1, ty)?, self.r32(2, ty)?, self.r32(3, Ty::U32)?);
                 LaneOp::MadWide16 {
                     signed,
                     d: self.d32(0, Ty::B32)?,
@@ -71,7 +71,7 @@ impl Inst<'_, '_, '_> {
                 }
             }
             4 => {
-                let (a, b, c) = (self.r32(1, ty)?, self.r32(2, ty)?, self.r64(3, Ty::B64)?);
+                let (a, b, c) = (self.r32(1, ty)?, self.r32(2, ty)?, self.r64(3, Ty::U64)?);
                 LaneOp::MadWide32 {
                     signed,
                     d: self.d64(0)?,

@@ -57,30 +57,79 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
         self.source(self.operand(i)?, ty).map(R64)
     }
 
-    /// A source in the file of its type: a register of exactly that size, or a value known before the start.
+    /// A source in the file of its type: a register of exactly that size, or a constant.
     pub fn source(&mut self, operand: &Operand<'a>, ty: Ty) -> Result<u16, PtxError> {
+        if let Some(register) = self.register_source(operand, ty)? {
+            return Ok(register);
+        }
+        self.check_is_value(operand)?;
+        let bits = self.immediate(operand, ty)?;
+        self.builder()
+            .preload(file_of(ty.bytes()), Value::Bits(bits))
+    }
+
+    /// Refuses names that only some instructions read, and unknown ones.
+    fn check_is_value(&self, operand: &Operand<'a>) -> Result<(), PtxError> {
+        let (Operand::Name { name, .. } | Operand::Sum { name, .. }) = *operand else {
+            return Ok(());
+        };
+        if name == "WARP_SZ" {
+            return Ok(());
+        }
+        if special::is_known(name) {
+            let rule = format!("{name} is read by mov and cvt only; move it into a register first");
+            return Err(self.bad(rule));
+        }
+        self.symbol(name)?;
+        let rule =
+            format!("the address of {name} is taken by mov and cvta only; move it into a register");
+        Err(self.bad(rule))
+    }
+
+    /// As [`Inst::source`], or a special register: those are read by `mov` and `cvt` only (PTX ISA 10).
+    pub fn source_or_special(&mut self, operand: &Operand<'a>, ty: Ty) -> Result<u16, PtxError> {
+        if self.register_source(operand, ty)?.is_none()
+            && let Operand::Name { name, component } = *operand
+            && let Some((value, bytes)) = special::value(name, component)
+        {
+            special::check(name, self.ins.line, self.unit.tree)?;
+            // A 64-bit register may be read as 32 bits.
+            if ty.is_float() || ty.bytes() != bytes && (ty.bytes(), bytes) != (4, 8) {
+                let bits = 8 * u32::from(bytes);
+                return Err(self.bad(format!("{name} has {bits} bits; read it as .u{bits}")));
+            }
+            return self.builder().preload(file_of(ty.bytes()), value);
+        }
+        self.source(operand, ty)
+    }
+
+    /// As [`Inst::source_or_special`], or the address of a variable: `mov` and `cvta` take it (PTX ISA 6.4.1).
+    pub fn source_or_address(&mut self, operand: &Operand<'a>, ty: Ty) -> Result<u16, PtxError> {
+        let (name, offset) = match *operand {
+            Operand::Name {
+                name,
+                component: None,
+            } if self.unit.find_variable(name).is_some() => (name, 0),
+            Operand::Sum { name, offset } => (name, offset),
+            _ => return self.source_or_special(operand, ty),
+        };
+        if let Some(register) = self.register_source(operand, ty)? {
+            return Ok(register);
+        }
+        let value = self.symbol_address(name, offset, ty)?;
+        self.builder().preload(file_of(ty.bytes()), value)
+    }
+
+    fn register_source(&mut self, operand: &Operand<'a>, ty: Ty) -> Result<Option<u16>, PtxError> {
         if let Operand::Name {
             name,
             component: None,
         } = *operand
             && let Some(register) = self.find_register(name)?
         {
-            return self.sized(register, ty.bytes(), name);
+            return self.sized(register, ty.bytes(), name).map(Some);
         }
-        let file = file_of(ty.bytes());
-        let value = match *operand {
-            Operand::Name { name, component } => {
-                if let Some(special) = special::constant(name, component, ty.bytes()) {
-                    special::check(name, self.ins.line, self.unit.tree)?;
-                    special
-                } else {
-                    self.symbol_address(name, 0, ty)?
-                }
-            }
-            Operand::Sum { name, offset } => self.symbol_address(name, offset, ty)?,
-            _ => Value::Bits(self.immediate(operand, ty)?),
-        };
-        self.builder().preload(file, value)
+        Ok(None)
     }
 
     fn sized(&self, register: Register, bytes: u8, name: &str) -> Result<u16, PtxError> {
@@ -101,6 +150,12 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
     fn immediate(&self, operand: &Operand<'a>, ty: Ty) -> Result<u64, PtxError> {
         let bits = match (operand, ty) {
             (Operand::Integer(value), _) if !ty.is_float() => *value,
+            (
+                Operand::Name {
+                    name: "WARP_SZ", ..
+                },
+                _,
+            ) if !ty.is_float() => 32,
             (Operand::SingleBits(bits), Ty::F32 | Ty::B32) => u64::from(*bits),
             (Operand::DoubleBits(bits), Ty::F64 | Ty::B64) => *bits,
             (Operand::Double(value), Ty::F32) => u64::from((*value as f32).to_bits()),
@@ -305,6 +360,28 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
         Ok((space, Address { base, offset: 0 }))
     }
 
+    fn elsewhere(&self, name: &str, symbol: Symbol) -> PtxError {
+        let lies_in = space_of(symbol);
+        self.bad(format!(
+            "{name} lies in {lies_in:?} memory; name that space"
+        ))
+    }
+
+    /// Refuses a variable that lies in another space.
+    pub fn check_lies_in(&self, operand: &Operand<'a>, space: Space) -> Result<(), PtxError> {
+        let (Operand::Name { name, .. } | Operand::Sum { name, .. }) = *operand else {
+            return Ok(());
+        };
+        let window = match space {
+            Space::SharedCluster => Space::Shared,
+            space => space,
+        };
+        match self.unit.find_variable(name) {
+            Some(symbol) if space_of(symbol) != window => Err(self.elsewhere(name, symbol)),
+            _ => Ok(()),
+        }
+    }
+
     /// `[variable+offset]`.
     fn symbol_access(
         &mut self,
@@ -313,7 +390,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
         offset: i64,
     ) -> Result<(Space, Address), PtxError> {
         let symbol = self.symbol(name)?;
-        let lies_in = match symbol {
+        match symbol {
             Symbol::Global(index) if matches!(space, Space::Global | Space::Generic) => {
                 return self.placed(space, Value::Global(index, offset));
             }
@@ -323,22 +400,25 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                 let value = self.symbol_address(name, offset, Ty::B64)?;
                 return self.placed(space, value);
             }
-            Symbol::Global(_) => Space::Global,
-            Symbol::Const(_) => Space::Const,
-            Symbol::Shared(_) | Symbol::DynamicShared => Space::Shared,
-            Symbol::Local(_) => Space::Local,
-            Symbol::EntryParam(_) | Symbol::CallParam(_) => Space::Param,
-        };
-        if lies_in != space {
-            return Err(self.bad(format!(
-                "{name} lies in {lies_in:?} memory; name that space"
-            )));
+            _ if space_of(symbol) == space => {}
+            _ => return Err(self.elsewhere(name, symbol)),
         }
         let space = match symbol {
             Symbol::CallParam(_) => Space::Local,
             _ => space,
         };
         self.absolute(space, i64::from(self.unit.offset_of(symbol)) + offset)
+    }
+}
+
+/// Where a variable lies.
+fn space_of(symbol: Symbol) -> Space {
+    match symbol {
+        Symbol::Global(_) => Space::Global,
+        Symbol::Const(_) => Space::Const,
+        Symbol::Shared(_) | Symbol::DynamicShared => Space::Shared,
+        Symbol::Local(_) => Space::Local,
+        Symbol::EntryParam(_) | Symbol::CallParam(_) => Space::Param,
     }
 }
 

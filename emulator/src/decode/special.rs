@@ -49,22 +49,30 @@ pub(super) fn is_special(name: &str) -> bool {
 pub(super) fn check(name: &str, line: u32, tree: &ModuleTree) -> Result<(), PtxError> {
     let prefixes = ["%cluster", "%ncluster", "%is_explicit_cluster"];
     if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
-        gates::check_clusters(line, name, tree)?;
+        gates::check_sm90(line, name, tree)?;
     }
     Ok(())
 }
 
-/// The value of a special register (or of `WARP_SZ`) read as `bytes` bytes, if it is one that never changes.
-pub(super) fn constant(name: &str, component: Option<&str>, bytes: u8) -> Option<Value> {
-    if name == "WARP_SZ" && component.is_none() && bytes > 0 {
-        return Some(Value::Bits(32));
-    }
-    if name == "%is_explicit_cluster" && component.is_none() && bytes == 0 {
-        return Some(Value::Special(Special::IsExplicitCluster));
-    }
-    if !matches!(bytes, 4 | 8) {
-        return None;
-    }
+/// Whether `name` is a special register that is emulated.
+pub(super) fn is_known(name: &str) -> bool {
+    reading(name).is_some()
+        || [None, Some("x")]
+            .iter()
+            .any(|at| value(name, *at).is_some())
+}
+
+/// The value of a special register that never changes, and its bytes.
+pub(super) fn value(name: &str, component: Option<&str>) -> Option<(Value, u8)> {
+    let bytes = match name {
+        "%is_explicit_cluster" => 0,
+        "%gridid" => 8,
+        _ => 4,
+    };
+    Some((constant(name, component)?, bytes))
+}
+
+fn constant(name: &str, component: Option<&str>) -> Option<Value> {
     let axis = match component {
         None => return scalar(name),
         Some("x" | "r") => Axis::X,
@@ -87,6 +95,7 @@ pub(super) fn constant(name: &str, component: Option<&str>, bytes: u8) -> Option
 
 fn scalar(name: &str) -> Option<Value> {
     Some(Value::Special(match name {
+        "%is_explicit_cluster" => Special::IsExplicitCluster,
         "%laneid" => Special::LaneId,
         "%warpid" => Special::WarpId,
         "%nwarpid" => Special::NumWarps,

@@ -27,6 +27,9 @@ impl Inst<'_, '_, '_> {
         ])?;
         self.only_type(Ty::B32)?;
         let (first, second) = self.pair(0)?;
+        if *first == Operand::Sink {
+            return Err(self.bad("the value that shfl gives cannot be `_`; name a register"));
+        }
         let a = self.r32(1, Ty::B32)?;
         let (b, c, mask) = (
             self.r32(2, Ty::U32)?,
@@ -82,6 +85,9 @@ impl Inst<'_, '_, '_> {
         self.arity(3..=3)?;
         let all = self.require(&[("all", true), ("any", false)])?;
         let (first, second) = self.pair(0)?;
+        if !all && (*first == Operand::Sink || matches!(self.operand(0)?, Operand::Pair(..))) {
+            return Err(self.bad("match.any gives one value, in a register"));
+        }
         let mask = self.r32(2, Ty::B32)?;
         let d = R32(self.destination(first, 4)?);
         let p = Pred(self.destination(second, 0)?);
@@ -166,7 +172,7 @@ impl Inst<'_, '_, '_> {
 
     /// `bar` (always aligned) and `barrier`
     pub fn barrier(&mut self) -> Result<(), PtxError> {
-        if self.take("warp") {
+        if self.ins.opcode == "bar" && self.take("warp") {
             self.sync()?;
             self.arity(1..=1)?;
             let mask = self.r32(0, Ty::B32)?;

@@ -62,7 +62,8 @@ fn three_input_logic_looks_every_bit_up() {
         let body = format!("lop3.b32 %r0, %r1, %r2, %r3, {table:#x};");
         check(&body, "%r0", &[WORD; 3], |row| Some(result(row)));
         let kinds = [WORD, WORD, WORD, Kind::Below(2)];
-        for (name, combine) in BOOLEANS {
+        // It has .and and .or only.
+        for (name, combine) in &BOOLEANS[..2] {
             let body = format!("lop3.{name}.b32 %r0|%p0, %r1, %r2, %r3, {table:#x}, %p4;");
             check(&body, "%p0", &kinds, |row| {
                 Some(u64::from(combine(result(row) != 0, row[3] != 0)))

@@ -50,8 +50,14 @@ impl Type {
 
     /// Registers that are wide enough, and their bits.
     fn registers(self) -> impl Iterator<Item = (&'static str, u32)> {
-        let all = [("%h", 16), ("%r", 32), ("%rd", 64)].into_iter();
+        let all = [("%q", 8), ("%h", 16), ("%r", 32), ("%rd", 64)].into_iter();
         all.filter(move |&(_, bits)| bits >= self.bits)
+    }
+
+    /// Those that a conversion from or to `F` has: beside bf16, of the integer's own size only.
+    fn registers_beside<F: Format>(self) -> impl Iterator<Item = (&'static str, u32)> {
+        let count = if F::NAME == "bf16" { 1 } else { 4 };
+        self.registers().take(count)
     }
 }
 
@@ -108,8 +114,11 @@ fn check_from_integers<F: Format>() {
     let r = F::REGISTER;
     for from in Type::all() {
         for (letter, round) in ROUNDINGS {
-            for (suffix, sat) in [("", false), (".sat", true)] {
-                let (source, source_bits) = from.registers().last().expect("64 bits hold all");
+            // bf16 has no .sat.
+            let count = if F::NAME == "bf16" { 1 } else { 2 };
+            for (suffix, sat) in [("", false), (".sat", true)].into_iter().take(count) {
+                let widest = from.registers_beside::<F>().last();
+                let (source, source_bits) = widest.expect("64 bits hold all");
                 let ty = from.name();
                 let body = format!("cvt.r{letter}{suffix}.{}.{ty} {r}0, {source}1;", F::NAME);
                 check(
@@ -157,7 +166,7 @@ fn check_to_integers<F: Format>(suffixes: &[(&str, bool)]) {
     for to in Type::all() {
         for (letter, round) in ROUNDINGS {
             for &(suffix, ftz) in suffixes {
-                for (target, target_bits) in to.registers() {
+                for (target, target_bits) in to.registers_beside::<F>() {
                     let (ty, float) = (to.name(), F::NAME);
                     let body = format!("cvt.r{letter}i{suffix}.{ty}.{float} {target}0, {r}1;");
                     check(&body, &format!("{target}0"), &[F::KIND], |[a, ..]| {

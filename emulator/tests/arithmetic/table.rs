@@ -7,26 +7,27 @@ use crate::common::record::{self, Buffer, Launched};
 
 const THREADS: u32 = 256;
 
-/// The kernel around `body`, which reads operand i from `%rdi`, `%ri`, `%hi` or `%pi` (i from 1 to 4; narrower
+/// The kernel around `body`, which reads operand i from `%rdi`, `%ri`, `%hi`, `%qi` or `%pi` (i from 1 to 4; narrower
 /// registers hold the low bits) and leaves its result in `result`, a register of any of these.
 fn kernel(body: &str, result: &str) -> String {
     let operands: String = (1..=4)
         .map(|i| {
             format!(
-                "cvt.u32.u64 %r{i}, %rd{i}; cvt.u16.u64 %h{i}, %rd{i};\n\
+                "cvt.u32.u64 %r{i}, %rd{i}; cvt.u16.u64 %h{i}, %rd{i}; cvt.u8.u64 %q{i}, %rd{i};\n\
                  and.b32 %r9, %r{i}, 1; setp.ne.u32 %p{i}, %r9, 0;\n"
             )
         })
         .collect();
     let widen = match &result[..2] {
         "%p" => format!("selp.b64 %rd0, 1, 0, {result};"),
+        "%q" => format!("cvt.u64.u8 %rd0, {result};"),
         "%h" => format!("cvt.u64.u16 %rd0, {result};"),
         "%r" if !result.starts_with("%rd") => format!("cvt.u64.u32 %rd0, {result};"),
         _ => format!("mov.b64 %rd0, {result};"),
     };
     format!(
         ".version 8.2\n.target sm_90\n.address_size 64\n.entry k(.param .u64 rows, .param .u64 results)\n{{\n\
-         .reg .pred %p<9>; .reg .b16 %h<9>; .reg .b32 %r<19>; .reg .b64 %rd<19>;\n\
+         .reg .pred %p<9>; .reg .b8 %q<9>; .reg .b16 %h<9>; .reg .b32 %r<19>; .reg .b64 %rd<19>;\n\
          ld.param.u64 %rd9, [rows]; ld.param.u64 %rd10, [results];\n\
          mov.u32 %r9, %tid.x; mov.u32 %r10, %ctaid.x; mad.lo.u32 %r9, %r10, {THREADS}, %r9;\n\
          mad.wide.u32 %rd9, %r9, 32, %rd9; mad.wide.u32 %rd10, %r9, 8, %rd10;\n\

@@ -63,7 +63,7 @@ fn the_origin_is_where_the_value_was_read_first() {
     let store = format!("{body}st.global.b32 [%rd0], %r4;");
     assert_eq!(found(&store), (register(0), Use::Store, 0));
     // Each lane has an origin of its own.
-    let lanes = "shl.b32 %r2, %r0, 2; add.u32 %r3, %r2, buffer; ld.shared.b32 %r1, [%r3];\n\
+    let lanes = "shl.b32 %r2, %r0, 2; mov.u32 %r3, buffer; add.u32 %r3, %r2, %r3; ld.shared.b32 %r1, [%r3];\n\
                  setp.eq.u32 %p1, %r0, 9; @%p1 st.global.b32 [%rd0], %r1;";
     assert_eq!(found(lanes), (unwritten("shared", 36, 0), Use::Store, 9));
 }

@@ -1,0 +1,59 @@
+//! Every recorded text must be PTX for NVIDIA's assembler too, or the driver refuses the fixture on the GPU.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
+
+use kernel_builder::tools::find;
+
+use crate::command::TaskError;
+
+/// Assembles every text of a folder for its own target, on all cores; says so where there is no ptxas.
+pub fn all(folder: &Path) -> Result<(), TaskError> {
+    let Some(ptxas) = find("ptxas") else {
+        say!("no ptxas, so the recorded texts were not assembled");
+        return Ok(());
+    };
+    let files = fs::read_dir(folder).map_err(TaskError::file(folder))?;
+    let paths = files.filter_map(|file| Some(file.ok()?.path()));
+    let texts: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|end| end == "ptx"))
+        .collect();
+    let queue = Mutex::new(texts.iter());
+    let next = || queue.lock().ok()?.next();
+    let assemble_some = || -> Result<(), TaskError> {
+        while let Some(text) = next() {
+            assemble(&ptxas, text)?;
+        }
+        Ok(())
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| -> Result<(), TaskError> {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(assemble_some)).collect();
+        let ends = workers.into_iter().map(|worker| worker.join());
+        ends.map(|end| end.expect("a worker ends")).collect()
+    })?;
+    say!("{} recorded texts assembled", texts.len());
+    Ok(())
+}
+
+fn assemble(ptxas: &Path, text: &Path) -> Result<(), TaskError> {
+    let contents = fs::read_to_string(text).map_err(TaskError::file(text))?;
+    let (_, behind) = contents.split_once(".target").unwrap_or_default();
+    let target = behind.split_whitespace().next().unwrap_or_default();
+    let output = Command::new(ptxas)
+        .args(["-O0", "-arch", target, "-o", "/dev/null"])
+        .arg(text)
+        .stdout(Stdio::null())
+        .output()
+        .map_err(TaskError::file(ptxas))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(TaskError::NotAssembled {
+        text: text.to_path_buf(),
+        reason: String::from_utf8_lossy(&output.stderr).trim().to_string(),
+    })
+}
