@@ -323,6 +323,25 @@ fn warpgroup_instructions_that_the_assembler_rejects_are_rejected() {
 }
 
 #[test]
+fn integer_pairs_and_relu_came_with_sm_90_and_ptx_8_0() {
+    for body in [
+        "add.u16x2 %r1, %r2, %r3;",
+        "min.s16x2 %r1, %r2, %r3;",
+        "max.relu.s16x2 %r1, %r2, %r3;",
+        "min.relu.s32 %r1, %r2, %r3;",
+    ] {
+        if let Err(error) = parse("sm_90", "8.0", body) {
+            panic!("{body}: {error}");
+        }
+        for (target, version) in [("sm_89", "8.0"), ("sm_90", "7.8")] {
+            let error = parse(target, version, body).expect_err(body);
+            let is_target = matches!(error.kind, PtxErrorKind::Target { .. });
+            assert!(is_target, "{target} {version} {body}: {error}");
+        }
+    }
+}
+
+#[test]
 fn instructions_newer_than_the_version_are_refused() {
     let error = parse("sm_80", "6.5", "redux.sync.add.u32 %r1, %r2, -1;").unwrap_err();
     assert!(matches!(error.kind, PtxErrorKind::Target { .. }), "{error}");
@@ -381,6 +400,8 @@ fn what_the_assembler_rejects_is_rejected() {
         "shl.b32 %r1, %r2;",
         "bra nowhere;",
         "frobnicate.b32 %r1;",
+        "min.relu.u32 %r1, %r2, %r3;",
+        "sub.u16x2 %r1, %r2, %r3;",
         "add.s32.frob %r1, %r2, %r3;",
         ".reg .b32 %x; .reg .b32 %x;",
         "A: A:",

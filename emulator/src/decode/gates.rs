@@ -62,6 +62,8 @@ const HALF_ARITHMETIC: &[Gate] = &[
     gate(&["f16x2"], 53, (4, 2)),
     gate(&["bf16"], 90, (7, 8)),
     gate(&["bf16x2"], 90, (7, 8)),
+    gate(&["u16x2"], 90, (8, 0)),
+    gate(&["s16x2"], 90, (8, 0)),
 ];
 
 const HALF_MIN_MAX: &[Gate] = &[
@@ -72,6 +74,7 @@ const HALF_MIN_MAX: &[Gate] = &[
     gate(&["NaN"], 80, (7, 0)),
     gate(&["u16x2"], 90, (8, 0)),
     gate(&["s16x2"], 90, (8, 0)),
+    gate(&["relu"], 90, (8, 0)),
 ];
 
 const HALF_APPROXIMATION: &[Gate] = &[

@@ -179,6 +179,12 @@ impl Inst<'_, '_, '_> {
             }
             return self.carry(subtract, false, true);
         }
+        if !subtract && self.pair_type().is_some() {
+            if saturate {
+                return Err(self.unsupported("of integers .s32 has .sat here"));
+            }
+            return self.binary(Ty::B32, (None, Some(Binary32::AddPair), None));
+        }
         let ty = self.integer_type()?;
         if !saturate {
             return self.binary(ty, if subtract { binary!(Sub) } else { binary!(Add) });
@@ -239,6 +245,29 @@ impl Inst<'_, '_, '_> {
             _ => return Err(self.bad("carries exist for 32 and 64 bits")),
         };
         self.emit(op)
+    }
+
+    /// Takes the type `.u16x2` or `.s16x2`, two halves of a 32-bit register, if that is the type: whether it is signed.
+    fn pair_type(&mut self) -> Option<bool> {
+        self.choose(&[("u16x2", false), ("s16x2", true)])
+    }
+
+    /// `min`, `max` on integers: `.u16x2` and `.s16x2` too, with `.relu` for `.s16x2` and `.s32`.
+    pub fn integer_min_max(&mut self) -> Result<(), PtxError> {
+        let relu = self.take("relu");
+        let is_min = self.ins.opcode == "min";
+        let pick = |min, max| if is_min { min } else { max };
+        let (ty, op) = match (self.pair_type(), relu) {
+            (Some(false), false) => (Ty::B32, pick(Binary32::MinPairU, Binary32::MaxPairU)),
+            (Some(true), false) => (Ty::B32, pick(Binary32::MinPairS, Binary32::MaxPairS)),
+            (Some(true), true) => (Ty::B32, pick(Binary32::MinPairRelu, Binary32::MaxPairRelu)),
+            (None, true) if self.last_type() == Some(Ty::S32) => {
+                (self.ty()?, pick(Binary32::MinRelu, Binary32::MaxRelu))
+            }
+            (None, false) => return self.integer_binary(),
+            _ => return Err(self.bad("integer .relu exists for .s32 and .s16x2 only")),
+        };
+        self.binary(ty, (None, Some(op), None))
     }
 
     /// `div`, `rem`, `min`, `max` on integers.

@@ -56,6 +56,17 @@ pub enum Binary32 {
     SzextUWrap,
     SzextSClamp,
     SzextSWrap,
+    /// `add.u16x2` and `add.s16x2`: the halves apart.
+    AddPair,
+    MinPairU,
+    MinPairS,
+    MaxPairU,
+    MaxPairS,
+    /// `min.relu.s32`: 0 where the result would be negative.
+    MinRelu,
+    MaxRelu,
+    MinPairRelu,
+    MaxPairRelu,
 }
 
 /// 64-bit two-operand integer operations.

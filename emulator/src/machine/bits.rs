@@ -26,6 +26,13 @@ pub(crate) fn mul_hi_s64(x: i64, y: i64) -> i64 {
     ((i128::from(x) * i128::from(y)) >> 64) as i64
 }
 
+/// `f` of the low halves and of the high halves.
+#[inline(always)]
+pub(crate) fn halves(x: u32, y: u32, f: impl Fn(u16, u16) -> u16) -> u32 {
+    let high = f((x >> 16) as u16, (y >> 16) as u16);
+    u32::from(high) << 16 | u32::from(f(x as u16, y as u16))
+}
+
 /// Flips a negative value, so that its first bit that differs from the sign is its highest one.
 #[inline(always)]
 pub(crate) fn sign_folded(x: u32) -> u32 {

@@ -113,6 +113,30 @@ pub(crate) fn binary32(regs: &Registers, op: Binary32, a: R32, b: R32) -> Lanes<
         SzextUWrap => regs.map2_32(a, b, |x, n| bits::low_bits(x, n & 31, false)),
         SzextSClamp => regs.map2_32(a, b, |x, n| bits::low_bits(x, n.min(32), true)),
         SzextSWrap => regs.map2_32(a, b, |x, n| bits::low_bits(x, n & 31, true)),
+        AddPair | MinPairU | MinPairS | MaxPairU | MaxPairS | MinRelu | MaxRelu | MinPairRelu
+        | MaxPairRelu => packed32(regs, op, a, b),
+    }
+}
+
+/// Operations on two 16-bit halves, and their relatives with `.relu`.
+#[inline(never)]
+fn packed32(regs: &Registers, op: Binary32, a: R32, b: R32) -> Lanes<u32> {
+    let unsigned = |f: fn(u16, u16) -> u16| regs.map2_32(a, b, |x, y| bits::halves(x, y, f));
+    let signed = |f: fn(i16, i16) -> i16| {
+        regs.map2_32(a, b, |x, y| {
+            bits::halves(x, y, |x, y| f(x as i16, y as i16) as u16)
+        })
+    };
+    match op {
+        Binary32::AddPair => unsigned(u16::wrapping_add),
+        Binary32::MinPairU => unsigned(u16::min),
+        Binary32::MaxPairU => unsigned(u16::max),
+        Binary32::MinPairS => signed(i16::min),
+        Binary32::MaxPairS => signed(i16::max),
+        Binary32::MinPairRelu => signed(|x, y| x.min(y).max(0)),
+        Binary32::MaxPairRelu => signed(|x, y| x.max(y).max(0)),
+        Binary32::MinRelu => regs.map2_32(a, b, |x, y| (x as i32).min(y as i32).max(0) as u32),
+        _ => regs.map2_32(a, b, |x, y| (x as i32).max(y as i32).max(0) as u32),
     }
 }
 

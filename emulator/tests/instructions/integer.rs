@@ -37,6 +37,28 @@ fn integer_arithmetic_wraps_and_takes_the_half_it_names() {
         ("min.s32 %r1, %r2, %r3;", &[0xffff_ffff, 1], 0xffff_ffff),
         ("min.u32 %r1, %r2, %r3;", &[0xffff_ffff, 1], 1),
         ("max.s32 %r1, %r2, %r3;", &[0xffff_ffff, 1], 1),
+        ("min.relu.s32 %r1, %r2, %r3;", &[0xffff_ffff, 1], 0),
+        ("max.relu.s32 %r1, %r2, %r3;", &[0xffff_ffff, 7], 7),
+        (
+            "add.u16x2 %r1, %r2, %r3;",
+            &[0xffff_0001, 0x0002_ffff],
+            0x0001_0000,
+        ),
+        (
+            "min.u16x2 %r1, %r2, %r3;",
+            &[0xffff_0003, 0x0001_0002],
+            0x0001_0002,
+        ),
+        (
+            "max.s16x2 %r1, %r2, %r3;",
+            &[0xffff_0003, 0x0001_8000],
+            0x0001_0003,
+        ),
+        (
+            "max.relu.s16x2 %r1, %r2, %r3;",
+            &[0xffff_0003, 0x8000_0002],
+            3,
+        ),
         ("abs.s32 %r1, %r2;", &[0x8000_0000], 0x8000_0000),
         ("neg.s32 %r1, %r2;", &[5], (-5i32) as u32),
         ("sad.s32 %r1, %r2, %r3, %r4;", &[0xffff_ffff, 2, 10], 13),
