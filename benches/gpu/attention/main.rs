@@ -70,7 +70,10 @@ fn main() -> Result<(), Error> {
     }
     let measured = watch::run(&arguments, &cases)?;
     println!("{measured} of {} shapes measured", cases.len());
-    Ok(())
+    match measured {
+        0 => Err("nothing was measured".into()),
+        _ => Ok(()),
+    }
 }
 
 /// Measures the cases from `from` on, up to the first that fails: it may have been the last of its device.
@@ -79,7 +82,7 @@ fn work(arguments: Arguments, name: &str, cases: &[Case], from: usize) -> Result
         device: Device::from_name(name)?,
         clock: Clock::of(name.starts_with("cuda")),
         report: Report::append(&arguments.out)?,
-        until: Instant::now() + Duration::from_secs_f64(arguments.seconds),
+        until: Instant::now() + Duration::try_from_secs_f64(arguments.seconds)?,
         samples: arguments.samples,
         entries: BTreeSet::new(),
     };
