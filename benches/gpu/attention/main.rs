@@ -9,6 +9,14 @@
 //! Run on the emulated device only so far: of `clock.rs` and `jit.rs`, what is behind the feature `cuda` has compiled
 //! and never met a GPU.
 
+/// Prints a line. A reader who has left does not end a run whose files count.
+macro_rules! say {
+    ($($arguments:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($arguments)*);
+    }};
+}
+
 mod clock;
 mod inputs;
 #[cfg(feature = "cuda")]
@@ -69,7 +77,7 @@ fn main() -> Result<(), Error> {
         return work(arguments, &name, &cases, from);
     }
     let measured = watch::run(&arguments, &cases)?;
-    println!("{measured} of {} shapes measured", cases.len());
+    say!("{measured} of {} shapes measured", cases.len());
     match measured {
         0 => Err("nothing was measured".into()),
         _ => Ok(()),
@@ -88,8 +96,8 @@ fn work(arguments: Arguments, name: &str, cases: &[Case], from: usize) -> Result
     };
     if from == 0 {
         session.report.device(session.device.name())?;
-        println!("device {}", session.device.name());
-        println!("{}", report::HEADER);
+        say!("device {}", session.device.name());
+        say!("{}", report::HEADER);
     }
     // One type after the other, because the values of each are kept for all of its shapes.
     let (mut bf16s, mut f16s) = (Inputs::<bf16>::default(), Inputs::<f16>::default());
