@@ -9,6 +9,14 @@
 //! Run on the emulated device only so far: of `clock.rs` and `jit.rs`, what is behind the feature `cuda` has compiled
 //! and never met a GPU.
 
+/// Prints a line. A reader who has left does not end a run whose files count.
+macro_rules! say {
+    ($($arguments:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($arguments)*);
+    }};
+}
+
 mod clock;
 mod inputs;
 #[cfg(feature = "cuda")]
@@ -69,8 +77,11 @@ fn main() -> Result<(), Error> {
         return work(arguments, &name, &cases, from);
     }
     let measured = watch::run(&arguments, &cases)?;
-    println!("{measured} of {} shapes measured", cases.len());
-    Ok(())
+    say!("{measured} of {} shapes measured", cases.len());
+    match measured {
+        0 => Err("nothing was measured".into()),
+        _ => Ok(()),
+    }
 }
 
 /// Measures the cases from `from` on, up to the first that fails: it may have been the last of its device.
@@ -79,14 +90,14 @@ fn work(arguments: Arguments, name: &str, cases: &[Case], from: usize) -> Result
         device: Device::from_name(name)?,
         clock: Clock::of(name.starts_with("cuda")),
         report: Report::append(&arguments.out)?,
-        until: Instant::now() + Duration::from_secs_f64(arguments.seconds),
+        until: Instant::now() + Duration::try_from_secs_f64(arguments.seconds)?,
         samples: arguments.samples,
         entries: BTreeSet::new(),
     };
     if from == 0 {
         session.report.device(session.device.name())?;
-        println!("device {}", session.device.name());
-        println!("{}", report::HEADER);
+        say!("device {}", session.device.name());
+        say!("{}", report::HEADER);
     }
     // One type after the other, because the values of each are kept for all of its shapes.
     let (mut bf16s, mut f16s) = (Inputs::<bf16>::default(), Inputs::<f16>::default());

@@ -45,7 +45,7 @@ impl Report {
     pub fn measured(&mut self, case: &Case, measured: &Measured) -> Result<(), Error> {
         let [min, median, max] = measured.ms;
         let (tflops, gb_s) = (case.flops() / median / 1e9, case.bytes() / median / 1e6);
-        println!(
+        say!(
             "{median:>10.4} {tflops:>10.3} {gb_s:>10.2}  {}",
             case.name()
         );
@@ -63,7 +63,7 @@ impl Report {
 
     /// A shape that did not.
     pub fn failed(&mut self, case: &Case, failure: &str) -> Result<(), Error> {
-        println!("{:>32}  {}: {failure}", "-", case.name());
+        say!("{:>32}  {}: {failure}", "-", case.name());
         let mut line = describe(case);
         line["failure"] = json!(failure);
         self.line(&line)
@@ -72,7 +72,7 @@ impl Report {
     /// The driver's time for a kernel.
     #[cfg(feature = "cuda")]
     pub fn compiled(&mut self, entry: &str, milliseconds: f64) -> Result<(), Error> {
-        println!("{milliseconds:>10.1} ms to compile {entry}");
+        say!("{milliseconds:>10.1} ms to compile {entry}");
         self.line(&json!({"jit": entry, "ms": milliseconds}))
     }
 

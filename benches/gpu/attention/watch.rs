@@ -27,7 +27,7 @@ enum End {
 
 /// Has all cases measured and returns how many were; the file has a line for each.
 pub fn run(arguments: &Arguments, cases: &[Case]) -> Result<usize, Error> {
-    let until = Instant::now() + Duration::from_secs_f64(arguments.seconds);
+    let until = Instant::now() + Duration::try_from_secs_f64(arguments.seconds)?;
     let mut report = Report::create(&arguments.out)?;
     let mut hung = Vec::new();
     loop {
