@@ -32,8 +32,8 @@ pub fn all(folder: &Path) -> Result<(), TaskError> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| -> Result<(), TaskError> {
         let workers: Vec<_> = (0..cores).map(|_| scope.spawn(assemble_some)).collect();
-        let ends = workers.into_iter().map(|worker| worker.join());
-        ends.map(|end| end.expect("a worker ends")).collect()
+        let mut ends = workers.into_iter().map(|worker| worker.join());
+        ends.try_for_each(|end| end.expect("a worker ends"))
     })?;
     println!("{} recorded texts assembled", texts.len());
     Ok(())
