@@ -7,6 +7,7 @@
 //! Nothing is guessed: an opcode, qualifier or operand without a decoder is an error with its line.
 
 mod access;
+mod addresses;
 mod async_copy;
 mod atomics;
 mod bits;

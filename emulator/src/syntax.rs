@@ -27,22 +27,53 @@ pub(crate) struct ModuleTree<'a> {
 pub(crate) enum Type {
     /// `.pred`
     Pred,
-    /// Any type of this many bytes: 1, 2, 4, 8 or 16. Registers and memory hold bits; instructions say what they mean.
-    Bytes(u8),
+    /// A type of 1, 2, 4, 8 or 16 bytes.
+    Value {
+        /// Its size.
+        bytes: u8,
+        /// What the bits mean.
+        class: Class,
+    },
+}
+
+/// What bits mean, as far as the type of a register has to fit that of an instruction (PTX ISA, "Type Checking Rules").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// `.b`: fits everything.
+    Bits,
+    /// `.u` and `.s`.
+    Integer,
+    /// `.f16`, `.f16x2`.
+    Half,
+    /// `.bf16`, `.bf16x2`.
+    Bfloat,
+    /// `.f32`, `.f64`.
+    Float,
 }
 
 impl Type {
     /// The type that a word names, if it names one.
     pub fn from_word(word: &str) -> Option<Type> {
-        Some(match word {
-            "pred" => Type::Pred,
-            "b8" | "u8" | "s8" => Type::Bytes(1),
-            "b16" | "u16" | "s16" | "f16" | "bf16" => Type::Bytes(2),
-            "b32" | "u32" | "s32" | "f32" | "f16x2" | "bf16x2" => Type::Bytes(4),
-            "b64" | "u64" | "s64" | "f64" => Type::Bytes(8),
-            "b128" => Type::Bytes(16),
+        let (bytes, class) = match word {
+            "pred" => return Some(Type::Pred),
+            "b8" => (1, Class::Bits),
+            "u8" | "s8" => (1, Class::Integer),
+            "b16" => (2, Class::Bits),
+            "u16" | "s16" => (2, Class::Integer),
+            "f16" => (2, Class::Half),
+            "bf16" => (2, Class::Bfloat),
+            "b32" => (4, Class::Bits),
+            "u32" | "s32" => (4, Class::Integer),
+            "f16x2" => (4, Class::Half),
+            "bf16x2" => (4, Class::Bfloat),
+            "f32" => (4, Class::Float),
+            "b64" => (8, Class::Bits),
+            "u64" | "s64" => (8, Class::Integer),
+            "f64" => (8, Class::Float),
+            "b128" => (16, Class::Bits),
             _ => return None,
-        })
+        };
+        Some(Type::Value { bytes, class })
     }
 }
 

@@ -32,8 +32,8 @@ pub fn all(folder: &Path) -> Result<(), TaskError> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| -> Result<(), TaskError> {
         let workers: Vec<_> = (0..cores).map(|_| scope.spawn(assemble_some)).collect();
-        let ends = workers.into_iter().map(|worker| worker.join());
-        ends.map(|end| end.expect("a worker ends")).collect()
+        let mut ends = workers.into_iter().map(|worker| worker.join());
+        ends.try_for_each(|end| end.expect("a worker ends"))
     })?;
     say!("{} recorded texts assembled", texts.len());
     Ok(())
@@ -56,4 +56,37 @@ fn assemble(ptxas: &Path, text: &Path) -> Result<(), TaskError> {
         text: text.to_path_buf(),
         reason: String::from_utf8_lossy(&output.stderr).trim().to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kernel of one instruction.
+    fn kernel(instruction: &str) -> String {
+        format!(
+            ".version 8.2\n.target sm_90\n.address_size 64\n.visible .entry k()\n\
+             {{ .reg .pred %p<3>; .reg .b32 %r<4>; {instruction} ret; }}\n"
+        )
+    }
+
+    #[test]
+    fn a_text_that_ptxas_refuses_is_named() {
+        if find("ptxas").is_none() {
+            eprintln!("SKIPPED: no ptxas; `cargo xtask setup` installs it");
+            return;
+        }
+        let folder = std::env::temp_dir().join(format!("assemble-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("right.ptx"), kernel("add.u32 %r0, %r1, 1;")).expect("a file");
+        let right = all(&folder);
+        let wrong = kernel("lop3.xor.b32 %r0|%p0, %r1, %r2, %r3, 1, %p1;");
+        fs::write(folder.join("wrong.ptx"), wrong).expect("a file");
+        let wrong = all(&folder);
+        fs::remove_dir_all(&folder).expect("the folder is there");
+        assert!(right.is_ok());
+        let error = wrong.expect_err("no such instruction").to_string();
+        assert!(error.contains("wrong.ptx"), "{error}");
+        assert!(error.contains(".xor"), "{error}");
+    }
 }

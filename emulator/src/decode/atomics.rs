@@ -15,13 +15,7 @@ impl Inst<'_, '_, '_> {
             return Err(self.unsupported("use red on the block's own shared memory"));
         }
         let ordering = self.ordering(true)?;
-        if !returns
-            && self
-                .ins
-                .qualifiers
-                .iter()
-                .any(|word| word.starts_with("acq"))
-        {
+        if !returns && ordering.acquires() {
             return Err(self.bad("red returns nothing and so acquires nothing; use atom"));
         }
         let space = self.space().unwrap_or(Space::Generic);
@@ -42,6 +36,16 @@ impl Inst<'_, '_, '_> {
         if let Some(count) = count {
             return self.atomic_vector((ordering, hints), (op, word, ty), (space, count));
         }
+        self.atomic_scalar((ordering, hints), (op, word, ty), space)
+    }
+
+    fn atomic_scalar(
+        &mut self,
+        (ordering, hints): (Ordering, Hints),
+        (op, word, ty): (AtomicOp, Ty, AtomicType),
+        space: Space,
+    ) -> Result<(), PtxError> {
+        let returns = self.ins.opcode == "atom";
         if !returns && matches!(op, AtomicOp::Exch | AtomicOp::Cas) {
             return Err(self.bad("red has no .exch and no .cas"));
         }
@@ -68,7 +72,7 @@ impl Inst<'_, '_, '_> {
         } else {
             b
         };
-        let d = self.destination(self.operand(0)?, word.bytes())?;
+        let d = self.destination(self.operand(0)?, word)?;
         self.ordered(
             ordering,
             Op::Atom {
@@ -116,7 +120,7 @@ impl Inst<'_, '_, '_> {
         let mut d = Vec::new();
         if returns == 1 {
             for element in self.vector(0)? {
-                d.push(R32(self.destination(element, word.bytes())?));
+                d.push(R32(self.destination(element, word)?));
             }
         }
         if b.len() != count || d.len() != count * returns {

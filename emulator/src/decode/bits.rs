@@ -33,11 +33,12 @@ impl Inst<'_, '_, '_> {
             (_, true, false) => (Unary32::BfindShiftU, Count64::BfindShiftU),
             (_, true, true) => (Unary32::BfindShiftS, Count64::BfindShiftS),
         };
+        self.arity(2..=2)?;
+        let d = self.d32(0, Ty::U32)?;
         if ty.bytes() == 4 {
             return self.unary(ty, (None, Some(op32), None));
         }
-        self.arity(2..=2)?;
-        let (d, a) = (self.d32(0, Ty::B32)?, self.r64(1, ty)?);
+        let a = self.r64(1, ty)?;
         self.emit(LaneOp::Count64 { op: op64, d, a })
     }
 
@@ -64,7 +65,7 @@ impl Inst<'_, '_, '_> {
             }
             8 => LaneOp::Bfe64 {
                 signed,
-                d: self.d64(0)?,
+                d: self.d64(0, ty)?,
                 a: self.r64(1, ty)?,
                 pos: b,
                 len: c,
@@ -105,7 +106,7 @@ impl Inst<'_, '_, '_> {
             8 => {
                 let (a, b) = (self.r64(1, ty)?, self.r64(2, ty)?);
                 LaneOp::Bfi64 {
-                    d: self.d64(0)?,
+                    d: self.d64(0, ty)?,
                     a,
                     b,
                     pos,
@@ -144,6 +145,9 @@ impl Inst<'_, '_, '_> {
             (false, false) => Ternary32::ShfRightWrap,
         };
         self.only_type(Ty::B32)?;
+        self.arity(4..=4)?;
+        // The amount is an integer, what is shifted may be anything.
+        self.r32(3, Ty::U32)?;
         self.ternary(Ty::B32, (None, Some(op), None))
     }
 
@@ -206,7 +210,7 @@ impl Inst<'_, '_, '_> {
         );
         let lut = u8::try_from(self.constant(4)?)
             .map_err(|_| self.bad("the look-up table is a constant from 0 to 255"))?;
-        let d = R32(self.destination(first, 4)?);
+        let d = R32(self.destination(first, Ty::B32)?);
         let Some(op) = logic else {
             return self.emit(LaneOp::Lop3 { lut, d, a, b, c });
         };
@@ -229,7 +233,7 @@ impl Inst<'_, '_, '_> {
         })?;
         let q = self.pred(5)?;
         self.emit(LaneOp::Mov32 { d, a: result })?;
-        let p = Pred(self.destination(second, 0)?);
+        let p = Pred(self.destination(second, Ty::Pred)?);
         self.emit(LaneOp::PredLogic {
             op,
             d: p,
@@ -263,6 +267,6 @@ impl Inst<'_, '_, '_> {
             (Some(true), true, false) => Ternary32::Dp2aHiSU,
             (Some(true), true, true) => Ternary32::Dp2aHiSS,
         };
-        self.ternary(Ty::B32, (None, Some(op), None))
+        self.ternary(Ty::U32, (None, Some(op), None))
     }
 }

@@ -208,7 +208,7 @@ impl<'a> Inst<'_, '_, 'a> {
             return Err(self.bad(rule));
         }
         if by.logic.is_none() && *second == Operand::Sink && !is_packed {
-            let d = Pred(self.destination(first, 0)?);
+            let d = Pred(self.destination(first, Ty::Pred)?);
             let op = self.compare(by, ty, d)?;
             return self.emit(op);
         }
@@ -229,7 +229,7 @@ impl<'a> Inst<'_, '_, 'a> {
         let results = [self.combined(by, outcome)?, self.combined(by, other)?];
         self.protect_guard()?;
         for (operand, a) in [first, second].into_iter().zip(results) {
-            let d = Pred(self.destination(operand, 0)?);
+            let d = Pred(self.destination(operand, Ty::Pred)?);
             self.emit(LaneOp::PredLogic {
                 op: PredLogic::Mov,
                 d,
@@ -340,7 +340,7 @@ impl<'a> Inst<'_, '_, 'a> {
                 }
             }
             8 => LaneOp::Select64 {
-                d: self.d64(0)?,
+                d: self.d64(0, ty)?,
                 a: self.r64(1, ty)?,
                 b: self.r64(2, ty)?,
                 p,

@@ -224,7 +224,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                 bytes: Some(bytes),
             } => {
                 let ty = self.scalar(bytes)?.in_memory(bytes);
-                let d = [self.destination(actual, bytes)?, 0, 0, 0];
+                let d = [self.destination(actual, self.scalar(bytes)?)?, 0, 0, 0];
                 let (space, address) = self.local_access(symbol)?;
                 self.emit(Op::Load {
                     space,
@@ -236,7 +236,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                 })
             }
             Place::Register(register) => {
-                let d = self.destination(actual, register.bytes)?;
+                let d = self.destination(actual, self.scalar(register.bytes)?)?;
                 self.emit(copy(register.file, d, register.index))
             }
         }

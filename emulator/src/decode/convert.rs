@@ -176,6 +176,7 @@ impl Inst<'_, '_, '_> {
             && let Some(register) = self.find_register(name)?
             && register.file != File::Pred
         {
+            self.check_class(register, from, name)?;
             if register.bytes < from.bytes() {
                 return Err(self.bad(format!("{name} is narrower than its type")));
             }
@@ -204,6 +205,7 @@ impl Inst<'_, '_, '_> {
             && let Some(register) = self.find_register(name)?
             && register.file != File::Pred
         {
+            self.check_class(register, to, name)?;
             if register.bytes < to.bytes() {
                 return Err(self.bad(format!("{name} is narrower than its type")));
             }
@@ -213,7 +215,7 @@ impl Inst<'_, '_, '_> {
             });
         }
         Ok(Slot {
-            index: self.destination(operand, to.bytes())?,
+            index: self.destination(operand, to)?,
             bytes: to.bytes(),
         })
     }
@@ -323,7 +325,7 @@ impl Inst<'_, '_, '_> {
         };
         let a = self.exact_source(to, from)?;
         if to.is_float() {
-            let d = self.destination(self.operand(0)?, to.bytes())?;
+            let d = self.destination(self.operand(0)?, to)?;
             return self.emit(LaneOp::Convert {
                 to: to_number,
                 from: from_number,

@@ -127,7 +127,7 @@ impl Inst<'_, '_, '_> {
             }
             (Ty::F64, (_, Some(op), _)) => LaneOp::BinaryF64 {
                 op,
-                d: self.d64(0)?,
+                d: self.d64(0, ty)?,
                 a: self.r64(1, ty)?,
                 b: self.r64(2, ty)?,
             },
@@ -226,7 +226,7 @@ impl Inst<'_, '_, '_> {
             Ty::F64 => {
                 let (a, b, c) = (self.r64(1, ty)?, self.r64(2, ty)?, self.r64(3, ty)?);
                 LaneOp::FmaF64 {
-                    d: self.d64(0)?,
+                    d: self.d64(0, ty)?,
                     a,
                     b,
                     c,
@@ -264,7 +264,7 @@ impl Inst<'_, '_, '_> {
             },
             (Ty::F64, (_, Some(op), _)) => LaneOp::UnaryF64 {
                 op,
-                d: self.d64(0)?,
+                d: self.d64(0, ty)?,
                 a: self.r64(1, ty)?,
             },
             (_, (.., Some(op))) => {

@@ -92,7 +92,7 @@ impl Inst<'_, '_, '_> {
             },
             (8, (.., Some(op))) => LaneOp::Binary64 {
                 op,
-                d: self.d64(0)?,
+                d: self.d64(0, ty)?,
                 a: self.r64(1, ty)?,
                 b: self.r64(2, ty)?,
             },
@@ -121,7 +121,7 @@ impl Inst<'_, '_, '_> {
             },
             (8, (.., Some(op))) => LaneOp::Unary64 {
                 op,
-                d: self.d64(0)?,
+                d: self.d64(0, ty)?,
                 a: self.r64(1, ty)?,
             },
             _ => return Err(self.unsupported("this type has no such operation here")),
@@ -149,7 +149,7 @@ impl Inst<'_, '_, '_> {
                 let (a, b, c) = (self.r64(1, ty)?, self.r64(2, ty)?, self.r64(3, ty)?);
                 LaneOp::Ternary64 {
                     op,
-                    d: self.d64(0)?,
+                    d: self.d64(0, ty)?,
                     a,
                     b,
                     c,
@@ -232,7 +232,7 @@ impl Inst<'_, '_, '_> {
                 })
             }
             8 => {
-                let (d, a, b) = (self.d64(0)?, self.r64(1, ty)?, self.r64(2, ty)?);
+                let (d, a, b) = (self.d64(0, ty)?, self.r64(1, ty)?, self.r64(2, ty)?);
                 LaneOp::Carry64(Carry {
                     subtract,
                     d,
@@ -370,7 +370,7 @@ impl Inst<'_, '_, '_> {
             },
             _ => LaneOp::Shift64 {
                 op: op64,
-                d: self.d64(0)?,
+                d: self.d64(0, ty)?,
                 a: self.r64(1, ty)?,
                 b,
             },

@@ -25,7 +25,7 @@ impl Inst<'_, '_, '_> {
         }
         let mut d = [R32(0); 4];
         for (d, element) in d.iter_mut().zip(elements) {
-            *d = R32(self.destination(element, 4)?);
+            *d = R32(self.destination(element, Ty::B32)?);
         }
         let (space, address) = self.address(1, space)?;
         self.emit(Op::LdMatrix {
@@ -115,15 +115,15 @@ impl Inst<'_, '_, '_> {
         };
         let inputs = usize::from(k) / 4;
         let results = if f32_accumulate { 4 } else { 2 };
+        let accumulator = if f32_accumulate { Ty::F32 } else { Ty::F16x2 };
         let mut d = [R32(0); 4];
         let elements = self.vector(0)?;
         if elements.len() != results {
             return Err(self.bad(format!("D has {results} registers")));
         }
         for (d, element) in d.iter_mut().zip(elements) {
-            *d = R32(self.destination(element, 4)?);
+            *d = R32(self.destination(element, accumulator)?);
         }
-        let accumulator = if f32_accumulate { Ty::F32 } else { Ty::B32 };
         let a = self.fragment::<4>(1, "A", inputs, Ty::B32)?;
         let b = self.fragment::<2>(2, "B", inputs / 2, Ty::B32)?;
         let c = self.fragment::<4>(3, "C", results, accumulator)?;

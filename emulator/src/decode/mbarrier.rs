@@ -143,7 +143,7 @@ impl Inst<'_, '_, '_> {
             _ if window == Space::SharedCluster => {
                 return Err(self.bad("an arrival in another block returns no state; write _"));
             }
-            operand => Some(R64(self.destination(operand, 8)?)),
+            operand => Some(R64(self.destination(operand, Ty::B64)?)),
         };
         let value = match number {
             1 => Some(self.r32(2, Ty::U32)?),

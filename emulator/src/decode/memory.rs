@@ -20,6 +20,11 @@ pub(super) struct Ordering {
 }
 
 impl Ordering {
+    /// Whether later accesses stay behind it.
+    pub fn acquires(self) -> bool {
+        self.acquire
+    }
+
     /// Scope of a strong access; atomics are strong even where they do not say so.
     pub fn scope(self) -> Scope {
         match self.consistency {
@@ -163,7 +168,7 @@ impl<'a> Inst<'_, '_, 'a> {
         let bytes = self.register_bytes(elements, ty)?;
         let mut d = [0; 4];
         for (d, element) in d.iter_mut().zip(elements) {
-            *d = self.destination(element, bytes)?;
+            *d = self.destination(element, ty.in_register(bytes))?;
         }
         let (space, address) = self.address(1, space)?;
         self.check_param(space)?;
@@ -240,7 +245,7 @@ impl<'a> Inst<'_, '_, 'a> {
                 _ => false,
             };
             *a = match element {
-                _ if is_register => self.source(element, bits(bytes))?,
+                _ if is_register => self.source(element, ty.in_register(bytes))?,
                 _ if file_of(bytes) == file_of(ty.bytes()) => self.source(element, ty)?,
                 _ => return Err(self.unsupported("move the constant into a register first")),
             };
@@ -355,17 +360,7 @@ impl<'a> Inst<'_, '_, 'a> {
         if self.ins.operands.len() > 1 {
             self.r32(1, Ty::F32)?;
         }
-        let (d, a) = (self.d64(0)?, self.builder().const64(0)?);
+        let (d, a) = (self.d64(0, Ty::B64)?, self.builder().const64(0)?);
         self.emit(LaneOp::Mov64 { d, a })
-    }
-}
-
-/// The bit type of a register.
-fn bits(bytes: u8) -> Ty {
-    match bytes {
-        1 => Ty::B8,
-        2 => Ty::B16,
-        4 => Ty::B32,
-        _ => Ty::B64,
     }
 }

@@ -36,10 +36,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                 },
             ) if special::reading(name).is_some() => self.read_clock(ty, name),
             (d, a) => {
-                let (d, a) = (
-                    self.destination(d, ty.bytes())?,
-                    self.source_or_address(a, ty)?,
-                );
+                let (d, a) = (self.destination(d, ty)?, self.source_or_address(a, ty)?);
                 self.emit(copy(file_of(ty.bytes()), d, a))
             }
         }
@@ -51,7 +48,9 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
             (Some(Reading::Clock32), 4) => Op::Clock32 {
                 d: self.d32(0, ty)?,
             },
-            (Some(Reading::Clock64), 8) => Op::Clock64 { d: self.d64(0)? },
+            (Some(Reading::Clock64), 8) => Op::Clock64 {
+                d: self.d64(0, ty)?,
+            },
             _ => return Err(self.bad(format!("{name} has another size"))),
         };
         self.emit(op)
@@ -77,7 +76,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                     R32(self.source(hi, Ty::B32)?),
                 );
                 LaneOp::Pack64 {
-                    d: self.d64(0)?,
+                    d: self.d64(0, ty)?,
                     lo,
                     hi,
                 }
@@ -92,7 +91,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                         .emit_unguarded(LaneOp::Pack16x2 { d: *word, lo, hi })?;
                 }
                 LaneOp::Pack64 {
-                    d: self.d64(0)?,
+                    d: self.d64(0, ty)?,
                     lo: words[0],
                     hi: words[1],
                 }
@@ -111,7 +110,10 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
         let op = match (ty.bytes(), elements) {
             (4, [lo, hi]) => {
                 let a = self.r32(1, ty)?;
-                let (lo, hi) = (self.destination(lo, 2)?, self.destination(hi, 2)?);
+                let (lo, hi) = (
+                    self.destination(lo, Ty::B16)?,
+                    self.destination(hi, Ty::B16)?,
+                );
                 LaneOp::Unpack16x2 {
                     lo: R32(lo),
                     hi: R32(hi),
@@ -120,7 +122,10 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
             }
             (8, [lo, hi]) => {
                 let a = self.r64(1, ty)?;
-                let (lo, hi) = (self.destination(lo, 4)?, self.destination(hi, 4)?);
+                let (lo, hi) = (
+                    self.destination(lo, Ty::B32)?,
+                    self.destination(hi, Ty::B32)?,
+                );
                 LaneOp::Unpack64 {
                     lo: R32(lo),
                     hi: R32(hi),
@@ -133,8 +138,8 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                 self.builder()
                     .emit_unguarded(LaneOp::Unpack64 { lo, hi, a })?;
                 for (a, pair) in [lo, hi].into_iter().zip(elements.chunks_exact(2)) {
-                    let lo = R32(self.destination(&pair[0], 2)?);
-                    let hi = R32(self.destination(&pair[1], 2)?);
+                    let lo = R32(self.destination(&pair[0], Ty::B16)?);
+                    let hi = R32(self.destination(&pair[1], Ty::B16)?);
                     self.emit(LaneOp::Unpack16x2 { lo, hi, a })?;
                 }
                 return Ok(());
@@ -189,7 +194,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                 self.source_or_address(operand, Ty::U64)?
             }
         };
-        let (d, a) = (self.d64(0)?, R64(a));
+        let (d, a) = (self.d64(0, Ty::U64)?, R64(a));
         self.emit(match space {
             Space::Global => LaneOp::Mov64 { d, a }.into(),
             _ => Op::Cvta {
@@ -238,7 +243,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
             },
             _ => Op::MapAddress64 {
                 space,
-                d: self.d64(0)?,
+                d: self.d64(0, ty)?,
                 a: R64(self.source_or_address(self.operand(1)?, ty)?),
                 rank,
             },

@@ -22,7 +22,7 @@ impl Inst<'_, '_, '_> {
                 let (a, b) = (self.r32(1, ty)?, self.r32(2, ty)?);
                 LaneOp::MulWide16 {
                     signed,
-                    d: self.d32(0, Ty::B32)?,
+                    d: self.d32(0, Ty::U32)?,
                     a,
                     b,
                 }
@@ -31,7 +31,7 @@ impl Inst<'_, '_, '_> {
                 let (a, b) = (self.r32(1, ty)?, self.r32(2, ty)?);
                 LaneOp::MulWide32 {
                     signed,
-                    d: self.d64(0)?,
+                    d: self.d64(0, Ty::U64)?,
                     a,
                     b,
                 }
@@ -64,7 +64,7 @@ impl Inst<'_, '_, '_> {
                 let (a, b, c) = (self.r32(1, ty)?, self.r32(2, ty)?, self.r32(3, Ty::U32)?);
                 LaneOp::MadWide16 {
                     signed,
-                    d: self.d32(0, Ty::B32)?,
+                    d: self.d32(0, Ty::U32)?,
                     a,
                     b,
                     c,
@@ -74,7 +74,7 @@ impl Inst<'_, '_, '_> {
                 let (a, b, c) = (self.r32(1, ty)?, self.r32(2, ty)?, self.r64(3, Ty::U64)?);
                 LaneOp::MadWide32 {
                     signed,
-                    d: self.d64(0)?,
+                    d: self.d64(0, Ty::U64)?,
                     a,
                     b,
                     c,
@@ -142,7 +142,7 @@ impl Inst<'_, '_, '_> {
                 })?;
                 LaneOp::Carry64(Carry {
                     subtract,
-                    d: self.d64(0)?,
+                    d: self.d64(0, ty)?,
                     a: product,
                     b: c,
                     carry_in,

@@ -1,4 +1,4 @@
-//! Operands to registers: declared registers, constants, special registers, addresses of variables.
+//! Operands to registers: declared registers, constants, special registers, variables as values.
 
 use super::builder::{File, Value};
 use super::inst::Inst;
@@ -7,8 +7,8 @@ use super::special;
 use super::symbols::Symbol;
 use super::types::Ty;
 use crate::error::{PtxError, PtxErrorKind};
-use crate::ir::{Address, AddressBase, LaneOp, Pred, PredLogic, R32, R64, SharedPlace, Space};
-use crate::syntax::{self, Operand};
+use crate::ir::{LaneOp, Pred, PredLogic, R32, R64, SharedPlace};
+use crate::syntax::{Class, Operand};
 
 impl<'t, 'a> Inst<'_, 't, 'a> {
     /// Checks the number of operands.
@@ -127,13 +127,16 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
         } = *operand
             && let Some(register) = self.find_register(name)?
         {
-            return self.sized(register, ty.bytes(), name).map(Some);
+            return self.fitting(register, ty, name).map(Some);
         }
         Ok(None)
     }
 
-    fn sized(&self, register: Register, bytes: u8, name: &str) -> Result<u16, PtxError> {
+    /// The register, if its size is that of the type and its class fits.
+    fn fitting(&self, register: Register, ty: Ty, name: &str) -> Result<u16, PtxError> {
+        let bytes = ty.bytes();
         if register.bytes == bytes && (register.file == File::Pred) == (bytes == 0) {
+            self.check_class(register, ty, name)?;
             return Ok(register.index);
         }
         let kind = |bytes: u8| match bytes {
@@ -143,6 +146,18 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
         let (is, wants) = (kind(register.bytes), kind(bytes));
         Err(self.bad(format!(
             "{name} is {is}; its place wants a register that is {wants}"
+        )))
+    }
+
+    /// Refuses a register declared as something else: an integer where a float is wanted, and the other way round.
+    pub fn check_class(&self, register: Register, ty: Ty, name: &str) -> Result<(), PtxError> {
+        let classes = [register.class, ty.class()];
+        if classes[0] == classes[1] || classes.contains(&Class::Bits) {
+            return Ok(());
+        }
+        let [is, wants] = classes.map(|class| format!("{class:?}").to_lowercase());
+        Err(self.bad(format!(
+            "{name} is declared as {is}, and its place wants {wants}; declare it as .b"
         )))
     }
 
@@ -170,7 +185,12 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
     }
 
     /// The address of a variable as a value.
-    fn symbol_address(&mut self, name: &'a str, offset: i64, ty: Ty) -> Result<Value, PtxError> {
+    pub fn symbol_address(
+        &mut self,
+        name: &'a str,
+        offset: i64,
+        ty: Ty,
+    ) -> Result<Value, PtxError> {
         let symbol = self.symbol(name)?;
         if ty.is_float() || !matches!(ty.bytes(), 4 | 8) {
             return Err(self.bad(format!(
@@ -202,7 +222,8 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
         }))
     }
 
-    fn symbol(&self, name: &str) -> Result<Symbol, PtxError> {
+    /// The variable called `name`.
+    pub fn symbol(&self, name: &str) -> Result<Symbol, PtxError> {
         self.unit.find_variable(name).ok_or_else(|| {
             if self.unit.symbols.functions.contains_key(name) {
                 return self
@@ -238,7 +259,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
         let register = self
             .find_register(name)?
             .ok_or_else(|| self.undefined(name))?;
-        self.sized(register, 0, name).map(Pred)
+        self.fitting(register, Ty::Pred, name).map(Pred)
     }
 
     /// Operand `i` as a constant that the instruction encodes.
@@ -257,23 +278,23 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
 
     /// Destination operand `i` in the 32-bit file, of the size of `ty`.
     pub fn d32(&mut self, i: usize, ty: Ty) -> Result<R32, PtxError> {
-        self.destination(self.operand(i)?, ty.bytes()).map(R32)
+        self.destination(self.operand(i)?, ty).map(R32)
     }
 
-    /// Destination operand `i` in the 64-bit file.
-    pub fn d64(&mut self, i: usize) -> Result<R64, PtxError> {
-        self.destination(self.operand(i)?, 8).map(R64)
+    /// Destination operand `i` in the 64-bit file; `ty` has 8 bytes.
+    pub fn d64(&mut self, i: usize, ty: Ty) -> Result<R64, PtxError> {
+        self.destination(self.operand(i)?, ty).map(R64)
     }
 
     /// Destination predicate `i`.
     pub fn dpred(&mut self, i: usize) -> Result<Pred, PtxError> {
-        self.destination(self.operand(i)?, 0).map(Pred)
+        self.destination(self.operand(i)?, Ty::Pred).map(Pred)
     }
 
-    /// A register of `bytes` to write; for a sink `_` one that nobody reads.
-    pub fn destination(&mut self, operand: &Operand<'a>, bytes: u8) -> Result<u16, PtxError> {
+    /// A register of a type to write; for a sink `_` one that nobody reads.
+    pub fn destination(&mut self, operand: &Operand<'a>, ty: Ty) -> Result<u16, PtxError> {
         match *operand {
-            Operand::Sink => self.builder().register(file_of(bytes)),
+            Operand::Sink => self.builder().register(file_of(ty.bytes())),
             Operand::Name {
                 name,
                 component: None,
@@ -281,7 +302,7 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
                 let register = self
                     .find_register(name)?
                     .ok_or_else(|| self.undefined(name))?;
-                self.sized(register, bytes, name)
+                self.fitting(register, ty, name)
             }
             _ => Err(self.bad("a destination is a register or `_`")),
         }
@@ -301,124 +322,6 @@ impl<'t, 'a> Inst<'_, 't, 'a> {
             Operand::Vector(elements) => elements,
             scalar => std::slice::from_ref(scalar),
         })
-    }
-
-    // ---- addresses ----
-
-    /// Address operand `i` of an access to `space`. The space that comes back differs for `.param`: parameters of
-    /// device functions are in local memory.
-    pub fn address(&mut self, i: usize, space: Space) -> Result<(Space, Address), PtxError> {
-        let &Operand::Address {
-            base,
-            offset,
-            ref coordinates,
-        } = self.operand(i)?
-        else {
-            return Err(self.bad(format!("operand {} must be an address in brackets", i + 1)));
-        };
-        if !coordinates.is_empty() {
-            return Err(self.bad("coordinates are for tensor copies"));
-        }
-        self.address_of(base, offset, space)
-    }
-
-    /// An address operand, taken apart.
-    pub fn address_of(
-        &mut self,
-        base: syntax::AddressBase<'a>,
-        offset: i64,
-        space: Space,
-    ) -> Result<(Space, Address), PtxError> {
-        let name = match base {
-            syntax::AddressBase::Absolute => return self.absolute(space, offset),
-            syntax::AddressBase::Name(name) => name,
-        };
-        let Some(register) = self.find_register(name)? else {
-            return self.symbol_access(name, space, offset);
-        };
-        let base = match (register.file, register.bytes) {
-            (File::R64, _) => AddressBase::R64(R64(register.index)),
-            (File::R32, 4) if !matches!(space, Space::Global | Space::Generic) => {
-                AddressBase::R32(R32(register.index))
-            }
-            _ => return Err(self.bad(format!("{name} does not have the size of an address"))),
-        };
-        let offset = i32::try_from(offset)
-            .map_err(|_| self.bad(format!("offset {offset} does not fit 32 bits with sign")))?;
-        Ok((space, Address { base, offset }))
-    }
-
-    /// The address of byte `address` of a space.
-    pub fn absolute(&mut self, space: Space, address: i64) -> Result<(Space, Address), PtxError> {
-        let base = AddressBase::R64(self.builder().const64(address as u64)?);
-        Ok((space, Address { base, offset: 0 }))
-    }
-
-    /// An address that the launch knows.
-    fn placed(&mut self, space: Space, value: Value) -> Result<(Space, Address), PtxError> {
-        let base = AddressBase::R64(R64(self.builder().preload(File::R64, value)?));
-        Ok((space, Address { base, offset: 0 }))
-    }
-
-    fn elsewhere(&self, name: &str, symbol: Symbol) -> PtxError {
-        let lies_in = space_of(symbol);
-        self.bad(format!(
-            "{name} lies in {lies_in:?} memory; name that space"
-        ))
-    }
-
-    /// Refuses a variable that lies in another space.
-    pub fn check_lies_in(&self, operand: &Operand<'a>, space: Space) -> Result<(), PtxError> {
-        let (Operand::Name { name, .. } | Operand::Sum { name, .. }) = *operand else {
-            return Ok(());
-        };
-        let window = match space {
-            Space::SharedCluster => Space::Shared,
-            space => space,
-        };
-        match self.unit.find_variable(name) {
-            Some(symbol) if space_of(symbol) != window => Err(self.elsewhere(name, symbol)),
-            _ => Ok(()),
-        }
-    }
-
-    /// `[variable+offset]`.
-    fn symbol_access(
-        &mut self,
-        name: &'a str,
-        space: Space,
-        offset: i64,
-    ) -> Result<(Space, Address), PtxError> {
-        let symbol = self.symbol(name)?;
-        match symbol {
-            Symbol::Global(index) if matches!(space, Space::Global | Space::Generic) => {
-                return self.placed(space, Value::Global(index, offset));
-            }
-            Symbol::Shared(_) | Symbol::DynamicShared
-                if matches!(space, Space::Shared | Space::SharedCluster) =>
-            {
-                let value = self.symbol_address(name, offset, Ty::B64)?;
-                return self.placed(space, value);
-            }
-            _ if space_of(symbol) == space => {}
-            _ => return Err(self.elsewhere(name, symbol)),
-        }
-        let space = match symbol {
-            Symbol::CallParam(_) => Space::Local,
-            _ => space,
-        };
-        self.absolute(space, i64::from(self.unit.offset_of(symbol)) + offset)
-    }
-}
-
-/// Where a variable lies.
-fn space_of(symbol: Symbol) -> Space {
-    match symbol {
-        Symbol::Global(_) => Space::Global,
-        Symbol::Const(_) => Space::Const,
-        Symbol::Shared(_) | Symbol::DynamicShared => Space::Shared,
-        Symbol::Local(_) => Space::Local,
-        Symbol::EntryParam(_) | Symbol::CallParam(_) => Space::Param,
     }
 }
 

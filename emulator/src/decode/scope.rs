@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::builder::{Builder, File, Label};
 use super::symbols::{Symbol, duplicate};
 use crate::error::PtxError;
-use crate::syntax::{Registers, Statement, Type};
+use crate::syntax::{Class, Registers, Statement, Type};
 
 /// A declared register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(super) struct Register {
     pub file: File,
     /// Its declared size; 0 for a predicate.
     pub bytes: u8,
+    /// What its declared type means.
+    pub class: Class,
     /// Its virtual number.
     pub index: u16,
 }
@@ -208,18 +210,19 @@ pub(super) fn create(
     registers: &Registers<'_>,
     builder: &mut Builder,
 ) -> Result<Register, PtxError> {
-    let (file, bytes) = match registers.ty {
-        Type::Pred => (File::Pred, 0),
-        Type::Bytes(8) => (File::R64, 8),
-        Type::Bytes(16) => {
+    let (file, bytes, class) = match registers.ty {
+        Type::Pred => (File::Pred, 0, Class::Bits),
+        Type::Value { bytes: 8, class } => (File::R64, 8, class),
+        Type::Value { bytes: 16, .. } => {
             let way_out = "use pairs of .b64 registers";
             return Err(PtxError::unsupported(registers.line, ".reg .b128", way_out));
         }
-        Type::Bytes(bytes) => (File::R32, bytes),
+        Type::Value { bytes, class } => (File::R32, bytes, class),
     };
     Ok(Register {
         file,
         bytes,
+        class,
         index: builder.register(file)?,
     })
 }

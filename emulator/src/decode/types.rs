@@ -1,6 +1,7 @@
 //! Instruction types: the `.s32` of `add.s32`.
 
 use crate::ir::{MemoryType, Number, Width};
+use crate::syntax::Class;
 
 /// A type that an instruction names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,32 @@ impl Ty {
             Ty::B16 | Ty::U16 | Ty::S16 | Ty::F16 | Ty::Bf16 => 2,
             Ty::B32 | Ty::U32 | Ty::S32 | Ty::F32 | Ty::F16x2 | Ty::Bf16x2 => 4,
             Ty::B64 | Ty::U64 | Ty::S64 | Ty::F64 => 8,
+        }
+    }
+
+    /// What registers of this type hold.
+    pub fn class(self) -> Class {
+        match self {
+            Ty::Pred | Ty::B8 | Ty::B16 | Ty::B32 | Ty::B64 => Class::Bits,
+            Ty::F16 | Ty::F16x2 => Class::Half,
+            Ty::Bf16 | Ty::Bf16x2 => Class::Bfloat,
+            Ty::F32 | Ty::F64 => Class::Float,
+            _ => Class::Integer,
+        }
+    }
+
+    /// A type of the same class in a register of another size; floating point has one size.
+    pub fn in_register(self, bytes: u8) -> Ty {
+        let [bits, integer] = match bytes {
+            1 => [Ty::B8, Ty::U8],
+            2 => [Ty::B16, Ty::U16],
+            4 => [Ty::B32, Ty::U32],
+            _ => [Ty::B64, Ty::U64],
+        };
+        match self.class() {
+            Class::Bits => bits,
+            Class::Integer => integer,
+            _ => self,
         }
     }
 

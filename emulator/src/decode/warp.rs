@@ -37,8 +37,8 @@ impl Inst<'_, '_, '_> {
             self.r32(4, Ty::B32)?,
         );
         let (d, p) = (
-            R32(self.destination(first, 4)?),
-            Pred(self.destination(second, 0)?),
+            R32(self.destination(first, Ty::B32)?),
+            Pred(self.destination(second, Ty::Pred)?),
         );
         self.emit(Op::Shfl {
             mode,
@@ -62,7 +62,7 @@ impl Inst<'_, '_, '_> {
             ("ballot", None),
         ])?;
         self.only_type(if mode.is_some() { Ty::Pred } else { Ty::B32 })?;
-        let (a, mask) = (self.pred(1)?, self.r32(2, Ty::B32)?);
+        let (a, mask) = (self.pred(1)?, self.r32(2, Ty::U32)?);
         let op = match mode {
             Some(mode) => Op::Vote {
                 mode,
@@ -88,9 +88,9 @@ impl Inst<'_, '_, '_> {
         if !all && (*first == Operand::Sink || matches!(self.operand(0)?, Operand::Pair(..))) {
             return Err(self.bad("match.any gives one value, in a register"));
         }
-        let mask = self.r32(2, Ty::B32)?;
-        let d = R32(self.destination(first, 4)?);
-        let p = Pred(self.destination(second, 0)?);
+        let mask = self.r32(2, Ty::U32)?;
+        let d = R32(self.destination(first, Ty::B32)?);
+        let p = Pred(self.destination(second, Ty::Pred)?);
         let op = match (self.ty()?, all) {
             (ty @ Ty::B32, true) => Op::MatchAll32 {
                 d,
@@ -154,10 +154,10 @@ impl Inst<'_, '_, '_> {
         let &Operand::Pair(first, second) = &self.operand(0)? else {
             return Err(self.bad("the destination is d|p, of which d may be `_`"));
         };
-        let mask = self.r32(1, Ty::B32)?;
+        let mask = self.r32(1, Ty::U32)?;
         let (d, p) = (
-            R32(self.destination(first, 4)?),
-            Pred(self.destination(second, 0)?),
+            R32(self.destination(first, Ty::B32)?),
+            Pred(self.destination(second, Ty::Pred)?),
         );
         self.emit(Op::Elect { d, p, mask })
     }
@@ -175,7 +175,7 @@ impl Inst<'_, '_, '_> {
         if self.ins.opcode == "bar" && self.take("warp") {
             self.sync()?;
             self.arity(1..=1)?;
-            let mask = self.r32(0, Ty::B32)?;
+            let mask = self.r32(0, Ty::U32)?;
             return self.emit(Op::WarpSync { mask });
         }
         if self.take("cluster") {

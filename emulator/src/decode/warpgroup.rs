@@ -100,7 +100,7 @@ impl Inst<'_, '_, '_> {
         let (count, ty) = if f32_accumulate {
             (n / 2, Ty::F32)
         } else {
-            (n / 4, Ty::B32)
+            (n / 4, Ty::F16x2)
         };
         let elements = self.vector(0)?;
         if elements.len() != usize::from(count) {
@@ -108,7 +108,7 @@ impl Inst<'_, '_, '_> {
         }
         let mut d = Vec::with_capacity(elements.len());
         for element in elements {
-            d.push(R32(self.destination(element, ty.bytes())?));
+            d.push(R32(self.destination(element, ty)?));
         }
         let mut different = d.clone();
         different.sort_unstable();

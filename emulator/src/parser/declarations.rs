@@ -52,7 +52,7 @@ impl<'a> Parser<'a> {
                 "v4" => lanes = 4,
                 word => {
                     let bytes = match Type::from_word(word) {
-                        Some(Type::Bytes(bytes)) => u32::from(bytes),
+                        Some(Type::Value { bytes, .. }) => u32::from(bytes),
                         _ => {
                             return Err(PtxError::syntax(line, "the type of a variable", word));
                         }

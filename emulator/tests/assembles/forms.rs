@@ -18,6 +18,7 @@ const LISTS: &[(&str, &str)] = &[
     ("$3", "(h0, h1, h2/r0, r1, r2/d0, d1, d2/p0, p1, p2)"),
     ("$4", "(h0, h1, h2, h3/r0, r1, r2, r3/d0, d1, d2, d3)"),
     ("$reg", "(q0/h0/r0/d0)"),
+    ("$typed", "(int16/int32/int64/half/half2/single/double)"),
     (
         "$source",
         "(3/-1/1.5/0f3f800000/0d3ff0000000000000/tile/tile+4/variable/table/stack/out/WARP_SZ/%tid.x/%laneid/%gridid/%clock/%clock64)",
@@ -126,6 +127,16 @@ const PATTERNS: &[&str] = &[
     "wgmma.fence.sync.aligned; wgmma.mma_async.sync.aligned.m64n8k16.(f32/f16).(f16/bf16).(f16/bf16) ({r0, r1}/{r0, r1, r2, r3}), (d1/{r4, r5, r6, r7}), d2, (p0/0/1/!p0), (1/-1), (1/-1)(/, 0/, 1)(/, 0/, 1); wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0",
     "setmaxnreg.(inc/dec).sync.aligned.u32 (24/232/256)",
     "(nanosleep.u32 (r0/100/r0, r1)/brkpt/trap/exit/ret(/.uni)/griddepcontrol(/.wait/.launch_dependents))",
+    // Registers with a type of their own.
+    "(add/min/mul.lo/fma.rn/and/div.rn/setp.lt).$any (($typed, r1, r2(/, r3)/r0, $typed, r2(/, r3)/$typed, h1, h2/$typed, d1, d2)/p0, ($typed, r1/$typed, d1/$typed, h1))",
+    "(mov/selp/shl/neg/popc/brev/bfind).$any ($typed, (r1/d1/h1)/(r0/d0/h0), $typed)(/, r2)(/, p0)",
+    "(ld.global/st.global/ld.shared.v2).$any ($typed, [d1]/[d1], $typed/{$typed, r1}, [d1]/r0, [$typed])",
+    "cvt(/.rn/.rzi).$number.$number ($typed, (h1/r1/d1)/(h0/r0/d0), $typed)",
+    "set.lt.$any.(u32/f32) $typed, r1, r2",
+    "(mul.wide.s32/mul.wide.u16/shl.b64/shfl.sync.idx.b32/redux.sync.add.u32/atom.global.add.u32/atom.global.add.f32/atom.global.exch.b64) ($typed, (r1/h1), (r2/h2)/(r0/d0), $typed, r2/d0, d1, $typed/$typed, [d1], (r2/d2)/r0, [d1], $typed/r0, r1, $typed, 31, -1/$typed, r1, -1/r0, $typed, -1)",
+    "(slct.b32.f32/slct.b32.s32/prmt.b32/lop3.b32/bfe.u32/dp4a.u32.u32) ($typed, r1, r2, r3/r0, $typed, r2, r3/r0, r1, r2, $typed)(/, 3)",
+    "mma.sync.aligned.m16n8k8.row.col.(f32.f16.f16.f32/f16.f16.f16.f16/f32.bf16.bf16.f32) ({$typed, r1(/, r2, r3)}, {r4, r5}/{r0, r1(/, r2, r3)}, {$typed, r5}), {r8}, {r10, r11(/, r12, r13)}",
+    "(testp.finite.f32 p0, /bar.sync /nanosleep.u32 /ex2.approx.f32 r0, /tanh.approx.f16 h0, /vote.sync.ballot.b32 r0, p0, /match.any.sync.b32 r0, r1, /elect.sync r0|p0, /bar.warp.sync /mbarrier.try_wait.parity.b64 p0, [d1], /mapa.shared::cluster.u32 r0, r1, /cp.async.ca.shared.global [r1], [d1], 4, /shf.l.wrap.b32 r0, r1, r2, /fns.b32 r0, r1, r2, )$typed",
     // Operands that are no registers.
     "(add/min/and/mul.lo/div).$any (h0/r0/d0/p0), ((h1/r1/d1/p1), $source/$source, (h1/r1/d1/p1))",
     "(fma.rn/mad.lo).$any ((h0, h1, h2/r0, r1, r2/d0, d1, d2), $source/(h0, h1/r0, r1/d0, d1), $source, (h1/r1/d1))",
