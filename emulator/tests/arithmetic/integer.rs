@@ -240,13 +240,14 @@ fn dot_products_extend_every_part_by_its_own_sign() {
 fn pairs_of_halves_are_computed_apart_and_relu_leaves_no_negative_number() {
     let [unsigned, signed] = [TYPES[0], TYPES[1]];
     let kinds = [Kind::Int(32); 2];
-    let halves = |ty: Type, f: fn(i128, i128) -> i128| {
+    type Exact = fn(i128, i128) -> i128;
+    let halves = |ty: Type, f: Exact| {
         move |[a, b, ..]: [u64; 4]| {
             let of = |shift: u32| ty.cut(f(ty.value(a >> shift), ty.value(b >> shift))) << shift;
             Some(of(16) | of(0))
         }
     };
-    let pairs: [(&str, Type, fn(i128, i128) -> i128); 8] = [
+    let pairs: [(&str, Type, Exact); 8] = [
         ("add.u16x2", unsigned, |a, b| a + b),
         ("add.s16x2", signed, |a, b| a + b),
         ("min.u16x2", unsigned, i128::min),
