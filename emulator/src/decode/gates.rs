@@ -74,7 +74,7 @@ const HALF_MIN_MAX: &[Gate] = &[
     gate(&["NaN"], 80, (7, 0)),
     gate(&["u16x2"], 90, (8, 0)),
     gate(&["s16x2"], 90, (8, 0)),
-    gate(&["relu"], 90, (8, 0)),
+    gate(&["relu", "s32"], 90, (8, 0)),
 ];
 
 const HALF_APPROXIMATION: &[Gate] = &[
