@@ -28,8 +28,13 @@ pub fn newest(repository: &Path) -> Option<PathBuf> {
 /// What stands between the marks, for results that are kept in `folder`.
 pub fn section(results: &Results, folder: &Path, repository: &Path) -> String {
     let link = folder.strip_prefix(repository).unwrap_or(folder).display();
+    let nvcc = results.compilation.as_ref().map(|build| &build.nvcc);
+    let command = match nvcc {
+        Some(builds) if !builds.is_empty() => "cargo xtask bench --nvcc",
+        _ => "cargo xtask bench",
+    };
     let mut text = format!(
-        "On {},\n{}: medians of rounds in which all who did a work took turns, in one run of `cargo xtask bench`\n\
+        "On {},\n{}: medians of rounds in which all who did a work took turns, in one run of `{command}`\n\
          ([all figures]({link}/{PAGE}), [raw]({link}/{FILE})).\n",
         results.machine.summary(),
         results.date
