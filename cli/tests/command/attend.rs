@@ -234,7 +234,7 @@ fn a_gpu_that_cannot_be_used_is_an_error_not_a_fallback() {
     assert_refused(&run, "cuda:63");
     let stderr = String::from_utf8(run.stderr).unwrap();
     assert!(
-        stderr.contains("--device emulated") && !stderr.contains("::"),
+        stderr.contains("use the device emulated") && !stderr.contains("::"),
         "{stderr}"
     );
 }
