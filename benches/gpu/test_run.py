@@ -43,7 +43,8 @@ class Run(unittest.TestCase):
         return folder
 
     def run_bundle(self, folder):
-        settings = dict(BUDGET="53", OUT=str(folder / "out"), ARCHIVE=str(folder / "back.tar.gz"), PYTHON=sys.executable)
+        settings = dict(BUDGET="106", OUT=str(folder / "out"), ARCHIVE=str(folder / "back.tar.gz"),
+                        PYTHON=sys.executable)
         done = subprocess.run(["bash", folder / "run.sh"], env=os.environ | settings, capture_output=True, text=True)
         return {line.split()[0]: line.split()[1] for line in done.stdout.splitlines() if len(line.split()) > 1}
 

@@ -52,8 +52,9 @@ pub fn ensure() -> Result<Toolchain, TaskError> {
     let script = "import sysconfig; print(sysconfig.get_path('purelib'))";
     let packages = output(&mut program(&python.to_string_lossy(), &["-c", script]))?;
     let packages = Path::new(packages.trim());
+    let major = CUDA_TOOLS_VERSION.split('.').next().unwrap_or_default();
     Ok(Toolchain {
-        cuda_home: packages.join("nvidia/cu13"),
+        cuda_home: packages.join(format!("nvidia/cu{major}")),
         cutlass: packages.join("cutlass_library/source/include"),
         source: candle_flash_attn()?,
     })
@@ -61,8 +62,8 @@ pub fn ensure() -> Result<Toolchain, TaskError> {
 
 /// Where cargo unpacks the crate: a package that depends on it is resolved and never built.
 fn candle_flash_attn() -> Result<PathBuf, TaskError> {
-    let target =
-        env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    // Cargo runs in the root folder and takes a relative name from there.
+    let target = root().join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()));
     let folder = target.join("candle-flash-attn");
     let manifest = folder.join("Cargo.toml");
     let text = format!(

@@ -9,13 +9,9 @@
 //! Run on the emulated device only so far: of `clock.rs` and `jit.rs`, what is behind the feature `cuda` has compiled
 //! and never met a GPU.
 
-/// Prints a line. A reader who has left does not end a run whose files count.
-macro_rules! say {
-    ($($arguments:tt)*) => {{
-        use std::io::Write;
-        let _ = writeln!(std::io::stdout(), $($arguments)*);
-    }};
-}
+#[macro_use]
+#[path = "../say.rs"]
+mod say;
 
 mod clock;
 mod inputs;
